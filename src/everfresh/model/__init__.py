@@ -1,0 +1,1 @@
+"""The words of Everfresh: events, dependencies, entries, leases, positions, errors and time."""

@@ -1,0 +1,99 @@
+"""Entry: a stored result. Lease: the right to build one. FeedRecord: what became of one."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NewType
+
+import msgspec
+
+from everfresh.model.position import Position
+
+Key = NewType("Key", str)
+"""The canonical text of a call, or the name under which a value was put."""
+
+
+class State(str, Enum):  # noqa: UP042 - StrEnum changes format(); the plain text is wanted everywhere
+    """How an entry stands to the events applied so far."""
+
+    FRESH = "fresh"
+    SUSPECT = "suspect"
+    DIRTY = "dirty"
+    BUILDING = "building"
+    FAILED = "failed"
+
+
+class OnChange(str, Enum):  # noqa: UP042 - as above
+    """What an event does to an entry that it touches."""
+
+    REFRESH = "refresh"
+    DROP = "drop"
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """What a worker needs to build an entry again: the function's name and its encoded arguments."""
+
+    function: str
+    arguments: bytes
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored result as one step of the store saw it.
+
+    `value` is msgpack; `position` is what the value is good as of; `changed_at` is the commit that last changed the
+    value. Times are unix seconds by the store's clock. `reason` says why the entry is not fresh, or the last error.
+    """
+
+    key: Key
+    function: str
+    state: State
+    version: int
+    value: bytes
+    digest: str
+    position: Position
+    changed_at: Position
+    built_at: float
+    build_s: float
+    stale_since: float | None = None
+    reason: str = ""
+    attempts: int = 0
+    retry_at: float | None = None
+    expires_at: float | None = None
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """The exclusive, expiring right to build one entry.
+
+    `token` fences: a commit with a token that is no longer the entry's changes nothing. `begun` is the position at
+    which the build began, `attempts` the builds that failed since the last event.
+    """
+
+    key: Key
+    token: int
+    begun: Position
+    until: float
+    attempts: int = 0
+
+
+class Kind(str, Enum):  # noqa: UP042 - as above
+    """What became of an entry.
+
+    changed: a new value was committed. fresh: it was settled with an equal value. stale: it became suspect or dirty.
+    failed: a build failed. dropped: the entry is gone.
+    """
+
+    CHANGED = "changed"
+    FRESH = "fresh"
+    STALE = "stale"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+class FeedRecord(msgspec.Struct, frozen=True):
+    """One line of the store's ordered log; `sequence` is its place in the epoch."""
+
+    sequence: int
+    key: Key
+    kind: Kind
+    version: int
+    digest: str
