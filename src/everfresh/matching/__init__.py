@@ -1,0 +1,1 @@
+"""From an event to the buckets that it touches, by index: shapes, values, topics, triage."""
