@@ -1,0 +1,300 @@
+"""Reading, building, settling: how a reader gets a value that is good enough, and who builds it.
+
+    read ──▶ Load ──good──▶ serve
+              │ └─within bounds─▶ serve, Revalidate
+              │ └─suspect──▶ settle what is below, look again
+              ▼
+            Begin ──not needed──▶ look again
+              │ └─busy──▶ Wait, look again
+              ▼
+            Build ──▶ Commit ──▶ serve            Build raises ──▶ Fail ──▶ the last good value within bounds, or raise
+
+Invariants
+- What a reader is served is settled, or was built from a position not below the one at which the reader arrived, or is
+  within the bounds that were declared.
+- A lease that was taken is always ended: by Commit, Fail or GiveUp; or it expires, when the process dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from everfresh.model.entry import Entry, Key, Lease, State
+from everfresh.model.errors import WaitTimeout
+from everfresh.protocol.requests import (
+    STRICT,
+    Begin,
+    Bounds,
+    Bring,
+    Build,
+    Built,
+    Busy,
+    Call,
+    Commit,
+    Committed,
+    Fail,
+    GiveUp,
+    Load,
+    Loaded,
+    NotNeeded,
+    Overtaken,
+    Policy,
+    Resolve,
+    Revalidate,
+    Roll,
+    Steps,
+    Wait,
+    ask,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """The entry is good enough; with `is_stale`, only within the bounds, and a refresh should follow."""
+
+    entry: Entry
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The entry is good if what is below it comes out equal."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """There is no value that may be served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Queueing:
+    """When a reader came: by the store's clock, and by the events applied last."""
+
+    since: float
+    arrived: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A build raised; what is kept may stand in."""
+
+    error: Exception
+    kept: Loaded
+
+
+def is_settled(entry: Entry, now: float) -> bool:
+    """Whether no applied event is known that the entry might miss, and its lifetime has not run out."""
+    return entry.stale_since is None and (entry.expires_at is None or entry.expires_at > now)
+
+
+def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | Rebuild:
+    """What a reader does with what it found, when values as of `good_from` or later are good whatever their state."""
+    entry = loaded.entry
+    if entry is None:
+        return Rebuild()
+    if is_settled(entry, loaded.now) or entry.position.sequence >= good_from:
+        return Serve(entry)
+    if _is_failing(entry, loaded.now):
+        return Serve(entry) if may_stand_in(entry, loaded.now, bounds) else Rebuild()
+    if _stale_for_s(entry, loaded.now) < bounds.stale_while_revalidate_s:
+        return Serve(entry, is_stale=True)
+    if entry.state is State.SUSPECT and loaded.unsettled:
+        return Settle(loaded.unsettled)
+    return Rebuild()
+
+
+def may_stand_in(entry: Entry, now: float, bounds: Bounds) -> bool:
+    """Whether the last good value may be served in place of a build that fails."""
+    return _stale_for_s(entry, now) < bounds.stale_if_error_s
+
+
+def retry_in_s(attempts: int, policy: Policy, roll: float) -> float | None:
+    """How long to wait after so many failed builds: exponential with full jitter; None when it was the last try."""
+    if attempts >= policy.max_attempts:
+        return None
+    # Beyond 2**32 the longest wait decides anyway, and floats would overflow.
+    longest = min(policy.longest_retry_s, policy.first_retry_s * 2.0 ** min(attempts - 1, 32))
+    return longest * roll
+
+
+def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[Entry]:
+    """An entry that is good enough for the bounds, built if need be.
+
+    With `good_from`, a value as of that sequence or later is good; else it must not miss what was applied before now.
+    The entry may be one that was not stored: then its state is not fresh.
+    """
+    queueing: _Queueing | None = None
+    has_settled = False
+    while True:
+        loaded = yield from ask(Load(call.key, call.fingerprint))
+        good_from = loaded.position.sequence if good_from is None else good_from
+        queueing = _Queueing(since=loaded.now, arrived=loaded.applied) if queueing is None else queueing
+        match verdict(loaded, bounds, good_from):
+            case Serve(entry, is_stale):
+                if is_stale:
+                    yield from ask(Revalidate(call))
+                return entry
+            case Settle(keys) if not has_settled:
+                has_settled = True
+                yield from settle(keys)
+            case _:
+                found = yield from _build_or_wait(call, bounds, queueing, good_from)
+                if found is not None:
+                    return found
+
+
+def _build_or_wait(call: Call, bounds: Bounds, queueing: _Queueing, good_from: int | None) -> Steps[Entry | None]:
+    """Build, or wait for who does; None when it is time to look again."""
+    lease = yield from ask(begin(call, good_from))
+    match lease:
+        case NotNeeded():
+            return None
+        case Busy():
+            return (yield from _wait(call, bounds, lease, queueing))
+        case Lease():
+            return (yield from build(call, lease, bounds))
+        case _:
+            assert_never(lease)
+
+
+def begin(call: Call, good_from: int | None) -> Begin:
+    """The request for the call's lease."""
+    return Begin(
+        key=call.key,
+        recipe=call.recipe,
+        fingerprint=call.fingerprint,
+        shapes=call.shapes,
+        lease_s=call.policy.lease_s,
+        good_from=good_from,
+    )
+
+
+def rebuild(call: Call) -> Steps[Entry]:
+    """An entry whose build began after now, whatever is stored; shared with others who build it."""
+    loaded = yield from ask(Load(call.key, call.fingerprint))
+    arrived = loaded.position.sequence
+    queueing = _Queueing(since=loaded.now, arrived=loaded.applied)
+    while True:
+        found = yield from _build_or_wait(call, STRICT, queueing, None)
+        if found is not None:
+            return found
+        loaded = yield from ask(Load(call.key, call.fingerprint))
+        if loaded.entry is not None and loaded.entry.position.sequence >= arrived:
+            return loaded.entry
+
+
+def build(call: Call, lease: Lease, bounds: Bounds) -> Steps[Entry]:
+    """Build under a lease that was taken; what the function raises is raised unless the last value may stand in."""
+    outcome = yield from attempt(call, lease)
+    match outcome:
+        case Committed(entry):
+            return entry
+        case Failure(error, kept):
+            if kept.entry is not None and may_stand_in(kept.entry, kept.now, bounds):
+                return kept.entry
+            raise error
+        case _:
+            assert_never(outcome)
+
+
+def attempt(call: Call, lease: Lease) -> Steps[Committed | Failure]:
+    """Build, and end the lease whatever happens: with the value, with the failure, or given back when cancelled."""
+    try:
+        built = yield from ask(Build(call, lease))
+    except GeneratorExit:
+        # The driver itself is gone; nobody would carry out another request. The lease expires.
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
+        roll = yield from ask(Roll())
+        retry_s = retry_in_s(lease.attempts + 1, call.policy, roll)
+        kept = yield from ask(Fail(lease=lease, reason=reason_of(error), retry_in_s=retry_s))
+        return Failure(error, kept)
+    except BaseException:
+        yield from ask(GiveUp(lease))
+        raise
+    return (yield from commit(call, lease, built))
+
+
+def commit(call: Call, lease: Lease, built: Built) -> Steps[Committed]:
+    """Store what was built; when the lease was lost, the value as its builder alone may use it."""
+    outcome = yield from ask(
+        Commit(lease=lease, built=built, fingerprint=call.fingerprint, on_change=call.policy.on_change)
+    )
+    match outcome:
+        case Committed():
+            return outcome
+        case Overtaken():
+            return Committed(unstored(call, lease, built, outcome), is_changed=False, is_stored=False)
+        case _:
+            assert_never(outcome)
+
+
+def unstored(call: Call, lease: Lease, built: Built, overtaken: Overtaken) -> Entry:
+    """The entry that a build made which was not taken: dirty, good for whoever asked before the build began."""
+    return Entry(
+        key=call.key,
+        function=call.recipe.function,
+        state=State.DIRTY,
+        version=0,
+        value=built.value,
+        digest=built.digest,
+        position=lease.begun,
+        changed_at=overtaken.position,
+        built_at=overtaken.now,
+        build_s=built.build_s,
+        stale_since=overtaken.now,
+        reason="its lease was lost while it was built",
+    )
+
+
+def settle(keys: Iterable[Key]) -> Steps[None]:
+    """Bring the entries up to date, so that those built from them are settled or known to be dirty."""
+    for key in keys:
+        loaded = yield from ask(Load(key))
+        if loaded.entry is None or loaded.recipe is None or is_settled(loaded.entry, loaded.now):
+            continue
+        call = yield from ask(Resolve(key, loaded.recipe))
+        if call is None:
+            continue
+        try:
+            yield from ask(Bring(call))
+        except Exception:  # noqa: BLE001 - the outer build meets the same error, or does without this entry
+            return
+
+
+def reason_of(error: BaseException) -> str:
+    """One line about the error for people: its type and the beginning of its message."""
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def _wait(call: Call, bounds: Bounds, busy: Busy, queueing: _Queueing) -> Steps[Entry | None]:
+    """Wait for the build under way; the last good value when that fails and it may stand in."""
+    left_s = call.policy.wait_timeout_s - (busy.now - queueing.since)
+    if left_s <= 0:
+        msg = (
+            f"{call.key}: somebody else has been building it for over {call.policy.wait_timeout_s:g} s. "
+            "Is its source hanging, or do two functions wait for each other? Raise wait_timeout if it takes that long."
+        )
+        raise WaitTimeout(msg)
+    try:
+        yield from ask(Wait(call.key, min(left_s, max(busy.until - busy.now, 0.0)), queueing.arrived))
+    except Exception:
+        loaded = yield from ask(Load(call.key, call.fingerprint))
+        if loaded.entry is not None and may_stand_in(loaded.entry, loaded.now, bounds):
+            return loaded.entry
+        raise
+    return None
+
+
+def _is_failing(entry: Entry, now: float) -> bool:
+    """Whether the last build failed and the next is not due yet, or will not come by itself."""
+    return entry.state is State.FAILED or (entry.retry_at is not None and entry.retry_at > now)
+
+
+def _stale_for_s(entry: Entry, now: float) -> float:
+    since = entry.stale_since if entry.stale_since is not None else entry.expires_at
+    return 0.0 if since is None else now - since

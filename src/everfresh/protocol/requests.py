@@ -1,0 +1,352 @@
+"""Requests: what the rules ask of the world, and what they are answered.
+
+Each request to a store is one atomic step. `ask` is the one place where a request's type meets its answer's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from everfresh.matching.shapes import Group, Shape
+from everfresh.matching.triage import Touched
+from everfresh.model.entry import Entry, FeedRecord, Key, Lease, OnChange, Recipe
+from everfresh.model.position import Position
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Request(Generic[A]):
+    """Something the rules want done; answered with an `A`."""
+
+    __slots__ = ()
+
+
+# The driver answers whatever the request asks for, so the generator's send type cannot be narrower than Any; `ask`
+# gives it back its type.
+Steps = Generator[Request[Any], Any, T]
+
+
+def ask(request: Request[A]) -> Steps[A]:
+    """Yield the request and give back its answer, typed."""
+    answer: A = yield request
+    return answer
+
+
+# ---------------------------------------------------------------------------------------------------- to the store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """An entry as it stands, or None; the newest position, and the sequence of the events applied last.
+
+    `unsettled` are the entries below that are not fresh.
+    """
+
+    entry: Entry | None
+    position: Position
+    applied: int
+    now: float
+    recipe: Recipe | None = None
+    unsettled: tuple[Key, ...] = ()
+    is_leased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Load(Request[Loaded]):
+    """Read one entry. A value with another `fingerprint` is not there; None accepts any."""
+
+    key: Key
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotNeeded:
+    """The entry became good enough in the meantime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another build holds the entry until then, by the store's clock."""
+
+    now: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin(Request[Lease | NotNeeded | Busy]):
+    """Take the lease of an entry; register the declared shapes in the same step.
+
+    Not needed when the entry is fresh, or good as of `good_from` or later; None begins whatever the state.
+    """
+
+    key: Key
+    recipe: Recipe
+    fingerprint: str
+    shapes: tuple[Shape, ...]
+    lease_s: float
+    good_from: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An entry that was read during a build, by the digest of the value that was seen."""
+
+    key: Key
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build gave. `good_from` is below the lease's position when something older was read on the way."""
+
+    value: bytes
+    digest: str
+    groups: tuple[Group, ...]
+    seen: tuple[Seen, ...]
+    good_from: int
+    build_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The build was taken; `is_stored` is False when it was outrun and its function drops on change."""
+
+    entry: Entry
+    is_changed: bool
+    is_stored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """The lease is no longer the builder's; nothing was changed."""
+
+    position: Position
+    now: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit(Request[Committed | Overtaken]):
+    """Store a built value with its dependencies and its feed record."""
+
+    lease: Lease
+    built: Built
+    fingerprint: str
+    on_change: OnChange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fail(Request[Loaded]):
+    """End a lease without a value. Answered with the last good value, kept; there may be none.
+
+    With `retry_in_s` None the entry is listed as failed until an event or a person retries it.
+    """
+
+    lease: Lease
+    reason: str
+    retry_in_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp(Request[None]):
+    """Give a lease back at once: the build was cancelled."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Extend(Request[bool]):
+    """Renew leases for `lease_s` seconds from now. Answered with whether all of them still held."""
+
+    leases: tuple[Lease, ...]
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A lease that a worker took from the queue, with what it needs to build."""
+
+    lease: Lease
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class TookDue:
+    """The leases taken, most urgent first, and when the next entry falls due (None: nothing waits)."""
+
+    due: tuple[Due, ...]
+    now: float
+    next_due: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDue(Request[TookDue]):
+    """Lease the due entries of these functions, most urgent first, at most `n_max`."""
+
+    functions: frozenset[str]
+    n_max: int
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Register(Request[None]):
+    """Make shapes known, so that from now on events fire their buckets."""
+
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapesMoved:
+    """The store knows shapes that the asker does not: those after its generation, in order."""
+
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The events are applied; keys of what was touched directly, and of what is suspect because of it."""
+
+    position: Position
+    touched: tuple[Key, ...]
+    suspect: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(Request[Applied | ShapesMoved]):
+    """Apply what events touch. Refused when the store knows more shapes than `generation`, as triage was incomplete.
+
+    With `is_dry`, nothing changes.
+    """
+
+    touched: Touched
+    generation: int
+    reason: str
+    is_dry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put(Request[bool]):
+    """Store a value without a recipe. Refused (False) when a dependency fired after `fence`; then nothing is there."""
+
+    key: Key
+    value: bytes
+    digest: str
+    groups: tuple[Group, ...]
+    fence: int | None
+    expires_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Request[int]):
+    """Remove entries, whatever they are; answered with how many there were."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedBatch:
+    """Records in order and the position after them. With `is_reset`, some were lost: start over from `position`."""
+
+    records: tuple[FeedRecord, ...]
+    position: Position
+    is_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFeed(Request[FeedBatch]):
+    """The feed after a position, at most `n_max` records; None asks only where the feed ends."""
+
+    after: Position | None
+    n_max: int = 1_000
+
+
+# --------------------------------------------------------------------------------------------------- to the driver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A cached function with its arguments, as the rules need it."""
+
+    key: Key
+    recipe: Recipe
+    fingerprint: str
+    shapes: tuple[Shape, ...]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How old a value may be served, in seconds: while its refresh is due or running, and while its build fails."""
+
+    stale_while_revalidate_s: float = 0.0
+    stale_if_error_s: float = 0.0
+
+
+STRICT = Bounds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a function declares about its entries."""
+
+    bounds: Bounds = STRICT
+    on_change: OnChange = OnChange.REFRESH
+    lease_s: float = 10.0
+    wait_timeout_s: float = 60.0
+    max_attempts: int = 8
+    first_retry_s: float = 0.5
+    longest_retry_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Build(Request[Built]):
+    """Run the user's function; what it raises is raised at the `yield`."""
+
+    call: Call
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Request[None]):
+    """Come back when the entry's lease may have ended, at the latest after `timeout_s`.
+
+    Raises at the `yield` what the build raised, when it failed in this process and no event was applied after it began
+    and before `arrived`, the newest events that whoever waits must not miss.
+    """
+
+    key: Key
+    timeout_s: float
+    arrived: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revalidate(Request[None]):
+    """See to it that the entry is refreshed in the background; do not wait for it."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve(Request[Call | None]):
+    """The call of a recipe; None when this process does not have the function."""
+
+    key: Key
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Bring(Request[None]):
+    """Read the call strictly, for what this does to the store; what its function raises is raised."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Roll(Request[float]):
+    """A number from 0 to 1, each as likely."""
+
+
+StoreRequest = Load | Begin | Commit | Fail | GiveUp | Extend | TakeDue | Register | Apply | Put | Delete | ReadFeed
+DriverRequest = Build | Wait | Revalidate | Resolve | Bring | Roll
