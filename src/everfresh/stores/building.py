@@ -1,0 +1,305 @@
+"""The steps around a build: load, begin, commit, fail, give up, extend, take what is due, read the feed.
+
+Rules
+- A lease is an entry's token and its end by the store's clock. Who shows another token, or is late, changes nothing.
+- A commit is outrun when one of its dependencies fired after its lease began, or when an entry that it read has another
+  value by now: the value is stored, as it is newer than what was there, but the entry stays dirty and queued.
+- A commit above something unsettled is suspect. An equal commit settles who was built from it, as far as that goes.
+"""
+
+from __future__ import annotations
+
+from everfresh.matching.shapes import call_bucket
+from everfresh.model.entry import Entry, Key, Kind, Lease, OnChange, State
+from everfresh.model.position import Position
+from everfresh.protocol.requests import (
+    Begin,
+    Busy,
+    Commit,
+    Committed,
+    Due,
+    Extend,
+    Fail,
+    FeedBatch,
+    GiveUp,
+    Load,
+    Loaded,
+    NotNeeded,
+    Overtaken,
+    ReadFeed,
+    TakeDue,
+    TookDue,
+)
+from everfresh.protocol.states import Step, next_state
+from everfresh.stores.changing import drop, is_outrun, learn, store_value
+from everfresh.stores.tables import Row, Tables, record
+
+
+def load(tables: Tables, request: Load) -> Loaded:
+    """Carry out `Load`."""
+    row = tables.row(request.key)
+    return _loaded(tables, row, request.fingerprint)
+
+
+def begin(tables: Tables, request: Begin) -> Lease | NotNeeded | Busy:
+    """Carry out `Begin`."""
+    learn(tables, request.shapes)
+    now = tables.journal.now
+    row = tables.row(request.key)
+    if row is None:
+        row = Row(key=request.key, recipe=request.recipe)
+    elif row.version and row.fingerprint == request.fingerprint and request.good_from is not None:
+        is_settled = row.stale_since is None and not row.has_expired(now)
+        if is_settled or row.good_from >= request.good_from:
+            return NotNeeded()
+    if row.is_leased(now):
+        return Busy(now, row.until)
+    row.recipe = request.recipe
+    return _lease(tables, row, request.lease_s)
+
+
+def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
+    """Carry out `Commit`."""
+    counters, now, built = tables.counters, tables.journal.now, request.built
+    row = _held(tables, request.lease)
+    if row is None:
+        return Overtaken(Position(counters.epoch, counters.sequence), now)
+    learn(tables, (group.shape for group in built.groups))
+    row.seen = built.seen
+    step = _commit_step(tables, request, row)
+    row.state = next_state(row.state, step)
+    if row.state is State.DIRTY and request.on_change is OnChange.DROP:
+        entry = _unstored(tables, row, request)
+        drop(tables, row)
+        return Committed(entry, is_changed=False, is_stored=False)
+    is_changed = row.version == 0 or row.digest != built.digest or row.fingerprint != request.fingerprint
+    row.fingerprint, row.digest, row.on_change = request.fingerprint, built.digest, request.on_change
+    row.good_from = min(row.begun, built.good_from)
+    row.built_at, row.build_s = now, built.build_s
+    row.attempts, row.retry_at, row.expires_at = 0, None, None
+    _end_lease(row)
+    _after_commit(row, now)
+    store_value(tables, row, built.value, built.groups, is_changed=is_changed)
+    if not is_changed:
+        record(tables, row, Kind.FRESH if row.state is State.FRESH else Kind.STALE)
+    if row.state is State.FRESH:
+        _settle_outward(tables, row.key)
+    return Committed(_entry(tables, row), is_changed)
+
+
+def fail(tables: Tables, request: Fail) -> Loaded:
+    """Carry out `Fail`."""
+    now = tables.journal.now
+    row = _held(tables, request.lease)
+    if row is None:
+        return _loaded(tables, tables.row(request.lease.key), None)
+    if row.version == 0:
+        drop(tables, row)
+        return _loaded(tables, None, None)
+    retry_s = request.retry_in_s
+    if retry_s is None and row.state is State.DIRTY:
+        # An event came during the last try: the source has changed, so the count begins anew.
+        row.attempts, retry_s = -1, 0.0
+    row.state = next_state(row.state, Step.EXHAUST if retry_s is None else Step.FAIL)
+    _end_lease(row)
+    row.attempts += 1
+    row.reason = request.reason
+    row.stale_since = now if row.stale_since is None else row.stale_since
+    row.retry_at = row.due = None if retry_s is None else now + retry_s
+    record(tables, row, Kind.FAILED)
+    tables.save(row)
+    return _loaded(tables, row, None)
+
+
+def give_up(tables: Tables, request: GiveUp) -> None:
+    """Carry out `GiveUp`."""
+    row = _held(tables, request.lease)
+    if row is None:
+        return
+    if row.version == 0:
+        drop(tables, row)
+        return
+    now = tables.journal.now
+    row.state = next_state(row.state, Step.GIVE_UP)
+    _end_lease(row)
+    row.stale_since = now if row.stale_since is None else row.stale_since
+    row.due = now
+    record(tables, row, Kind.STALE)
+    tables.save(row)
+
+
+def extend(tables: Tables, request: Extend) -> bool:
+    """Carry out `Extend`."""
+    n_held = 0
+    for lease in request.leases:
+        row = _held(tables, lease)
+        if row is not None:
+            row.until = row.due = tables.journal.now + request.lease_s
+            tables.save(row)
+            n_held += 1
+    return n_held == len(request.leases)
+
+
+def take_due(tables: Tables, request: TakeDue) -> TookDue:
+    """Carry out `TakeDue`."""
+    now = tables.journal.now
+    rows, next_due = tables.due(now, request.functions, request.n_max)
+    taken: list[Due] = []
+    for row in rows:
+        if row.version == 0:
+            # Its first builder died. Whoever asked for it builds it; nobody else knows that it is wanted.
+            drop(tables, row)
+        elif row.recipe is not None:
+            taken.append(Due(_lease(tables, row, request.lease_s), row.recipe))
+    return TookDue(tuple(taken), now, next_due)
+
+
+def read_feed(tables: Tables, request: ReadFeed) -> FeedBatch:
+    """Carry out `ReadFeed`."""
+    counters = tables.counters
+    end = Position(counters.epoch, counters.sequence)
+    after = request.after
+    if after is None:
+        return FeedBatch((), end)
+    is_known = after.epoch == counters.epoch and counters.feed_floor <= after.sequence <= counters.sequence
+    if not is_known:
+        return FeedBatch((), end, is_reset=True)
+    records = tables.since(after.sequence, request.n_max)
+    if len(records) == request.n_max:
+        end = Position(counters.epoch, records[-1].sequence)
+    return FeedBatch(tuple(records), end)
+
+
+def _loaded(tables: Tables, row: Row | None, fingerprint: str | None) -> Loaded:
+    counters, now = tables.counters, tables.journal.now
+    position = Position(counters.epoch, counters.sequence)
+    if row is None:
+        return Loaded(entry=None, position=position, applied=counters.applied, now=now)
+    is_there = row.version > 0 and fingerprint in (None, row.fingerprint)
+    # A value that was put has nobody to build it anew: when its time is over it is gone.
+    if row.recipe is None and row.has_expired(now):
+        is_there = False
+    return Loaded(
+        entry=_entry(tables, row) if is_there else None,
+        position=position,
+        applied=counters.applied,
+        now=now,
+        recipe=row.recipe,
+        unsettled=_unsettled(tables, row) if row.state is State.SUSPECT else (),
+        is_leased=row.is_leased(now),
+    )
+
+
+def _entry(tables: Tables, row: Row) -> Entry:
+    epoch = tables.counters.epoch
+    return Entry(
+        key=row.key,
+        function=row.recipe.function if row.recipe is not None else "",
+        state=row.state,
+        version=row.version,
+        value=tables.value(row),
+        digest=row.digest,
+        position=Position(epoch, row.good_from),
+        changed_at=Position(epoch, row.changed_at),
+        built_at=row.built_at,
+        build_s=row.build_s,
+        stale_since=row.stale_since,
+        reason=row.reason,
+        attempts=row.attempts,
+        retry_at=row.retry_at,
+        expires_at=row.expires_at,
+    )
+
+
+def _unstored(tables: Tables, row: Row, request: Commit) -> Entry:
+    """The outrun value of a function that drops on change: its builder may use it, nobody else."""
+    position = Position(tables.counters.epoch, tables.counters.sequence)
+    return Entry(
+        key=row.key,
+        function=row.recipe.function if row.recipe is not None else "",
+        state=State.DIRTY,
+        version=0,
+        value=request.built.value,
+        digest=request.built.digest,
+        position=request.lease.begun,
+        changed_at=position,
+        built_at=tables.journal.now,
+        build_s=request.built.build_s,
+        stale_since=tables.journal.now,
+        reason="an event came while it was built",
+    )
+
+
+def _lease(tables: Tables, row: Row, lease_s: float) -> Lease:
+    counters, now = tables.counters, tables.journal.now
+    # A lease that ran out while nobody ended it: its builder died, which counts as a failed try.
+    if row.token is not None:
+        row.attempts += 1
+    counters.token += 1
+    row.state = next_state(row.state, Step.BEGIN)
+    row.token, row.begun = counters.token, counters.sequence
+    row.until = row.due = now + lease_s
+    tables.save(row)
+    begun = Position(counters.epoch, row.begun)
+    return Lease(key=row.key, token=row.token, begun=begun, until=row.until, attempts=row.attempts)
+
+
+def _held(tables: Tables, lease: Lease) -> Row | None:
+    """The row, if the lease still holds."""
+    row = tables.row(lease.key)
+    if row is None or row.token != lease.token or lease.begun.epoch != tables.counters.epoch:
+        return None
+    return row if row.is_leased(tables.journal.now) else None
+
+
+def _end_lease(row: Row) -> None:
+    row.token, row.until, row.due = None, 0.0, None
+
+
+def _commit_step(tables: Tables, request: Commit, row: Row) -> Step:
+    if is_outrun(tables, request.built.groups, row.begun) or not _is_seen_current(tables, row):
+        return Step.COMMIT_OUTRUN
+    return Step.COMMIT_SHAKEN if _unsettled(tables, row) else Step.COMMIT
+
+
+def _after_commit(row: Row, now: float) -> None:
+    """Set what follows from the state that the commit led to."""
+    if row.state is State.FRESH:
+        row.stale_since, row.reason = None, ""
+        return
+    # The value is newer than what made the old one stale.
+    row.stale_since = now
+    if row.state is State.DIRTY:
+        row.due = now
+        row.reason = row.reason or "an event came while it was built"
+    else:
+        row.reason = "built from an unsettled entry"
+
+
+def _is_seen_current(tables: Tables, row: Row) -> bool:
+    """Whether every entry that was read still has the value that was seen."""
+    return all((inner := tables.row(seen.key)) is not None and inner.digest == seen.digest for seen in row.seen)
+
+
+def _unsettled(tables: Tables, row: Row) -> tuple[Key, ...]:
+    """The entries below that are not known to be up to date."""
+    return tuple(
+        seen.key
+        for seen in row.seen
+        if (inner := tables.row(seen.key)) is None or inner.version == 0 or inner.stale_since is not None
+    )
+
+
+def _settle_outward(tables: Tables, key: Key) -> None:
+    frontier = [key]
+    while frontier:
+        for outer in tables.members(call_bucket(frontier.pop())):
+            row = tables.row(outer)
+            if row is None or row.state is not State.SUSPECT:
+                continue
+            if _unsettled(tables, row) or not _is_seen_current(tables, row):
+                continue
+            row.state, row.stale_since, row.reason = next_state(row.state, Step.SETTLE), None, ""
+            record(tables, row, Kind.FRESH)
+            tables.save(row)
+            frontier.append(outer)

@@ -1,0 +1,217 @@
+"""The store in one SQLite file, for all processes of one machine; it survives them.
+
+Rules
+- WAL: readers never wait for a writer. One connection writes, one reads, each under a lock.
+- A writing step is one transaction that begins with BEGIN IMMEDIATE, so what it read cannot change before it writes.
+- `synchronous=NORMAL`: a killed process loses nothing; a power cut may lose the last commits, never half of one.
+- `PRAGMA data_version` on the reading connection differs after any other connection wrote, this process's own too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from everfresh.model.clock import Clock, wall_clock
+from everfresh.model.errors import StoreClosed, StoreForeign, StoreUnavailable
+from everfresh.model.marks import override
+from everfresh.protocol.requests import Request
+from everfresh.stores.memory import new_epoch
+from everfresh.stores.sqlite_tables import SqliteTables
+from everfresh.stores.store import STEPS, StepListener, Store, is_reading
+
+A = TypeVar("A")
+
+# "EvFr" in ASCII, so that a file can be told to be ours.
+APPLICATION_ID = 0x45764672
+SCHEMA_VERSION = 1
+# How long a step waits for another process's step. Steps take well under a millisecond; a stopped process may hold one.
+_BUSY_S = 5.0
+# Switching a new file to WAL ignores the busy timeout while another process does the same.
+_OPEN_DEADLINE_S = 10.0
+_OPEN_PAUSE_S = 0.01
+
+
+class SqliteStore(Store):
+    """Entries in one SQLite file."""
+
+    def __init__(self, path: Path, *, clock: Clock = wall_clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._pid = os.getpid()
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._listeners: list[StepListener] = []
+        self._is_closed = False
+        with _translated(path):
+            self._writer = _until_unlocked(lambda: _open(path))
+            self._reader = _connect(path)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="everfresh-sqlite")
+
+    @property
+    @override
+    def is_shared(self) -> bool:
+        return True
+
+    @override
+    def carry_out(self, request: Request[A]) -> A:
+        self._check()
+        step = STEPS[type(cast("Request[Any]", request))]
+        with _translated(self._path):
+            if is_reading(request):
+                with self._read_lock, _transaction(self._reader, "BEGIN"):
+                    return cast("A", step(SqliteTables(self._reader, self._clock()), request))
+            with self._write_lock, _transaction(self._writer, "BEGIN IMMEDIATE"):
+                tables = SqliteTables(self._writer, self._clock())
+                answer = cast("A", step(tables, request))
+                tables.finish()
+        if tables.journal.records:
+            for listener in self._listeners:
+                listener(tables.journal.records)
+        return answer
+
+    @override
+    async def carry_out_async(self, request: Request[A]) -> A:
+        if is_reading(request):
+            return self.carry_out(request)
+        # A write may wait for another process; the loop must not.
+        self._check()
+        future = self._write_thread.submit(self.carry_out, request)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            # The step may be done all the same. A lease that nobody holds then runs out by itself.
+            future.cancel()
+            raise
+
+    @override
+    def version(self) -> int:
+        self._check()
+        with _translated(self._path), self._read_lock:
+            version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            return version
+
+    @override
+    def listen(self, listener: StepListener) -> None:
+        self._listeners.append(listener)
+
+    @override
+    def close(self) -> None:
+        self._is_closed = True
+        self._write_thread.shutdown(wait=True)
+        with self._write_lock, self._read_lock:
+            self._reader.close()
+            self._writer.close()
+
+    def _check(self) -> None:
+        if self._is_closed:
+            msg = "The cache was closed. Use it within its `with` block."
+            raise StoreClosed(msg)
+        if self._pid != os.getpid():
+            msg = f"{self._path}: it was opened before this process was forked. Make the Cache after the fork."
+            raise StoreUnavailable(msg)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """A writing connection to a file that is ours, made if there is none."""
+    if not path.parent.is_dir():
+        msg = f"{path}: there is no folder {path.parent}. Make it, or name another path."
+        raise StoreUnavailable(msg)
+    if path.exists() and not os.access(path, os.W_OK):
+        msg = f"{path}: the file cannot be written by this user. Change its owner or mode, or name another path."
+        raise StoreUnavailable(msg)
+    connection = _connect(path)
+    try:
+        _check_ours(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection, "BEGIN IMMEDIATE"):
+            if _check_ours(connection, path):
+                _create(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file is new and empty.
+
+    Raises:
+        StoreForeign: it holds somebody else's data, or a newer schema.
+    """
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application_id == APPLICATION_ID:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            msg = f"{path}: schema {version} is not {SCHEMA_VERSION}. Use the Everfresh that wrote it, or another path."
+            raise StoreForeign(msg)
+        return False
+    n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application_id or n_tables:
+        msg = f"{path}: this SQLite file is not an Everfresh store. It was left as it is; name another path."
+        raise StoreForeign(msg)
+    return True
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    # executescript would commit the transaction that keeps two processes from creating at once.
+    for statement in files("everfresh.stores").joinpath("schema.sql").read_text().split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.execute("INSERT INTO counters VALUES (1, ?, 0, 0, 0, 0, 0, 0)", (new_epoch(),))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translated(path: Path) -> Generator[None]:
+    """Driver errors as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        msg = f"{path}: SQLite could not do it: {error}. Nothing was changed; is the disk full, or the file locked?"
+        raise StoreUnavailable(msg) from error
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            msg = f"{path}: this is not a SQLite file. It was left as it is; name another path."
+            raise StoreForeign(msg) from error
+        msg = f"{path}: SQLite says: {error}. If the file is damaged, delete it; the cache is built anew."
+        raise StoreUnavailable(msg) from error
+
+
+def _until_unlocked(attempt: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+    deadline = time.monotonic() + _OPEN_DEADLINE_S
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_OPEN_PAUSE_S)

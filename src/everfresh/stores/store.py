@@ -1,0 +1,90 @@
+"""Store: the seam between the rules and where entries are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from everfresh.model.entry import FeedRecord
+from everfresh.protocol.requests import (
+    Apply,
+    Begin,
+    Commit,
+    Delete,
+    Extend,
+    Fail,
+    GiveUp,
+    Load,
+    Put,
+    ReadFeed,
+    Register,
+    Request,
+    TakeDue,
+)
+from everfresh.stores import building, changing
+from everfresh.stores.tables import Tables
+
+A = TypeVar("A")
+
+StepListener = Callable[[Sequence[FeedRecord]], None]
+
+
+class Store(Protocol):
+    """Carries out each request as one atomic step; holds no policy.
+
+    `is_shared` says whether other processes may change it behind this one's back. A listener is called after each step
+    of this process that wrote feed records, before the step's answer is given; it must be quick and must not call the
+    store.
+    """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it."""
+        ...
+
+    def carry_out(self, request: Request[A]) -> A:
+        """Carry out one request; safe from every thread.
+
+        Raises:
+            StoreUnavailable: it could not be carried out and had no effect; asking again is safe.
+            StoreClosed: the store was closed.
+        """
+        ...
+
+    async def carry_out_async(self, request: Request[A]) -> A:
+        """The same without keeping the event loop waiting."""
+        ...
+
+    def version(self) -> int:
+        """A number that is another one after other processes, or this one, wrote to a shared store."""
+        ...
+
+    def listen(self, listener: StepListener) -> None:
+        """Call the listener after each step."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store; repeating is safe."""
+        ...
+
+
+# One step for each request. The values cannot be typed more narrowly in one table: each takes its own request.
+STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
+    Load: building.load,
+    Begin: building.begin,
+    Commit: building.commit,
+    Fail: building.fail,
+    GiveUp: building.give_up,
+    Extend: building.extend,
+    TakeDue: building.take_due,
+    ReadFeed: building.read_feed,
+    Apply: changing.apply,
+    Register: changing.register,
+    Put: changing.put,
+    Delete: changing.delete,
+}
+
+
+def is_reading(request: Request[Any]) -> bool:
+    """Whether the step leaves the store as it is."""
+    return isinstance(request, Load | ReadFeed) or (isinstance(request, Apply) and request.is_dry)

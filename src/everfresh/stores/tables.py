@@ -1,0 +1,185 @@
+"""Tables: what the atomic steps need of a store's data, and the rows in them.
+
+ADR-0012. The steps are written once, in `building` and `changing`, over these tables; `memory` holds them as dicts
+under a lock, `sqlite` as SQL in one transaction. A row that a step has seen is the same object until the step ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from everfresh.matching.shapes import Bucket, Group, Shape, ShapeId
+from everfresh.model.entry import FeedRecord, Key, Kind, OnChange, Recipe, State
+from everfresh.protocol.requests import Seen
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """One entry, without its value. `recipe` is None for a value that was put; `version` 0 means: no value yet.
+
+    `token` is None when nobody holds the lease. `due` is when the queue should look at the entry: for a refresh, or
+    when a lease expires; None when it need not.
+    """
+
+    key: Key
+    recipe: Recipe | None
+    state: State = State.BUILDING
+    fingerprint: str = ""
+    digest: str = ""
+    version: int = 0
+    good_from: int = 0
+    changed_at: int = 0
+    built_at: float = 0.0
+    build_s: float = 0.0
+    groups: tuple[Group, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    on_change: OnChange = OnChange.REFRESH
+    stale_since: float | None = None
+    reason: str = ""
+    attempts: int = 0
+    retry_at: float | None = None
+    due: float | None = None
+    token: int | None = None
+    until: float = 0.0
+    begun: int = 0
+    expires_at: float | None = None
+
+    def is_leased(self, now: float) -> bool:
+        """Whether somebody holds the right to build it."""
+        return self.token is not None and self.until > now
+
+    def has_expired(self, now: float) -> bool:
+        """Whether its lifetime has run out."""
+        return self.expires_at is not None and self.expires_at <= now
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """The numbers of a store.
+
+    `sequence` is the newest position and `applied` that of the last events; `fired_floor` is where fired marks begin
+    to be complete, `feed_floor` where the feed does; `version_floor` is the highest version of any dropped entry.
+    """
+
+    epoch: str
+    sequence: int = 0
+    applied: int = 0
+    fired_floor: int = 0
+    feed_floor: int = 0
+    version_floor: int = 0
+    token: int = 0
+
+
+@dataclass(slots=True)
+class Journal:
+    """What one step has written so far: its feed records, in order."""
+
+    now: float
+    records: list[FeedRecord] = field(default_factory=list[FeedRecord])
+
+
+class Rows(Protocol):
+    """Entries and their values."""
+
+    def row(self, key: Key) -> Row | None:
+        """The entry's row."""
+        ...
+
+    def save(self, row: Row) -> None:
+        """Write the row, new or changed."""
+        ...
+
+    def remove(self, row: Row) -> None:
+        """Delete the row and its value; its links are gone already."""
+        ...
+
+    def value(self, row: Row) -> bytes:
+        """The value; only of a row that has one."""
+        ...
+
+    def set_value(self, row: Row, value: bytes) -> None:
+        """Store the value; the row is saved already."""
+        ...
+
+    def due(self, now: float, functions: frozenset[str], n_max: int) -> tuple[list[Row], float | None]:
+        """The due rows of the functions, longest due first, and when the next one falls due."""
+        ...
+
+    def oldest_lease(self, now: float) -> int | None:
+        """The position at which the oldest live lease began."""
+        ...
+
+
+class Index(Protocol):
+    """Which entries stand in a bucket, when it last fired, and which shapes are known."""
+
+    def members(self, bucket: Bucket) -> Sequence[Key]:
+        """The entries in the bucket."""
+        ...
+
+    def members_of_shape(self, shape: ShapeId) -> Sequence[Key]:
+        """The entries in any bucket of the shape."""
+        ...
+
+    def relink(self, row: Row, groups: tuple[Group, ...]) -> None:
+        """Take the entry out of its buckets and put it into those of the groups; sets `row.groups`."""
+        ...
+
+    def fire(self, marks: Iterable[Bucket | ShapeId], sequence: int) -> None:
+        """Note that the buckets, or whole shapes, fired."""
+        ...
+
+    def last_fired(self, marks: Iterable[Bucket | ShapeId]) -> int:
+        """The newest position at which one of them fired; 0 for never."""
+        ...
+
+
+class Shapes(Protocol):
+    """The shapes that the store knows, in the order in which it learnt them."""
+
+    def known(self, start: int) -> tuple[Shape, ...]:
+        """Those from number `start` on."""
+        ...
+
+    def n_known(self) -> int:
+        """How many there are."""
+        ...
+
+    def born(self, shape: ShapeId) -> int | None:
+        """The position of the events applied last when the shape was learnt; None when it is not known."""
+        ...
+
+    def learn(self, shape: Shape, born: int) -> None:
+        """Add a shape."""
+        ...
+
+
+class Log(Protocol):
+    """The feed."""
+
+    def append(self, record: FeedRecord) -> None:
+        """Add a record."""
+        ...
+
+    def since(self, sequence: int, n_max: int) -> list[FeedRecord]:
+        """The records after the sequence, in order."""
+        ...
+
+
+class Tables(Rows, Index, Shapes, Log, Protocol):
+    """All tables of a store, within one step."""
+
+    counters: Counters
+    journal: Journal
+
+
+def record(tables: Tables, row: Row, kind: Kind) -> int:
+    """Write the feed record of what became of the row; answered with its sequence."""
+    counters = tables.counters
+    counters.sequence += 1
+    made = FeedRecord(counters.sequence, row.key, kind, row.version, row.digest)
+    tables.append(made)
+    tables.journal.records.append(made)
+    return counters.sequence
