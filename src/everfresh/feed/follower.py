@@ -1,0 +1,118 @@
+"""Follower: this process's one reader of the feed.
+
+Rules
+- In a store of one process each step tells its records under the store's lock, so followers are always exact.
+- In a shared store `catch_up` reads what was written since. Whoever needs exactness calls `confirm` first, at the cost
+  of one look at the store's version; a poller does the same for those who wait.
+- After records were lost, or the store's life began anew, listeners are told to start over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from everfresh.model.entry import FeedRecord
+from everfresh.model.position import Position
+from everfresh.protocol.requests import FeedBatch, ReadFeed
+from everfresh.stores.store import Store
+
+# A build or a browser that waits for another process is at most this much late; one look costs about 3 µs.
+POLL_S = 0.004
+
+
+class Listener(Protocol):
+    """Somebody who follows; called from any thread, must be quick and must not call the store."""
+
+    def on_records(self, records: Sequence[FeedRecord]) -> None:
+        """Take the next records, in order."""
+        ...
+
+    def on_reset(self) -> None:
+        """Forget everything: records were lost."""
+        ...
+
+
+class Follower:
+    """Reads the feed once for all listeners of a process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: tuple[Listener, ...] = ()
+        self._lock = threading.Lock()
+        self._version = store.version()
+        self._position = store.carry_out(ReadFeed(None)).position
+        self._poller: threading.Thread | None = None
+        self._stop = threading.Event()
+        store.listen(self._on_step)
+
+    @property
+    def position(self) -> Position:
+        """How far the listeners have followed."""
+        return self._position
+
+    def add(self, listener: Listener) -> Callable[[], None]:
+        """Tell the listener of everything from now on; gives back how to stop."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def remove() -> None:
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return remove
+
+    def catch_up(self) -> None:
+        """Have every listener told of what is written by now."""
+        with self._lock:
+            # Read before the feed: what is written in between makes the version differ again.
+            version = self._store.version()
+            is_at_end = False
+            while not is_at_end:
+                batch = self._store.carry_out(ReadFeed(self._position))
+                is_at_end = self._take(batch)
+            self._version = version
+
+    def confirm(self) -> None:
+        """Make sure that nothing is written that the listeners were not told of."""
+        if self._store.version() != self._version:
+            self.catch_up()
+
+    def poll(self) -> None:
+        """Follow by itself from now on, for those who wait; a store of one process needs no polling."""
+        if not self._store.is_shared or self._poller is not None:
+            return
+        with self._lock:
+            if self._poller is None:
+                self._poller = threading.Thread(target=self._poll, name="everfresh-follower", daemon=True)
+                self._poller.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        if self._poller is not None:
+            self._poller.join()
+
+    def _take(self, batch: FeedBatch) -> bool:
+        self._position = batch.position
+        if batch.is_reset:
+            for listener in self._listeners:
+                listener.on_reset()
+            return True
+        if batch.records:
+            for listener in self._listeners:
+                listener.on_records(batch.records)
+        return not batch.records
+
+    def _on_step(self, records: Sequence[FeedRecord]) -> None:
+        if self._store.is_shared:
+            self.catch_up()
+            return
+        self._position = Position(self._position.epoch, records[-1].sequence)
+        for listener in self._listeners:
+            listener.on_records(records)
+
+    def _poll(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self.confirm()
