@@ -1,0 +1,84 @@
+"""LeaseKeeper: renews the leases of the builds that run in this process.
+
+One thread, started with the first build that might need it, so that neither a slow function nor a blocked event loop
+loses its lease while it works; a process that died renews nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from math import inf
+
+from everfresh.cache.notices import NoticeBoard
+from everfresh.model.entry import Lease
+from everfresh.model.errors import StoreClosed, StoreUnavailable
+from everfresh.protocol.requests import Extend
+from everfresh.stores.store import Store
+
+# Renewed three times within its life, so that two renewals may fail.
+RENEWALS_PER_LEASE = 3
+
+
+class LeaseKeeper:
+    """Holds the leases of running builds."""
+
+    def __init__(self, store: Store, board: NoticeBoard) -> None:
+        self._store = store
+        self._board = board
+        self._held: dict[int, tuple[Lease, float]] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Condition(self._lock)
+        self._is_closed = False
+        self._shortest_s = inf
+
+    @contextmanager
+    def holding(self, lease: Lease, lease_s: float) -> Generator[None]:
+        """Renew the lease for `lease_s` seconds again and again while the block runs."""
+        with self._lock:
+            self._held[lease.token] = (lease, lease_s)
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(target=self._run, name="everfresh-leases", daemon=True)
+                self._thread.start()
+            elif lease_s < self._shortest_s:
+                self._wake.notify()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.pop(lease.token, None)
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._lock:
+            self._is_closed = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._shortest_s = min((lease_s for _, lease_s in self._held.values()), default=inf)
+                is_idle = self._shortest_s == inf
+                if self._wake.wait(None if is_idle else self._shortest_s / RENEWALS_PER_LEASE):
+                    # Told of a new lease, or of the end: how long to wait is another question now.
+                    continue
+                held = list(self._held.values())
+            self._renew(held)
+
+    def _renew(self, held: list[tuple[Lease, float]]) -> None:
+        by_length: dict[float, list[Lease]] = {}
+        for lease, lease_s in held:
+            by_length.setdefault(lease_s, []).append(lease)
+        for lease_s, leases in by_length.items():
+            try:
+                self._store.carry_out(Extend(tuple(leases), lease_s))
+            except StoreClosed:
+                return
+            except StoreUnavailable as error:
+                self._board.tell("worker.failed", error=str(error))

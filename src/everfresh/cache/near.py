@@ -1,0 +1,141 @@
+"""The near cache: values held in this process, coherent through the feed.
+
+Rules
+- Only settled values are held. A record of an entry kills its slot; callers look at `is_live` before they use one.
+- A reader opens a ticket before it asks the store, and fills the slot with what it got. A record that comes in between
+  voids the ticket: the answer may be older than the record.
+- An immutable value is handed out as it is, any other is decoded for each caller, so nobody changes another's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from everfresh.cache.values import is_immutable
+from everfresh.feed.follower import Listener
+from everfresh.model.entry import Entry, FeedRecord, Key
+from everfresh.model.marks import override
+
+SlotsOfArgs = dict[tuple[object, ...], "Slot"]
+
+
+class Slot:
+    """One value, as long as it lives."""
+
+    __slots__ = ("_args", "_home", "digest", "entry", "is_immutable", "is_live", "is_used", "types", "value")
+
+    def __init__(
+        self,
+        entry: Entry,
+        value: Any,  # noqa: ANN401 - values are of any type
+        *,
+        home: SlotsOfArgs | None = None,
+        args: tuple[object, ...] = (),
+    ) -> None:
+        self.entry = entry
+        self.digest = entry.digest
+        self.is_immutable = is_immutable(value)
+        self.value = value if self.is_immutable else None
+        self.is_live = True
+        self.is_used = False
+        self.types = tuple(map(type, args))
+        self._args = args
+        self._home = home
+
+    def go_home(self) -> None:
+        """Let the arguments themselves lead here, without their canonical text."""
+        if self._home is not None:
+            self._home[self._args] = self
+
+    def die(self) -> None:
+        """Never be handed out again."""
+        self.is_live = False
+        if self._home is not None and self._home.get(self._args) is self:
+            del self._home[self._args]
+
+
+class Ticket:
+    """Stands for a question to the store that is under way."""
+
+    __slots__ = ("is_void", "key")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.is_void = False
+
+
+class NearCache(Listener):
+    """At most `n_max` slots; one that was not used since the last look goes first. Zero holds nothing."""
+
+    def __init__(self, n_max: int) -> None:
+        self._n_max = n_max
+        self._slots: dict[Key, Slot] = {}
+        self._tickets: dict[Key, list[Ticket]] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def get(self, key: Key) -> Slot | None:
+        """The live slot of the key."""
+        return self._slots.get(key)
+
+    def open(self, key: Key) -> Ticket:
+        """Begin to ask the store."""
+        ticket = Ticket(key)
+        with self._lock:
+            self._tickets.setdefault(key, []).append(ticket)
+        return ticket
+
+    def settle(self, ticket: Ticket, slot: Slot | None) -> None:
+        """Use the ticket up: hold the slot, if there is one and its entry did not change meanwhile."""
+        with self._lock:
+            self._close(ticket)
+            if slot is None or ticket.is_void or self._n_max == 0:
+                return
+            old = self._slots.pop(ticket.key, None)
+            if old is not None:
+                old.die()
+            elif len(self._slots) >= self._n_max:
+                self._make_room()
+            self._slots[ticket.key] = slot
+            slot.go_home()
+
+    @override
+    def on_records(self, records: Sequence[FeedRecord]) -> None:
+        with self._lock:
+            for record in records:
+                slot = self._slots.pop(record.key, None)
+                if slot is not None:
+                    slot.die()
+                for ticket in self._tickets.get(record.key, ()):
+                    ticket.is_void = True
+
+    @override
+    def on_reset(self) -> None:
+        with self._lock:
+            for slot in self._slots.values():
+                slot.die()
+            self._slots.clear()
+            for tickets in self._tickets.values():
+                for ticket in tickets:
+                    ticket.is_void = True
+
+    def _close(self, ticket: Ticket) -> None:
+        tickets = self._tickets[ticket.key]
+        tickets.remove(ticket)
+        if not tickets:
+            del self._tickets[ticket.key]
+
+    def _make_room(self) -> None:
+        """Drop the oldest slot that was not used since it last came to the front; ends, as each turn clears a mark."""
+        while True:
+            key, slot = next(iter(self._slots.items()))
+            del self._slots[key]
+            if not slot.is_used:
+                slot.die()
+                return
+            slot.is_used = False
+            self._slots[key] = slot

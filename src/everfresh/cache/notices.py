@@ -1,0 +1,62 @@
+"""Notices: what happens, by a name from one table and key-values, for logs, metrics and terminals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+logger = logging.getLogger("everfresh")
+
+NOTICES: dict[str, str] = {
+    "event.applied": "events were applied: topic, id, n_events, position, touched, suspect",
+    "refresh.done": "a worker refreshed an entry: key, changed, version, build_s, position",
+    "refresh.failed": "a worker's build raised: key, error, attempts, retry_in_s",
+    "build.done": "a reader built an entry: key, changed, version, build_s, position",
+    "build.failed": "a reader's build raised: key, error, attempts, retry_in_s",
+    "worker.failed": "a worker could not reach its store and goes on: error",
+    "revalidate.failed": "a refresh in the background raised: key, error",
+    "listener.failed": "a listener of notices raised and is passed over: error",
+}
+"""Every notice, and its fields."""
+
+_WARNINGS = frozenset(name for name in NOTICES if name.endswith(".failed"))
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something happened: a name from `NOTICES`, and its fields."""
+
+    name: str
+    fields: Mapping[str, Any]
+
+
+class NoticeBoard:
+    """Tells listeners and the log. A listener that raises is passed over and said to have failed."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Callable[[Notice], None], ...] = ()
+
+    def listen(self, listener: Callable[[Notice], None]) -> Callable[[], None]:
+        """Call the listener with each notice, in whichever thread it arises; gives back how to stop."""
+        self._listeners = (*self._listeners, listener)
+
+        def remove() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return remove
+
+    def tell(self, name: str, **fields: Any) -> None:  # noqa: ANN401 - fields are of any type
+        """Something happened."""
+        level = logging.WARNING if name in _WARNINGS else logging.DEBUG
+        if logger.isEnabledFor(level):
+            logger.log(level, "%s %s", name, fields, extra={"everfresh_notice": name, "everfresh_fields": fields})
+        if not self._listeners:
+            return
+        notice = Notice(name, fields)
+        for listener in self._listeners:
+            try:
+                listener(notice)
+            except Exception as error:  # noqa: BLE001 - somebody else's code must not stop a build
+                logger.warning("listener.failed %s", {"error": repr(error), "notice": name})

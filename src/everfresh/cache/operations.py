@@ -1,0 +1,141 @@
+"""What a cache does beside functions, as rules: publish, invalidate, and values that are put by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+from everfresh.cache.engine import Engine
+from everfresh.cache.values import Codec
+from everfresh.matching.shapes import grouped, shape_and_values
+from everfresh.model.clock import seconds_of
+from everfresh.model.dependency import Dependency, check_dependencies
+from everfresh.model.entry import Entry, Key
+from everfresh.model.errors import InvalidEvent, InvalidOption, NotInCache
+from everfresh.model.event import Event
+from everfresh.model.position import Position
+from everfresh.protocol import publishing
+from everfresh.protocol.reading import is_settled
+from everfresh.protocol.requests import Applied, Delete, Load, Loaded, Put, ReadFeed, Steps, ask
+
+# Misses whose put never came; the oldest are forgotten, and a put without a miss is simply not fenced.
+_MAX_MISSES = 1_000
+_ANYTHING: Codec[Any] = Codec(Any, "get")
+_misses: ContextVar[dict[tuple[int, Key], int]] = ContextVar("everfresh_misses")
+
+
+class Operations:
+    """The operations of one cache; each is run by a driver."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def publish(self, events: Sequence[Event]) -> Steps[Position]:
+        """Apply the events as one step."""
+        _check_events(events)
+        if not events:
+            return (yield from self.position())
+        applied = yield from publishing.publish(events, self._engine.index)
+        self._announce(applied, events[0].topic, events[0].id, len(events))
+        return applied.position
+
+    def invalidate(self, dependencies: Sequence[Dependency]) -> Steps[Position]:
+        """Touch by name."""
+        checked = check_dependencies(dependencies)
+        if not checked:
+            return (yield from self.position())
+        applied = yield from publishing.invalidate(checked, self._engine.index)
+        self._announce(applied, "invalidate", None, len(checked))
+        return applied.position
+
+    def touched_by(self, event: Event) -> Steps[list[Key]]:
+        """Which entries the event would touch."""
+        _check_events([event])
+        applied = yield from publishing.publish([event], self._engine.index, is_dry=True)
+        return sorted(applied.touched)
+
+    def put(
+        self, key: str, value: object, dependencies: Sequence[Dependency], expires: timedelta | float | None
+    ) -> Steps[None]:
+        """Store a value by hand; a miss of this key in the same task fences it."""
+        data, digest = Codec[object](Any, f"put({key!r})").encode(value)
+        groups = grouped(map(shape_and_values, check_dependencies(dependencies)))
+        expires_s = _lifetime_s(expires)
+        fence = self._take_miss(Key(key))
+        yield from ask(Put(key=Key(key), value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s))
+
+    def get(self, key: str) -> Steps[Any]:
+        """The value of an entry, if it is there and settled."""
+        loaded = yield from self._look(Key(key))
+        if loaded is None:
+            msg = f"{key!r} is not in the cache. Put it, or call the function that makes it."
+            raise NotInCache(msg)
+        return _ANYTHING.decode(loaded.value)
+
+    def has(self, key: str) -> Steps[bool]:
+        """Whether `get` would give a value."""
+        return (yield from self._look(Key(key))) is not None
+
+    def delete(self, keys: Sequence[str]) -> Steps[int]:
+        """Remove entries; how many there were."""
+        return (yield from ask(Delete(tuple(map(Key, keys)))))
+
+    def stored(self, key: str) -> Steps[Entry | None]:
+        """Any entry, whatever its state."""
+        return (yield from ask(Load(Key(key)))).entry
+
+    def position(self) -> Steps[Position]:
+        """The store's newest position."""
+        return (yield from ask(ReadFeed(None))).position
+
+    def _look(self, key: Key) -> Steps[Entry | None]:
+        loaded: Loaded = yield from ask(Load(key))
+        if loaded.entry is not None and is_settled(loaded.entry, loaded.now):
+            return loaded.entry
+        self._note_miss(key, loaded.position.sequence)
+        return None
+
+    def _note_miss(self, key: Key, sequence: int) -> None:
+        misses = dict(_misses.get({}))
+        misses.pop((id(self._engine), key), None)
+        misses[id(self._engine), key] = sequence
+        while len(misses) > _MAX_MISSES:
+            del misses[next(iter(misses))]
+        _misses.set(misses)
+
+    def _take_miss(self, key: Key) -> int | None:
+        misses = dict(_misses.get({}))
+        fence = misses.pop((id(self._engine), key), None)
+        if fence is not None:
+            _misses.set(misses)
+        return fence
+
+    def _announce(self, applied: Applied, topic: str, event_id: str | None, n_events: int) -> None:
+        self._engine.board.tell(
+            "event.applied",
+            topic=topic,
+            id=event_id,
+            n_events=n_events,
+            position=applied.position,
+            touched=applied.touched,
+            suspect=applied.suspect,
+        )
+
+
+def _check_events(events: Sequence[object]) -> None:
+    for event in events:
+        if not isinstance(event, Event):
+            msg = f"publish: {event!r} is no event. Use Event(topic, body) or Event.change(type, before=, after=)."
+            raise InvalidEvent(msg)
+
+
+def _lifetime_s(expires: timedelta | float | None) -> float | None:
+    if expires is None:
+        return None
+    lifetime_s = seconds_of(expires, option="expires") if isinstance(expires, timedelta) else float(expires)
+    if not lifetime_s > 0:
+        msg = f"expires: {expires!r} leaves no time. Use more than zero seconds, or None for no limit."
+        raise InvalidOption(msg)
+    return lifetime_s

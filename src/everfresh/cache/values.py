@@ -1,0 +1,127 @@
+"""Values as msgpack typed by the return annotation; digests, fingerprints, and what may be shared between callers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar, cast, get_args
+from uuid import UUID
+
+import msgspec
+
+from everfresh.model.errors import ValueNotSupported
+
+T = TypeVar("T")
+
+_DIGEST_BYTES = 16
+_PLAIN = msgspec.msgpack.Encoder()
+# Sets and dicts come out in one order, so equal values have equal digests in every process.
+_ORDERED = msgspec.msgpack.Encoder(order="deterministic")
+_IMMUTABLE = (str, int, float, bool, bytes, type(None), datetime, date, time, timedelta, Decimal, UUID, Enum)
+
+
+class Codec(Generic[T]):
+    """Turns values of one type into bytes and back; `T` is what the annotation says."""
+
+    def __init__(self, annotation: Any, what: str) -> None:  # noqa: ANN401 - an annotation is any object
+        self._what = what
+        adapter = _pydantic_adapter(annotation)
+        if adapter is None:
+            decode = msgspec.msgpack.Decoder(annotation).decode
+            self._dump: Callable[[Any], Any] = _same
+            self._read: Callable[[bytes], Any] = decode
+        else:
+            self._dump = lambda value: adapter.dump_python(value, mode="json")
+            self._read = lambda data: adapter.validate_python(msgspec.msgpack.decode(data))
+
+    def encode(self, value: T) -> tuple[bytes, str]:
+        """The value as bytes, and its digest.
+
+        Raises:
+            ValueNotSupported: it cannot be encoded, or does not fit the annotation; the message names the type.
+        """
+        try:
+            plain = self._dump(value)
+            data = _PLAIN.encode(plain)
+            digest = blake2b(_ORDERED.encode(plain), digest_size=_DIGEST_BYTES).hexdigest()
+            self._read(data)
+        except msgspec.ValidationError as error:
+            msg = f"{self._what}: the value does not fit its annotation: {error}. Mend one of them."
+            raise ValueNotSupported(msg) from error
+        except Exception as error:
+            msg = f"{self._what}: a value of type {_type_names(value)} cannot be stored: {error}. Return plain data."
+            raise ValueNotSupported(msg) from error
+        return data, digest
+
+    def decode(self, data: bytes) -> T:
+        """The value of the bytes, a new object each time."""
+        return cast("T", self._read(data))
+
+
+def fingerprint_of(annotation: Any, version: int) -> str:  # noqa: ANN401 - as above
+    """A text that changes with the function's version and with the schema of its values."""
+    schema: object
+    adapter = _pydantic_adapter(annotation)
+    try:
+        schema = msgspec.json.schema(annotation) if adapter is None else adapter.json_schema()
+    except (TypeError, ValueError):
+        schema = str(annotation)
+    return blake2b(_ORDERED.encode([version, schema]), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def is_immutable(value: object) -> bool:
+    """Whether no caller can change the value, so that all may be given the same object."""
+    if isinstance(value, _IMMUTABLE):
+        return True
+    if isinstance(value, tuple | frozenset):
+        return all(map(is_immutable, cast("tuple[object, ...]", value)))
+    return _is_frozen(value) and all(map(is_immutable, _field_values(value)))
+
+
+def _is_frozen(value: object) -> bool:
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_config__.frozen
+    # Every dataclass has its parameters there; typeshed does not say so.
+    return is_dataclass(value) and not isinstance(value, type) and bool(cast("Any", value).__dataclass_params__.frozen)
+
+
+def _field_values(value: object) -> Iterator[object]:
+    if isinstance(value, msgspec.Struct):
+        return (getattr(value, name) for name in value.__struct_fields__)
+    return (getattr(value, field.name) for field in fields(cast("Any", value)))
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401 - passes anything through
+    return value
+
+
+def _type_names(value: object) -> str:
+    """The value's type; for a container the types inside too, as the culprit is one of them."""
+    name = type(value).__qualname__
+    if isinstance(value, dict):
+        inner = {type(item).__qualname__ for item in cast("dict[object, object]", value).values()}
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = {type(item).__qualname__ for item in cast("list[object]", value)}
+    else:
+        return name
+    return f"{name} of {', '.join(sorted(inner))}" if inner else name
+
+
+def _pydantic_adapter(annotation: Any) -> Any:  # noqa: ANN401 - pydantic is not installed for everybody
+    """Pydantic's adapter when one of its models occurs in the annotation, else None."""
+    if "pydantic" not in sys.modules or not _mentions_model(annotation):
+        return None
+    from pydantic import TypeAdapter  # noqa: PLC0415 - imported already by whoever wrote the model
+
+    return TypeAdapter(annotation)
+
+
+def _mentions_model(annotation: Any) -> bool:  # noqa: ANN401 - as above
+    if hasattr(annotation, "__pydantic_validator__") or hasattr(annotation, "__pydantic_core_schema__"):
+        return True
+    return any(map(_mentions_model, get_args(annotation)))
