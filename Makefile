@@ -1,0 +1,62 @@
+# Each target makes the .venv by itself, from a bare python3. To use another Python: make PYTHON=python3.13 install
+# To pass options on: make demo ARGS="--no-autopilot", make bench ARGS=near
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Written when an installation has succeeded; older than what it was made from means install again. Its name holds the
+# Python and this folder: an environment made by another Python, or copied here with the tree, is not the one we want.
+INSTALLED := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(CURDIR)' | cksum | cut -d ' ' -f 1)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint style types floors format bench build lock clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## Make the .venv with everything in it, and nothing outside it
+
+demo: $(INSTALLED) ## Serve a page of widgets that stay fresh, in one command
+	@$(BIN)/everfresh demo $(ARGS)
+
+test: $(INSTALLED) ## Run every test, with the coverage that is asked of each part
+	@scripts/system_packages chromium
+	@$(BIN)/python scripts/coverage_of_deciders.py
+	@rm -f .coverage .coverage.* # what a child left that was killed while it wrote
+	@$(BIN)/python -m pytest --cov $(ARGS)
+
+lint: style types floors ## Check style, types, floors and the rules of the house
+
+style: $(INSTALLED) ## Check style and the rules of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/house_rules.py
+
+types: $(INSTALLED) ## Check types, with both checkers
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/mypy
+
+floors: $(INSTALLED) ## Check that each package imports only what stands below it
+	$(BIN)/lint-imports --no-logo --cache-dir .import_linter_cache
+
+format: $(INSTALLED) ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## Measure
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+build: $(INSTALLED) ## Build the wheel and the source archive into dist/
+	$(BIN)/hatchling build
+
+lock: ## Write constraints.txt anew, from the newest of everything
+	@PYTHON="$(PYTHON)" scripts/lock
+
+clean: ## Remove all that make made
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(INSTALLED): pyproject.toml constraints.txt scripts/make_venv
+	@PYTHON="$(PYTHON)" scripts/make_venv $(VENV)
+	@touch $@
