@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from everfresh.cache.engine import Engine
+from everfresh.cache.tracking import current_frame
 from everfresh.cache.values import Codec
 from everfresh.matching.shapes import grouped, shape_and_values
 from everfresh.model.clock import seconds_of
@@ -72,6 +73,9 @@ class Operations:
         if loaded is None:
             msg = f"{key!r} is not in the cache. Put it, or call the function that makes it."
             raise NotInCache(msg)
+        frame = current_frame.get()
+        if frame is not None:
+            frame.saw(loaded.key, loaded.digest, loaded.position.sequence, is_settled=True)
         return _ANYTHING.decode(loaded.value)
 
     def has(self, key: str) -> Steps[bool]:

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from everfresh.model.entry import FeedRecord
+from everfresh.model.errors import StoreUnavailable
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.store import Store
 
 # A build or a browser that waits for another process is at most this much late; one look costs about 3 µs.
 POLL_S = 0.004
+MAX_BATCH = 1_000
 
 
 class Listener(Protocol):
@@ -70,7 +73,7 @@ class Follower:
             version = self._store.version()
             is_at_end = False
             while not is_at_end:
-                batch = self._store.carry_out(ReadFeed(self._position))
+                batch = self._store.carry_out(ReadFeed(self._position, MAX_BATCH))
                 is_at_end = self._take(batch)
             self._version = version
 
@@ -103,11 +106,13 @@ class Follower:
         if batch.records:
             for listener in self._listeners:
                 listener.on_records(batch.records)
-        return not batch.records
+        return len(batch.records) < MAX_BATCH
 
     def _on_step(self, records: Sequence[FeedRecord]) -> None:
         if self._store.is_shared:
-            self.catch_up()
+            # The step is done and stays done. If its records cannot be read now, the next `confirm` reads them.
+            with suppress(StoreUnavailable):
+                self.catch_up()
             return
         self._position = Position(self._position.epoch, records[-1].sequence)
         for listener in self._listeners:
@@ -115,4 +120,6 @@ class Follower:
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):
-            self.confirm()
+            # A store that does not answer now may answer at the next look.
+            with suppress(StoreUnavailable):
+                self.confirm()

@@ -52,7 +52,7 @@ from everfresh.protocol.requests import (
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """The entry is good enough; with `is_stale`, only within the bounds, and a refresh should follow."""
+    """The entry is good enough; with `is_stale`, only within the bounds, and a refresh should begin."""
 
     entry: Entry
     is_stale: bool = False
@@ -98,10 +98,12 @@ def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | 
         return Rebuild()
     if is_settled(entry, loaded.now) or entry.position.sequence >= good_from:
         return Serve(entry)
-    if _is_failing(entry, loaded.now):
+    is_failing = _is_failing(entry, loaded.now)
+    # No refresh is due for what has failed for good, so that only the other bound speaks for it.
+    if entry.state is not State.FAILED and _stale_for_s(entry, loaded.now) < bounds.stale_while_revalidate_s:
+        return Serve(entry, is_stale=not is_failing)
+    if is_failing:
         return Serve(entry) if may_stand_in(entry, loaded.now, bounds) else Rebuild()
-    if _stale_for_s(entry, loaded.now) < bounds.stale_while_revalidate_s:
-        return Serve(entry, is_stale=True)
     if entry.state is State.SUSPECT and loaded.unsettled:
         return Settle(loaded.unsettled)
     return Rebuild()
