@@ -11,7 +11,7 @@ from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overl
 
 from everfresh.cache.background import Background
 from everfresh.cache.blocking import BlockingCache
-from everfresh.cache.declaring import declare
+from everfresh.cache.declaring import check_unique, declare
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.engine import Engine
 from everfresh.cache.functions import AsyncFunction, CachedFunction, SyncFunction
@@ -177,7 +177,7 @@ class Cache:
                 ignore=ignore,
                 inherit=inherit,
             )
-            # Declared again, as by a reload or in a test, the newest wins.
+            check_unique(spec, self.engine.functions.values())
             self.engine.functions[spec.name] = spec
             made: CachedFunction[..., Any]
             if spec.is_async:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -26,16 +27,38 @@ def argument_text(value: object) -> str:
     Raises:
         ArgumentNotSupported: it has none; the message names the type.
     """
-    write = _WRITERS.get(type(value))
-    if write is not None:
+    try:
+        write = _WRITERS.get(type(value), _text_of_instance)
         return write(value)
-    return _text_of_instance(value)
+    except (RecursionError, ValueError) as error:
+        msg = f"an argument of type {type(value).__qualname__} has no canonical form: {error}. Pass something smaller."
+        raise ArgumentNotSupported(msg) from error
+
+
+def moment_text(value: datetime | time) -> str:
+    """The ISO form with the name of the zone, as two zones may agree at a moment and differ a day later.
+
+    Raises:
+        ArgumentNotSupported: its zone has no name.
+    """
+    zone = value.tzinfo
+    if zone is None or isinstance(zone, timezone):
+        name = ""
+    elif isinstance(zone, ZoneInfo) and zone.key:
+        # The offset follows from the zone, and fold tells apart the hour that is there twice.
+        value, name = value.replace(tzinfo=None), zone.key
+    else:
+        msg = f"a time with {type(zone).__qualname__} has no canonical form. Use zoneinfo.ZoneInfo or timezone.utc."
+        raise ArgumentNotSupported(msg)
+    return f"{value.replace(fold=0).isoformat()}[{name}]" + ("+" if value.fold else "")
 
 
 def _text_of_instance(value: object) -> str:
-    name = type(value).__qualname__
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, Enum):
-        return f"{name}.{value.name}"
+        # A combination of flags may have no name, whatever typeshed says.
+        member = cast("str | None", value.name)
+        return f"{name}.{member}" if member is not None else f"{name}({argument_text(value.value)})"
     if isinstance(value, type):
         raise ArgumentNotSupported(_refusal(value))
     if isinstance(value, msgspec.Struct):
@@ -45,7 +68,8 @@ def _text_of_instance(value: object) -> str:
     # Pydantic is not installed for everybody; its models have their fields there.
     model_fields: Iterable[str] | None = getattr(type(value), "__pydantic_fields__", None)
     if model_fields is not None:
-        return _text_of_fields(name, [(field, getattr(value, field)) for field in model_fields])
+        extra: dict[str, object] = getattr(value, "__pydantic_extra__", None) or {}
+        return _text_of_fields(name, [(field, getattr(value, field)) for field in model_fields] + sorted(extra.items()))
     for base in (str, int, float, bytes):
         if isinstance(value, base):
             return f"{name}({_WRITERS[base](base(value))})"  # type: ignore[arg-type]
@@ -70,7 +94,17 @@ def _text_of_dict(value: object) -> str:
 
 
 def _quoted(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    # Half a surrogate pair cannot be written as UTF-8.
+    return text if text.isascii() or _is_encodable(text) else json.dumps(value)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # Any: each writer takes the type under which it stands.
@@ -86,9 +120,9 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     set: lambda value: f"set({_sorted_texts(value)})",
     frozenset: lambda value: f"frozenset({_sorted_texts(value)})",
     dict: _text_of_dict,
-    datetime: lambda value: f"datetime({value.isoformat()})",
+    datetime: lambda value: f"datetime({moment_text(value)})",
     date: lambda value: f"date({value.isoformat()})",
-    time: lambda value: f"time({value.isoformat()})",
+    time: lambda value: f"time({moment_text(value)})",
     timedelta: lambda value: f"timedelta({value.days}d{value.seconds}s{value.microseconds}us)",
     Decimal: lambda value: f"Decimal({value})",
     UUID: lambda value: f"UUID({value})",

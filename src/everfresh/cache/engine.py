@@ -37,16 +37,12 @@ class Spec:
     fingerprint: Callable[[], str]
     policy: Policy
     depends_on: tuple[dep.Dependency, ...]
+    shapes: tuple[Shape, ...]
     inherit: tuple[ContextVar[Any], ...]
 
     def dependencies(self, arguments: Mapping[str, Any]) -> list[dep.Dependency]:
         """The declared dependencies of a call with these arguments."""
         return [_filled(dependency, arguments) for dependency in self.depends_on]
-
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shapes of the declared dependencies, which do not hang on arguments."""
-        placeholder = dict.fromkeys(self.signature.parameters, "-")
-        return tuple({shape_and_values(dependency)[0]: None for dependency in self.dependencies(placeholder)})
 
     def context(self, frame: Frame) -> Context:
         """An empty context with the frame, and the variables that were asked for."""
@@ -91,7 +87,7 @@ class Engine:
             key=key,
             recipe=Recipe(spec.name, spec.signature.encode(arguments)),
             fingerprint=spec.fingerprint(),
-            shapes=spec.shapes(),
+            shapes=spec.shapes,
             policy=spec.policy,
             spec=spec,
             arguments=arguments,
@@ -108,8 +104,7 @@ class Engine:
         if spec is None:
             msg = f"{key}: this process has no function {recipe.function!r}. Import the module that declares it."
             raise UnknownFunction(msg)
-        args, kwargs = spec.signature.decode(recipe.arguments)
-        return self.bind(spec, spec.signature.bind(args, kwargs), key)
+        return self.bind(spec, spec.signature.decode(recipe.arguments), key)
 
     def frame(self, call: BoundCall, lease: Lease) -> Frame:
         """The frame of a build, with the declared dependencies in it."""
@@ -185,17 +180,20 @@ def _value(value: object, arguments: Mapping[str, Any]) -> object:
     return arguments[value.name] if isinstance(value, dep.Argument) else value
 
 
-def check_arguments_of(dependencies: tuple[dep.Dependency, ...], parameters: Mapping[str, Any], name: str) -> None:
-    """Accept declared dependencies whose `dep.arg` names are parameters.
+def shapes_of(dependencies: tuple[dep.Dependency, ...], signature: CallSignature, name: str) -> tuple[Shape, ...]:
+    """The shapes of declared dependencies, which do not hang on the arguments.
 
     Raises:
-        InvalidDependency: one of them is not.
+        InvalidDependency: a `dep.arg` names no parameter that tells calls apart, or a value has no canonical text.
     """
+    known = [parameter for parameter in signature.parameters if parameter not in signature.ignored]
     for dependency in dependencies:
         for value in _values_of(dependency):
-            if isinstance(value, dep.Argument) and value.name not in parameters:
-                msg = f"{name}: dep.arg({value.name!r}) names no parameter. Name one of {list(parameters)}."
+            if isinstance(value, dep.Argument) and value.name not in known:
+                msg = f"{name}: dep.arg({value.name!r}) names no parameter that tells calls apart. Name one of {known}."
                 raise InvalidDependency(msg)
+    placeholders = dict.fromkeys(known, "-")
+    return tuple({shape_and_values(_filled(dependency, placeholders))[0]: None for dependency in dependencies})
 
 
 def _values_of(dependency: dep.Dependency) -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,13 +38,16 @@ class NoticeBoard:
 
     def __init__(self) -> None:
         self._listeners: tuple[Callable[[Notice], None], ...] = ()
+        self._lock = threading.Lock()
 
     def listen(self, listener: Callable[[Notice], None]) -> Callable[[], None]:
         """Call the listener with each notice, in whichever thread it arises; gives back how to stop."""
-        self._listeners = (*self._listeners, listener)
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
 
         def remove() -> None:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
 
         return remove
 

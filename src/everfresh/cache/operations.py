@@ -61,6 +61,7 @@ class Operations:
         self, key: str, value: object, dependencies: Sequence[Dependency], expires: timedelta | float | None
     ) -> Steps[None]:
         """Store a value by hand; a miss of this key in the same task fences it."""
+        _check_key(key)
         data, digest = Codec[object](Any, f"put({key!r})").encode(value)
         groups = grouped(map(shape_and_values, check_dependencies(dependencies)))
         expires_s = _lifetime_s(expires)
@@ -133,6 +134,16 @@ def _check_events(events: Sequence[object]) -> None:
         if not isinstance(event, Event):
             msg = f"publish: {event!r} is no event. Use Event(topic, body) or Event.change(type, before=, after=)."
             raise InvalidEvent(msg)
+
+
+def _check_key(key: object) -> None:
+    try:
+        is_text = isinstance(key, str) and bool(key.encode())
+    except UnicodeEncodeError:
+        is_text = False
+    if not is_text:
+        msg = f"put: {key!r} is no key. Use a text that is not empty and can be written as UTF-8."
+        raise InvalidOption(msg)
 
 
 def _lifetime_s(expires: timedelta | float | None) -> float | None:

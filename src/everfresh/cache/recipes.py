@@ -11,10 +11,13 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec.msgpack import Ext
 
+from everfresh.cache.canonical_arguments import moment_text
+from everfresh.cache.pydantic_types import adapter_of
 from everfresh.model.errors import ArgumentNotSupported
 
 _TUPLE, _SET, _FROZENSET, _PAIRS, _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _INT, _OBJECT = range(1, 13)
@@ -102,9 +105,9 @@ _WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     tuple: (_TUPLE, _packed_items),
     set: (_SET, _packed_items),
     frozenset: (_FROZENSET, _packed_items),
-    datetime: (_DATETIME, lambda value: value.isoformat().encode()),
+    datetime: (_DATETIME, lambda value: moment_text(value).encode()),
     date: (_DATE, lambda value: value.isoformat().encode()),
-    time: (_TIME, lambda value: value.isoformat().encode()),
+    time: (_TIME, lambda value: moment_text(value).encode()),
     timedelta: (_TIMEDELTA, lambda value: f"{value.days},{value.seconds},{value.microseconds}".encode()),
     Decimal: (_DECIMAL, _text),
     UUID: (_UUID, _text),
@@ -121,15 +124,23 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     _SET: lambda data: set(_read(data)),
     _FROZENSET: lambda data: frozenset(_read(data)),
     _PAIRS: lambda data: {name: inner for name, inner in _read(data)},  # noqa: C416 - the pairs are lists
-    _DATETIME: lambda data: datetime.fromisoformat(data.decode()),
+    _DATETIME: lambda data: _moment(datetime, data.decode()),
     _DATE: lambda data: date.fromisoformat(data.decode()),
-    _TIME: lambda data: time.fromisoformat(data.decode()),
+    _TIME: lambda data: _moment(time, data.decode()),
     _TIMEDELTA: lambda data: timedelta(*map(int, data.decode().split(","))),
     _DECIMAL: lambda data: Decimal(data.decode()),
     _UUID: lambda data: UUID(data.decode()),
     _INT: lambda data: int(data.decode()),
     _OBJECT: lambda data: Plain(msgspec.msgpack.decode(data)),
 }
+
+
+def _moment(kind: type[datetime | time], text: str) -> datetime | time:
+    """Read what `moment_text` wrote."""
+    iso, _, rest = text.partition("[")
+    zone, _, fold = rest.partition("]")
+    moment = kind.fromisoformat(iso).replace(fold=1 if fold else 0)
+    return moment.replace(tzinfo=ZoneInfo(zone)) if zone else moment
 
 
 def _from_ext(code: int, data: memoryview) -> Any:  # noqa: ANN401 - as above
@@ -158,7 +169,5 @@ def _plain(value: object) -> object:
 
 
 def _converted(value: object, annotation: Any) -> Any:  # noqa: ANN401 - an annotation is any object
-    validate = getattr(annotation, "model_validate", None)
-    if validate is not None and hasattr(annotation, "__pydantic_fields__"):
-        return validate(value)
-    return msgspec.convert(value, annotation)
+    adapter = adapter_of(annotation)
+    return msgspec.convert(value, annotation) if adapter is None else adapter.validate_python(value)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import re
-import string
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from everfresh.cache.canonical_arguments import argument_text
 from everfresh.cache.recipes import pack_argument, unpack_argument
+from everfresh.cache.templates import KeyTemplate
 from everfresh.model.entry import Key
 from everfresh.model.errors import ArgumentNotSupported, InvalidOption
 
@@ -22,8 +20,6 @@ Arguments = dict[str, Any]
 """Parameter names and values, defaults filled in, in the order of the signature."""
 
 _DECODER = msgspec.msgpack.Decoder(dict[str, bytes])
-# What may stand as it is in a key that is named by hand; a delimiter of the template is never among it.
-_SAFE = "@.,+-_~ "
 
 
 class CallSignature:
@@ -32,11 +28,10 @@ class CallSignature:
     def __init__(self, function: Callable[..., Any], *, name: str, ignore: Sequence[str], template: str | None) -> None:
         self._function = function
         self._name = name
-        self._template = template
         self.signature = inspect.signature(function)
-        self._ignored = frozenset(ignore)
+        self.ignored = frozenset(ignore)
         self._check_ignored()
-        self._check_template()
+        self.template = None if template is None else KeyTemplate(template, list(self.parameters), self.ignored, name)
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -59,11 +54,10 @@ class CallSignature:
         Raises:
             ArgumentNotSupported: an argument has none; the message names it.
         """
-        if self._template is not None:
-            texts = {name: self._text_by_hand(name, value) for name, value in self._kept(arguments)}
-            return Key(self._template.format_map(texts))
-        texts_ = (f"{name}={self._text(name, value)}" for name, value in self._kept(arguments))
-        return Key(f"{self._name}({', '.join(texts_)})")
+        if self.template is not None:
+            return Key(self.template.fill(arguments, self._annotations))
+        texts = (f"{name}={self._text(name, value)}" for name, value in self._kept(arguments))
+        return Key(f"{self._name}({', '.join(texts)})")
 
     def encode(self, arguments: Arguments) -> bytes:
         """The arguments as bytes that any process with this function can read, verified by reading them.
@@ -74,8 +68,8 @@ class CallSignature:
         packed = {name: self._pack(name, value) for name, value in self._kept(arguments)}
         return msgspec.msgpack.encode(packed)
 
-    def decode(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments of the bytes.
+    def decode(self, data: bytes) -> Arguments:
+        """The arguments of the bytes, those that were ignored by their defaults.
 
         Raises:
             ArgumentNotSupported: the bytes were written for another signature.
@@ -83,12 +77,13 @@ class CallSignature:
         try:
             packed = _DECODER.decode(data)
             given = {name: unpack_argument(value, self.annotation(name)) for name, value in packed.items()}
-            bound = inspect.BoundArguments(self.signature, typing.cast("Any", self._in_order(given)))
-            bound.apply_defaults()
+            in_order = {name: given.pop(name) for name in self.parameters if name in given}
+            bound = inspect.BoundArguments(self.signature, typing.cast("Any", in_order))
+            # What is left is no parameter, and is refused for that.
+            return self.bind(bound.args, bound.kwargs | given)
         except (KeyError, TypeError, ValueError) as error:
             msg = f"{self._name}: its signature is not the one this entry was built with: {error}. Raise its version."
             raise ArgumentNotSupported(msg) from error
-        return bound.args, bound.kwargs
 
     def annotation(self, name: str) -> Any:  # noqa: ANN401 - an annotation is any object
         """The annotation of a parameter, or of the result under the name `return`; Any when there is none.
@@ -96,24 +91,25 @@ class CallSignature:
         Raises:
             InvalidOption: an annotation names something that is not defined where the function is.
         """
-        return self._hints.get(name, Any)
+        return self._annotations.get(name, Any)
 
     @cached_property
-    def _hints(self) -> dict[str, Any]:
+    def _annotations(self) -> dict[str, Any]:
         try:
-            return typing.get_type_hints(self._function)
+            hints = typing.get_type_hints(self._function)
         except NameError as error:
             msg = f"{self._name}: an annotation cannot be read: {error}. Define the type at the top of its module."
             raise InvalidOption(msg) from error
-
-    def _in_order(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        unknown = given.keys() - self.parameters.keys()
-        if unknown:
-            raise KeyError(", ".join(sorted(unknown)))
-        return {name: given[name] for name in self.parameters if name in given}
+        for name, parameter in self.parameters.items():
+            # The hint is that of one element.
+            if name in hints and parameter.kind is parameter.VAR_POSITIONAL:
+                hints[name] = tuple.__class_getitem__((hints[name], ...))
+            elif name in hints and parameter.kind is parameter.VAR_KEYWORD:
+                hints[name] = dict.__class_getitem__((str, hints[name]))
+        return hints
 
     def _kept(self, arguments: Arguments) -> list[tuple[str, Any]]:
-        return [(name, value) for name, value in arguments.items() if name not in self._ignored]
+        return [(name, value) for name, value in arguments.items() if name not in self.ignored]
 
     def _text(self, name: str, value: object) -> str:
         try:
@@ -121,9 +117,6 @@ class CallSignature:
         except ArgumentNotSupported as error:
             msg = f"{self._name}, argument {name}: {error}"
             raise ArgumentNotSupported(msg) from error
-
-    def _text_by_hand(self, name: str, value: object) -> str:
-        return quote(value, safe=_SAFE) if isinstance(value, str) else self._text(name, value)
 
     def _pack(self, name: str, value: object) -> bytes:
         try:
@@ -141,7 +134,7 @@ class CallSignature:
         return packed
 
     def _check_ignored(self) -> None:
-        for name in self._ignored:
+        for name in self.ignored:
             parameter = self.parameters.get(name)
             if parameter is None:
                 msg = (
@@ -151,16 +144,3 @@ class CallSignature:
             if parameter.default is inspect.Parameter.empty:
                 msg = f"{self._name}: {name!r} is ignored but has no default. Give it one: workers build without it."
                 raise InvalidOption(msg)
-
-    def _check_template(self) -> None:
-        if self._template is None:
-            return
-        named = {name for _, name, _, _ in string.Formatter().parse(self._template) if name is not None}
-        for name in named:
-            if re.fullmatch(r"\w+", name) is None or name not in self.parameters or name in self._ignored:
-                msg = f"{self._name}: key names {{{name}}}, which is no parameter of it. Use plain parameter names."
-                raise InvalidOption(msg)
-        missing = [name for name in self.parameters if name not in named | self._ignored]
-        if missing:
-            msg = f"{self._name}: key leaves out {missing}, so different calls would share a value. Add or ignore them."
-            raise InvalidOption(msg)

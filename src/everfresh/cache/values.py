@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import msgspec
 
-from everfresh.model.errors import ValueNotSupported
+from everfresh.cache.pydantic_types import adapter_of
+from everfresh.model.errors import InvalidOption, ValueNotSupported
 
 T = TypeVar("T")
 
@@ -26,15 +26,18 @@ _IMMUTABLE = (str, int, float, bool, bytes, type(None), datetime, date, time, ti
 
 
 class Codec(Generic[T]):
-    """Turns values of one type into bytes and back; `T` is what the annotation says."""
+    """Turns values of one type into bytes and back; `T` is what the annotation says.
+
+    Raises:
+        InvalidOption: the annotation is of a kind that cannot be read back.
+    """
 
     def __init__(self, annotation: Any, what: str) -> None:  # noqa: ANN401 - an annotation is any object
         self._what = what
-        adapter = _pydantic_adapter(annotation)
+        adapter = adapter_of(annotation)
         if adapter is None:
-            decode = msgspec.msgpack.Decoder(annotation).decode
             self._dump: Callable[[Any], Any] = _same
-            self._read: Callable[[bytes], Any] = decode
+            self._read: Callable[[bytes], Any] = _decoder(annotation, what).decode
         else:
             self._dump = lambda value: adapter.dump_python(value, mode="json")
             self._read = lambda data: adapter.validate_python(msgspec.msgpack.decode(data))
@@ -63,15 +66,15 @@ class Codec(Generic[T]):
         return cast("T", self._read(data))
 
 
-def fingerprint_of(annotation: Any, version: int) -> str:  # noqa: ANN401 - as above
-    """A text that changes with the function's version and with the schema of its values."""
+def fingerprint_of(annotation: Any, name: str) -> str:  # noqa: ANN401 - as above
+    """A text that changes with the function's name, which holds its version, and with the schema of its values."""
     schema: object
-    adapter = _pydantic_adapter(annotation)
+    adapter = adapter_of(annotation)
     try:
         schema = msgspec.json.schema(annotation) if adapter is None else adapter.json_schema()
     except (TypeError, ValueError):
         schema = str(annotation)
-    return blake2b(_ORDERED.encode([version, schema]), digest_size=_DIGEST_BYTES).hexdigest()
+    return blake2b(_ORDERED.encode([name, schema]), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def is_immutable(value: object) -> bool:
@@ -96,6 +99,14 @@ def _field_values(value: object) -> Iterator[object]:
     return (getattr(value, field.name) for field in fields(cast("Any", value)))
 
 
+def _decoder(annotation: Any, what: str) -> msgspec.msgpack.Decoder[Any]:  # noqa: ANN401 - as above
+    try:
+        return msgspec.msgpack.Decoder(annotation)
+    except TypeError as error:
+        msg = f"{what}: a value of {annotation!r} cannot be read back: {error} Annotate another type."
+        raise InvalidOption(msg) from error
+
+
 def _same(value: Any) -> Any:  # noqa: ANN401 - passes anything through
     return value
 
@@ -110,18 +121,3 @@ def _type_names(value: object) -> str:
     else:
         return name
     return f"{name} of {', '.join(sorted(inner))}" if inner else name
-
-
-def _pydantic_adapter(annotation: Any) -> Any:  # noqa: ANN401 - pydantic is not installed for everybody
-    """Pydantic's adapter when one of its models occurs in the annotation, else None."""
-    if "pydantic" not in sys.modules or not _mentions_model(annotation):
-        return None
-    from pydantic import TypeAdapter  # noqa: PLC0415 - imported already by whoever wrote the model
-
-    return TypeAdapter(annotation)
-
-
-def _mentions_model(annotation: Any) -> bool:  # noqa: ANN401 - as above
-    if hasattr(annotation, "__pydantic_validator__") or hasattr(annotation, "__pydantic_core_schema__"):
-        return True
-    return any(map(_mentions_model, get_args(annotation)))

@@ -2,29 +2,33 @@
 
 A doubled rebuild costs little and a missed one is a bug; so whatever two systems might write for one value has one
 text here: 7, 7.0, "7" and Decimal("7.00"); True and 1; a UUID and its text in capitals; a date and its ISO form.
+
+What comes out hangs on the value alone: not on the process, the time zone of the machine, or the decimal context.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from enum import Enum
 from typing import cast
 from uuid import UUID
-
-import msgspec
 
 from everfresh.model.errors import InvalidDependency
 
 # "\0" never begins a text of the outside world that anybody would match on.
 NULL = "\0null"
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
-# A longer number is an identifier; Decimal would still hold it, at a cost that grows with its length.
-_MAX_NUMBER_LENGTH = 64
+# The usual context would round, and the caller may have set another.
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+# Beyond these powers of ten a number is written with an exponent: 1e999999 would be a text of a megabyte.
+_MAX_PLAIN = 1_000
+_INT64 = range(-(2**63), 2**63)
 
 
 def canonical_text(value: object) -> str:
@@ -37,11 +41,13 @@ def canonical_text(value: object) -> str:
         case Enum():
             return canonical_text(value.value)
         case str():
-            return _text_of_str(value)
+            # A subclass, such as Markup, is the text that it holds; what stores texts takes no subclass.
+            return _text_of_str(str.__str__(value))
         case None:
             return NULL
         case bool() | int():
-            return str(int(value))
+            # Python writes no int of more than 4,300 digits.
+            return str(int(value)) if value in _INT64 else _text_of_number(Decimal(int(value)))
         case float() | Decimal():
             return _text_of_number(Decimal(str(value)))
         case _:
@@ -52,10 +58,10 @@ def _text_of_str(value: str) -> str:
     first = value[:1]
     if first not in "0123456789+-.abcdefABCDEF":
         return value
-    if len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value):
-        return _text_of_number(Decimal(value))
     if _UUID.fullmatch(value):
-        return str(UUID(value))
+        return _text_of_uuid(UUID(value))
+    if _NUMBER.fullmatch(value):
+        return _text_of_number(Decimal(value))
     if _MOMENT.fullmatch(value):
         try:
             return _text_of_moment(datetime.fromisoformat(value))
@@ -65,18 +71,27 @@ def _text_of_str(value: str) -> str:
 
 
 def _text_of_number(number: Decimal) -> str:
-    try:
-        if number == number.to_integral_value():
-            return str(int(number))
-    except (InvalidOperation, OverflowError, ValueError):
-        return str(number)
-    return str(number.normalize())
+    if number.is_zero():
+        return "0"
+    short = number.normalize(_EXACT)
+    if number.is_finite() and abs(short.adjusted()) <= _MAX_PLAIN:
+        return f"{short:f}"
+    return _EXACT.to_sci_string(short)
+
+
+def _text_of_uuid(value: UUID) -> str:
+    # Without its dashes a UUID may look like a number, and nobody can tell which is meant: so it is one in all forms.
+    return _text_of_number(Decimal(value.hex)) if _NUMBER.fullmatch(value.hex) else str(value)
 
 
 def _text_of_moment(moment: datetime) -> str:
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return moment.isoformat()
+    if moment.utcoffset() is None:
+        return moment.replace(tzinfo=None).isoformat()
+    try:
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+    except OverflowError:
+        # "9999-12-31T23:59:59-05:00" is how some systems write "never"; in UTC it has no year.
+        return moment.isoformat()
 
 
 def _text_of_other(value: object) -> str:
@@ -88,16 +103,16 @@ def _text_of_other(value: object) -> str:
         case timedelta():
             return _text_of_number(Decimal(str(value.total_seconds())))
         case UUID():
-            return str(value)
+            return _text_of_uuid(value)
         case bytes():
             return "\0bytes" + value.hex()
         case Mapping():
             members = cast("Mapping[object, object]", value).items()
             items = sorted((canonical_text(name), canonical_text(inner)) for name, inner in members)
-            return "\0map" + msgspec.json.encode(items).decode()
+            return "\0map" + json.dumps(items)
         case list() | tuple():
             elements = cast("Iterable[object]", value)
-            return "\0list" + msgspec.json.encode([canonical_text(inner) for inner in elements]).decode()
+            return "\0list" + json.dumps([canonical_text(inner) for inner in elements])
         case _:
             msg = (
                 f"dependency value: {type(value).__name__} has no canonical text. "

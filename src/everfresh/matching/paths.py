@@ -16,7 +16,7 @@ ABSENT = _Absent()
 def values_at(body: object, path: str) -> list[Any]:
     """Every value at the dotted path; a list on the way, or at its end, gives one value for each element.
 
-    Empty when the path is absent. A key that itself holds dots is found too.
+    Empty when the path is absent. Keys that themselves hold dots are found too.
     """
     return list(_walk(body, path))
 
@@ -34,10 +34,11 @@ def _walk(node: object, path: str) -> Iterator[Any]:
     members = cast("Mapping[str, object]", node)
     if path in members:
         yield from _walk(members[path], "")
-        return
-    head, _, tail = path.partition(".")
-    if tail and head in members:
-        yield from _walk(members[head], tail)
+    dot = path.find(".")
+    while dot >= 0:
+        if path[:dot] in members:
+            yield from _walk(members[path[:dot]], path[dot + 1 :])
+        dot = path.find(".", dot + 1)
 
 
 def field_of(image: Mapping[str, Any], name: str) -> object:

@@ -48,9 +48,6 @@ class ShapeIndex:
         self.generation = 0
         """How many shapes of the store's list were taken up."""
 
-    def __contains__(self, shape: Shape) -> bool:
-        return shape.id in self._known
-
     def learn(self, start: int, shapes: Sequence[Shape]) -> None:
         """Take up the shapes that the store learnt from number `start` on; those already taken up are passed over."""
         with self._lock:
@@ -83,7 +80,7 @@ def touched_by_events(events: Iterable[Event], index: ShapeIndex) -> Touched:
     shapes: set[ShapeId] = set()
     for event in events:
         for shape in index.of_topic(event.topic):
-            _collect(shape, _topic_values(shape, event.body), buckets, shapes)
+            _collect(shape, _topic_values(shape, event), buckets, shapes)
         row = event.row
         if row is not None:
             for shape in index.of_type(row.type):
@@ -121,8 +118,11 @@ def _collect(shape: Shape, values: Sequence[Sequence[Any]] | None, buckets: set[
     buckets.update(bucket_of(shape.id, combination) for combination in product(*texts))
 
 
-def _topic_values(shape: Shape, body: Mapping[str, Any]) -> list[list[Any]]:
-    return [values_at(body, field) for field in shape.fields]
+def _topic_values(shape: Shape, event: Event) -> list[list[Any]] | None:
+    """The values of the shape's fields; None when anything may have changed."""
+    if event.row is not None and event.row.unknown:
+        return None
+    return [values_at(event.body, field) for field in shape.fields]
 
 
 def _row_ids(row: Row) -> list[list[Any]] | None:

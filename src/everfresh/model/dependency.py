@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from everfresh.model.errors import InvalidDependency
 
-_PATTERN = re.compile(r"(?:[^\s.*#]+|\*|#)(?:\.(?:[^\s.*#]+|\*|#))*")
+_WORD = r"(?:[^\s.*#\ud800-\udfff]+|\*|#)"
+_PATTERN = re.compile(rf"{_WORD}(?:\.{_WORD})*")
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -31,7 +32,7 @@ class Topic(msgspec.Struct, frozen=True):
     meets a list reads every element.
 
     Raises:
-        InvalidDependency: the pattern is malformed.
+        InvalidDependency: the pattern is malformed, or `where` cannot be met by any event.
     """
 
     pattern: str
@@ -41,13 +42,14 @@ class Topic(msgspec.Struct, frozen=True):
         if not _is_pattern(self.pattern):
             msg = f"dep.Topic: {self.pattern!r} is no pattern. Use dotted words, '*' for one word, '#' for any number."
             raise InvalidDependency(msg)
+        _check_where(self.where)
 
 
 class Id(msgspec.Struct, frozen=True):
     """Touched when the object `id` of `type` changes; with `watch`, only when one of those fields does.
 
     Raises:
-        InvalidDependency: the type is empty.
+        InvalidDependency: the type is empty, or `watch` is one text.
     """
 
     type: str
@@ -56,6 +58,7 @@ class Id(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _check_name("dep.Id", self.type)
+        _check_watch(self.watch)
 
 
 class Tag(msgspec.Struct, frozen=True):
@@ -95,6 +98,29 @@ def check_dependencies(dependencies: Iterable[object]) -> tuple[Dependency, ...]
             raise InvalidDependency(msg)
         checked.append(dependency)
     return tuple(checked)
+
+
+def _check_where(where: object) -> None:
+    if not isinstance(where, Mapping):
+        msg = f"dep.Topic: where is {where!r}. Use a mapping of field paths to values."
+        raise InvalidDependency(msg)
+    for field, value in cast("Mapping[object, object]", where).items():
+        if not isinstance(field, str) or not field:
+            msg = f"dep.Topic: {field!r} is no field. Use a dotted path into the event's body, for example 'bug.id'."
+            raise InvalidDependency(msg)
+        if isinstance(value, list | tuple):
+            msg = (
+                f"dep.Topic: the field {field!r} is to equal a list, and never will: of a list in an event each "
+                "element is read by itself. Declare one dependency for each element."
+            )
+            raise InvalidDependency(msg)
+
+
+def _check_watch(watch: object) -> None:
+    if isinstance(watch, str):
+        # It would be read as its letters, and no event changes those.
+        msg = f"dep.Id: watch is the text {watch!r}. Give field names: watch=({watch!r},)."
+        raise InvalidDependency(msg)
 
 
 def _is_pattern(pattern: object) -> bool:

@@ -5,7 +5,6 @@ EverfreshError
 ├── ArgumentNotSupported, ValueNotSupported                                                (also TypeError)
 ├── NotInCache                                                                            (also KeyError)
 ├── BuildError
-│   ├── LeaseLost          the build took longer than its lease and somebody overtook it
 │   ├── WaitTimeout        another builder holds the entry for too long
 │   ├── RecursiveBuild     a function needs, directly or not, the value that it is building
 │   └── UnknownFunction    a recipe names a function that this process does not have
@@ -84,12 +83,6 @@ class BuildError(EverfreshError):
     """A value could not be built."""
 
     code = "build.error"
-
-
-class LeaseLost(BuildError):
-    """The lease ran out and somebody else holds the entry; what was built was not stored."""
-
-    code = "build.lease_lost"
 
 
 class WaitTimeout(BuildError, TimeoutError):

@@ -12,7 +12,8 @@ from everfresh.model.errors import InvalidEvent
 
 # AMQP carries at most 255 bytes of routing key; a topic must fit through every bus.
 MAX_TOPIC_BYTES = 255
-_TOPIC = re.compile(r"[^\s.*#]+(?:\.[^\s.*#]+)*")
+# Half of a surrogate pair has no UTF-8, so no bus and no store could hold it.
+_TOPIC = re.compile(r"[^\s.*#\ud800-\udfff]+(?:\.[^\s.*#\ud800-\udfff]+)*")
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -61,11 +62,12 @@ class Event(msgspec.Struct, frozen=True):
         The topic is `type.create`, `type.delete` or `type.update`; the body holds the images.
 
         Raises:
-            InvalidEvent: neither image and no `changed`.
+            InvalidEvent: neither image and no `changed`; an image is no mapping; `changed` is one text.
         """
         if before is None and after is None and changed is None:
             msg = f"event {type}: nothing is said to have changed. Give before, after or changed; or use Event.unknown."
             raise InvalidEvent(msg)
+        _check_images(type, before, after, changed)
         what = "update"
         if changed is None and (before is None or after is None):
             what = "create" if before is None else "delete"
@@ -79,6 +81,17 @@ class Event(msgspec.Struct, frozen=True):
     def unknown(cls, type: str) -> Event:  # noqa: A002 - the public word for it
         """Any rows of `type` may have changed in any way: a truncate, raw SQL, an overflow."""
         return cls(f"{type}.unknown", row=Row(type, unknown=True))
+
+
+def _check_images(type_: str, before: object, after: object, changed: object) -> None:
+    for name, image in (("before", before), ("after", after)):
+        if image is not None and not isinstance(image, Mapping):
+            msg = f"event {type_}: {name} is {type(image).__name__}. Use a mapping of field names to values."
+            raise InvalidEvent(msg)
+    if isinstance(changed, str):
+        # It would be read as the set of its letters, which nobody watches.
+        msg = f"event {type_}: changed is the text {changed!r}. Give field names: changed=[{changed!r}]."
+        raise InvalidEvent(msg)
 
 
 def check_topic(topic: object) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from everfresh.model.errors import InvalidPosition
 
-_TEXT = re.compile(r"([0-9a-z]{1,64})\.([0-9]{1,18})", re.ASCII)
+_TEXT = re.compile(r"([0-9a-z]{1,64})\.(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
 class Position(msgspec.Struct, frozen=True):

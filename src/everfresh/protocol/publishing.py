@@ -37,5 +37,6 @@ def _apply(triage: Callable[[], Touched], index: ShapeIndex, reason: str, *, is_
 
 def _reason(events: Sequence[Event]) -> str:
     if len(events) == 1:
-        return f"event {events[0].topic}" + (f" {events[0].id}" if events[0].id else "")
+        text = f"event {events[0].topic}" + (f" {events[0].id}" if events[0].id else "")
+        return text[:300].encode("utf-8", "replace").decode()
     return f"{len(events)} events"

@@ -23,6 +23,7 @@ from typing import assert_never
 
 from everfresh.model.entry import Entry, Key, Lease, State
 from everfresh.model.errors import WaitTimeout
+from everfresh.model.position import Position
 from everfresh.protocol.requests import (
     STRICT,
     Begin,
@@ -96,7 +97,8 @@ def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | 
     entry = loaded.entry
     if entry is None:
         return Rebuild()
-    if is_settled(entry, loaded.now) or entry.position.sequence >= good_from:
+    has_expired = entry.expires_at is not None and entry.expires_at <= loaded.now
+    if is_settled(entry, loaded.now) or (entry.position.sequence >= good_from and not has_expired):
         return Serve(entry)
     is_failing = _is_failing(entry, loaded.now)
     # No refresh is due for what has failed for good, so that only the other bound speaks for it.
@@ -196,7 +198,10 @@ def build(call: Call, lease: Lease, bounds: Bounds) -> Steps[Entry]:
         case Committed(entry):
             return entry
         case Failure(error, kept):
-            if kept.entry is not None and may_stand_in(kept.entry, kept.now, bounds):
+            # It is settled when the lease was lost, and whoever took over has built it.
+            if kept.entry is not None and (
+                is_settled(kept.entry, kept.now) or may_stand_in(kept.entry, kept.now, bounds)
+            ):
                 return kept.entry
             raise error
         case _:
@@ -213,7 +218,9 @@ def attempt(call: Call, lease: Lease) -> Steps[Committed | Failure]:
     except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
         roll = yield from ask(Roll())
         retry_s = retry_in_s(lease.attempts + 1, call.policy, roll)
-        kept = yield from ask(Fail(lease=lease, reason=reason_of(error), retry_in_s=retry_s))
+        kept = yield from ask(
+            Fail(lease=lease, fingerprint=call.fingerprint, reason=reason_of(error), retry_in_s=retry_s)
+        )
         return Failure(error, kept)
     except BaseException:
         yield from ask(GiveUp(lease))
@@ -244,7 +251,7 @@ def unstored(call: Call, lease: Lease, built: Built, overtaken: Overtaken) -> En
         version=0,
         value=built.value,
         digest=built.digest,
-        position=lease.begun,
+        position=Position(lease.begun.epoch, min(lease.begun.sequence, built.good_from)),
         changed_at=overtaken.position,
         built_at=overtaken.now,
         build_s=built.build_s,
@@ -270,7 +277,9 @@ def settle(keys: Iterable[Key]) -> Steps[None]:
 
 def reason_of(error: BaseException) -> str:
     """One line about the error for people: its type and the beginning of its message."""
-    return f"{type(error).__name__}: {error}"[:300]
+    text = f"{type(error).__name__}: {error}"[:300]
+    # Half a surrogate pair, as in the name of a file, cannot be stored as UTF-8.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _wait(call: Call, bounds: Bounds, busy: Busy, queueing: _Queueing) -> Steps[Entry | None]:

@@ -139,12 +139,13 @@ class Commit(Request[Committed | Overtaken]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail(Request[Loaded]):
-    """End a lease without a value. Answered with the last good value, kept; there may be none.
+    """End a lease without a value. Answered like `Load`, with the last good value, which is kept; there may be none.
 
     With `retry_in_s` None the entry is listed as failed until an event or a person retries it.
     """
 
     lease: Lease
+    fingerprint: str | None
     reason: str
     retry_in_s: float | None
 

@@ -134,7 +134,9 @@ class Worker:
                 # The commit too: a synchronous reader in this event loop may be waiting for it.
                 await asyncio.to_thread(self._blocking.run, attempt(call, due.lease))
         except (UnknownFunction, ArgumentNotSupported) as error:
-            await self._async.run(ask(Fail(lease=due.lease, reason=reason_of(error), retry_in_s=None)))
+            await self._async.run(
+                ask(Fail(lease=due.lease, fingerprint=None, reason=reason_of(error), retry_in_s=None))
+            )
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - the lease runs out and the entry is taken again; others go on

@@ -31,7 +31,7 @@ from everfresh.protocol.requests import (
     TookDue,
 )
 from everfresh.protocol.states import Step, next_state
-from everfresh.stores.changing import drop, is_outrun, learn, store_value
+from everfresh.stores.changing import drop, is_outrun, learn, make_dirty, shake_outward, store_value
 from everfresh.stores.tables import Row, Tables, record
 
 
@@ -80,10 +80,7 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     _end_lease(row)
     _after_commit(row, now)
     store_value(tables, row, built.value, built.groups, is_changed=is_changed)
-    if not is_changed:
-        record(tables, row, Kind.FRESH if row.state is State.FRESH else Kind.STALE)
-    if row.state is State.FRESH:
-        _settle_outward(tables, row.key)
+    _tell_outward(tables, row, is_changed=is_changed)
     return Committed(_entry(tables, row), is_changed)
 
 
@@ -92,13 +89,13 @@ def fail(tables: Tables, request: Fail) -> Loaded:
     now = tables.journal.now
     row = _held(tables, request.lease)
     if row is None:
-        return _loaded(tables, tables.row(request.lease.key), None)
+        return _loaded(tables, tables.row(request.lease.key), request.fingerprint)
     if row.version == 0:
         drop(tables, row)
         return _loaded(tables, None, None)
     retry_s = request.retry_in_s
-    if retry_s is None and row.state is State.DIRTY:
-        # An event came during the last try: the source has changed, so the count begins anew.
+    if row.state is State.DIRTY:
+        # An event came during this try: the source has changed, so the count begins anew, as it would after the try.
         row.attempts, retry_s = -1, 0.0
     row.state = next_state(row.state, Step.EXHAUST if retry_s is None else Step.FAIL)
     _end_lease(row)
@@ -108,7 +105,8 @@ def fail(tables: Tables, request: Fail) -> Loaded:
     row.retry_at = row.due = None if retry_s is None else now + retry_s
     record(tables, row, Kind.FAILED)
     tables.save(row)
-    return _loaded(tables, row, None)
+    shake_outward(tables, [row.key])
+    return _loaded(tables, row, request.fingerprint)
 
 
 def give_up(tables: Tables, request: GiveUp) -> None:
@@ -126,6 +124,7 @@ def give_up(tables: Tables, request: GiveUp) -> None:
     row.due = now
     record(tables, row, Kind.STALE)
     tables.save(row)
+    shake_outward(tables, [row.key])
 
 
 def extend(tables: Tables, request: Extend) -> bool:
@@ -165,7 +164,7 @@ def read_feed(tables: Tables, request: ReadFeed) -> FeedBatch:
     if not is_known:
         return FeedBatch((), end, is_reset=True)
     records = tables.since(after.sequence, request.n_max)
-    if len(records) == request.n_max:
+    if records and len(records) == request.n_max:
         end = Position(counters.epoch, records[-1].sequence)
     return FeedBatch(tuple(records), end)
 
@@ -221,7 +220,7 @@ def _unstored(tables: Tables, row: Row, request: Commit) -> Entry:
         version=0,
         value=request.built.value,
         digest=request.built.digest,
-        position=request.lease.begun,
+        position=Position(position.epoch, min(row.begun, request.built.good_from)),
         changed_at=position,
         built_at=tables.journal.now,
         build_s=request.built.build_s,
@@ -276,6 +275,17 @@ def _after_commit(row: Row, now: float) -> None:
         row.reason = "built from an unsettled entry"
 
 
+def _tell_outward(tables: Tables, row: Row, *, is_changed: bool) -> None:
+    """Settle or shake who was built from the entry, as it came out of the commit."""
+    if row.state is not State.FRESH:
+        record(tables, row, Kind.STALE)
+        shake_outward(tables, [row.key])
+        return
+    if not is_changed:
+        record(tables, row, Kind.FRESH)
+    _settle_outward(tables, row.key)
+
+
 def _is_seen_current(tables: Tables, row: Row) -> bool:
     """Whether every entry that was read still has the value that was seen."""
     return all((inner := tables.row(seen.key)) is not None and inner.digest == seen.digest for seen in row.seen)
@@ -295,6 +305,9 @@ def _settle_outward(tables: Tables, key: Key) -> None:
     while frontier:
         for outer in tables.members(call_bucket(frontier.pop())):
             row = tables.row(outer)
+            if row is not None and row.state is State.FAILED:
+                # What broke it may be well again, though its value is the same.
+                make_dirty(tables, row, f"{key} was refreshed", is_by_call=True)
             if row is None or row.state is not State.SUSPECT:
                 continue
             if _unsettled(tables, row) or not _is_seen_current(tables, row):

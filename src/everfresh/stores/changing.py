@@ -15,7 +15,7 @@ from everfresh.matching.shapes import CALL_SHAPE, Bucket, Group, Shape, ShapeId,
 from everfresh.matching.triage import shapes_to_register
 from everfresh.model.entry import Key, Kind, OnChange, State
 from everfresh.model.position import Position
-from everfresh.protocol.requests import Applied, Apply, Delete, Put, Register, ShapesMoved
+from everfresh.protocol.requests import Applied, Apply, Delete, Put, Register, Seen, ShapesMoved
 from everfresh.protocol.states import Step, next_state
 from everfresh.stores.tables import Row, Tables, record
 
@@ -45,10 +45,10 @@ def put(tables: Tables, request: Put) -> bool:
     """Carry out `Put`."""
     learn(tables, (group.shape for group in request.groups))
     row = tables.row(request.key)
-    fence = request.fence
-    if fence is not None and is_outrun(tables, request.groups, fence):
+    seen = _seen_by_put(tables, request)
+    if seen is None:
         if row is not None:
-            _drop_and_spread(tables, [row])
+            drop(tables, row)
         return False
     now = tables.journal.now
     if row is None:
@@ -56,7 +56,7 @@ def put(tables: Tables, request: Put) -> bool:
     is_changed = row.version == 0 or row.digest != request.digest
     row.recipe, row.state, row.on_change = None, State.FRESH, OnChange.DROP
     row.token = row.due = row.stale_since = row.retry_at = None
-    row.fingerprint, row.digest, row.reason, row.attempts = "", request.digest, "", 0
+    row.fingerprint, row.digest, row.reason, row.attempts, row.seen = "", request.digest, "", 0, seen
     row.good_from, row.built_at, row.build_s = tables.counters.sequence, now, 0.0
     row.expires_at = None if request.expires_s is None else now + request.expires_s
     store_value(tables, row, request.value, request.groups, is_changed=is_changed)
@@ -65,9 +65,14 @@ def put(tables: Tables, request: Put) -> bool:
 
 def delete(tables: Tables, request: Delete) -> int:
     """Carry out `Delete`."""
-    rows = [row for key in request.keys if (row := tables.row(key)) is not None]
-    _drop_and_spread(tables, rows)
-    return sum(1 for row in rows if row.version)
+    n_deleted = 0
+    for key in request.keys:
+        # Looked up one by one: to drop an entry may drop those built from it.
+        row = tables.row(key)
+        if row is not None:
+            n_deleted += row.version > 0
+            drop(tables, row)
+    return n_deleted
 
 
 def learn(tables: Tables, shapes: Iterable[Shape]) -> None:
@@ -83,8 +88,6 @@ def is_outrun(tables: Tables, groups: Iterable[Group], begun: int) -> bool:
         return True
     for group in groups:
         shape = group.shape
-        if shape == CALL_SHAPE:
-            continue
         # A shape younger than the build: events before it was known left no mark.
         if (tables.born(shape.id) or 0) > begun:
             return True
@@ -127,10 +130,26 @@ def spread(
             _drop(tables, row)
             waiting.extend((outer, True) for outer in tables.members(call_bucket(key)))
         else:
-            _make_dirty(tables, row, reason, is_by_call=is_by_call)
+            make_dirty(tables, row, reason, is_by_call=is_by_call)
             dirty.append(key)
-    suspect = _shake_outward(tables, dirty)
+    suspect = shake_outward(tables, dirty)
     return tuple(touched), suspect
+
+
+def _seen_by_put(tables: Tables, request: Put) -> tuple[Seen, ...] | None:
+    """The entries that a put value was computed from, with their values; None when an event, or they, outran it."""
+    fence = request.fence
+    if fence is not None and is_outrun(tables, request.groups, fence):
+        return None
+    seen: list[Seen] = []
+    for key in (values[0] for group in request.groups if group.shape == CALL_SHAPE for values in group.values):
+        inner = tables.row(Key(key))
+        if inner is None or inner.version == 0 or inner.stale_since is not None:
+            return None
+        if fence is not None and inner.changed_at > fence:
+            return None
+        seen.append(Seen(inner.key, inner.digest))
+    return tuple(seen)
 
 
 def _members(tables: Tables, buckets: Iterable[Bucket], shapes: Iterable[ShapeId]) -> dict[Key, None]:
@@ -142,7 +161,8 @@ def _members(tables: Tables, buckets: Iterable[Bucket], shapes: Iterable[ShapeId
     return found
 
 
-def _make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> None:
+def make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> None:
+    """Queue an entry to be built again. Whoever calls this shakes who was built from it."""
     was_dirty = row.state is State.DIRTY
     # A build under way may have caused, and seen, the change of an entry below it. Its commit compares what it saw with
     # what is there, so the change by itself does not outrun it.
@@ -159,8 +179,11 @@ def _make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> N
     tables.save(row)
 
 
-def _shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:
-    """Mark as suspect whoever was built from the entries; one that is unsettled already has shaken its own."""
+def shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:
+    """Mark as suspect whoever was built from these unsettled entries, directly or not; the keys that became so.
+
+    Every step that may leave an entry unsettled ends with this. So one that is unsettled already has shaken its own.
+    """
     frontier = list(keys)
     shaken: list[Key] = []
     while frontier:
@@ -181,17 +204,14 @@ def _shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:
 def _drop(tables: Tables, row: Row) -> None:
     counters = tables.counters
     counters.version_floor = max(counters.version_floor, row.version)
+    # An entry without a value had one before, maybe: its record must not go back behind that.
+    row.version = row.version or counters.version_floor
     tables.relink(row, ())
     record(tables, row, Kind.DROPPED)
     tables.remove(row)
 
 
-def _drop_and_spread(tables: Tables, rows: Iterable[Row]) -> None:
-    for row in rows:
-        _drop(tables, row)
-        spread(tables, tables.members(call_bucket(row.key)), f"{row.key} was dropped", by_call=True)
-
-
 def drop(tables: Tables, row: Row) -> None:
     """Remove an entry; who was built from it is touched, as nobody watches over its dependencies any more."""
-    _drop_and_spread(tables, [row])
+    _drop(tables, row)
+    spread(tables, tables.members(call_bucket(row.key)), f"{row.key} was dropped", by_call=True)

@@ -43,8 +43,10 @@ class MemoryTables(Tables):
         self._rows: dict[Key, Row] = {}
         self._values: dict[Key, bytes] = {}
         self._leased: dict[Key, None] = {}
-        self._queue: list[tuple[float, Key]] = []
-        self._queued: dict[Key, float] = {}
+        self._queue: list[tuple[float, int, Key]] = []
+        # Which item of the heap speaks for a key; all others are left over from earlier due times.
+        self._queued: dict[Key, tuple[float, int]] = {}
+        self._n_queued = 0
         self._members: dict[Bucket, dict[Key, None]] = {}
         self._buckets: dict[ShapeId, dict[Bucket, None]] = {}
         self._fired: dict[Bucket | ShapeId, int] = {}
@@ -64,9 +66,13 @@ class MemoryTables(Tables):
             self._leased.pop(key, None)
         else:
             self._leased[key] = None
-        if row.due is not None and self._queued.get(key) != row.due:
-            self._queued[key] = row.due
-            heappush(self._queue, (row.due, key))
+        queued = self._queued.get(key)
+        if row.due is None:
+            self._queued.pop(key, None)
+        elif queued is None or queued[0] != row.due:
+            self._n_queued += 1
+            self._queued[key] = (row.due, self._n_queued)
+            heappush(self._queue, (row.due, self._n_queued, key))
 
     @override
     def remove(self, row: Row) -> None:
@@ -74,6 +80,7 @@ class MemoryTables(Tables):
         del self._rows[key]
         self._values.pop(key, None)
         self._leased.pop(key, None)
+        self._queued.pop(key, None)
 
     @override
     def value(self, row: Row) -> bytes:
@@ -86,16 +93,14 @@ class MemoryTables(Tables):
     @override
     def due(self, now: float, functions: frozenset[str], n_max: int) -> tuple[list[Row], float | None]:
         found: list[Row] = []
-        passed_over: list[tuple[float, Key]] = []
+        passed_over: list[tuple[float, int, Key]] = []
         next_due: float | None = None
         while self._queue:
-            due, key = self._queue[0]
-            row = self._rows.get(key)
-            if row is None or row.due != due:
+            due, number, key = self._queue[0]
+            if self._queued.get(key) != (due, number):
                 heappop(self._queue)
-                if self._queued.get(key) == due:
-                    del self._queued[key]
                 continue
+            row = self._rows[key]
             if row.recipe is None or row.recipe.function not in functions:
                 passed_over.append(heappop(self._queue))
                 continue
@@ -103,8 +108,7 @@ class MemoryTables(Tables):
                 next_due = due
                 break
             found.append(row)
-            heappop(self._queue)
-            del self._queued[key]
+            passed_over.append(heappop(self._queue))
         for item in passed_over:
             heappush(self._queue, item)
         return found, next_due

@@ -39,6 +39,7 @@ _BUSY_S = 5.0
 # Switching a new file to WAL ignores the busy timeout while another process does the same.
 _OPEN_DEADLINE_S = 10.0
 _OPEN_PAUSE_S = 0.01
+_CLOSED = "The cache was closed. Use it within its `with` block."
 
 
 class SqliteStore(Store):
@@ -85,7 +86,11 @@ class SqliteStore(Store):
             return self.carry_out(request)
         # A write may wait for another process; the loop must not.
         self._check()
-        return await _finished(self._write_thread.submit(self.carry_out, request))
+        try:
+            step = self._write_thread.submit(self.carry_out, request)
+        except RuntimeError as error:
+            raise StoreClosed(_CLOSED) from error
+        return await _finished(step)
 
     @override
     def version(self) -> int:
@@ -108,8 +113,7 @@ class SqliteStore(Store):
 
     def _check(self) -> None:
         if self._is_closed:
-            msg = "The cache was closed. Use it within its `with` block."
-            raise StoreClosed(msg)
+            raise StoreClosed(_CLOSED)
         if self._pid != os.getpid():
             msg = f"{self._path}: it was opened before this process was forked. Make the Cache after the fork."
             raise StoreUnavailable(msg)
@@ -216,6 +220,9 @@ def _translated(path: Path) -> Generator[None]:
     except sqlite3.OperationalError as error:
         msg = f"{path}: SQLite could not do it: {error}. Nothing was changed; is the disk full, or the file locked?"
         raise StoreUnavailable(msg) from error
+    except sqlite3.ProgrammingError as error:
+        # Another thread closed the store while this one was about to use it.
+        raise StoreClosed(_CLOSED) from error
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             msg = f"{path}: this is not a SQLite file. It was left as it is; name another path."
