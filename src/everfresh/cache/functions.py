@@ -81,7 +81,8 @@ class CachedFunction(Generic[P, R]):
             return _MISS
         if slot is None or _frame() is not None:
             return _MISS
-        for value, kind in zip(args, slot.types, strict=False):
+        # Their number is the same, as the arguments are equal; checking it would cost more than the look-up.
+        for value, kind in zip(args, slot.types):  # noqa: B905
             if type(value) is not kind:
                 return _MISS
         if self._confirm is not None:

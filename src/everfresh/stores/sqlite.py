@@ -94,10 +94,15 @@ class SqliteStore(Store):
 
     @override
     def version(self) -> int:
+        # Asked at each near hit, so it does without the helpers that other steps share.
         self._check()
-        with _translated(self._path), self._read_lock:
-            version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
-            return version
+        try:
+            with self._read_lock:
+                version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
+                return version
+        except sqlite3.Error as error:
+            with _translated(self._path):
+                raise error from None
 
     @override
     def listen(self, listener: StepListener) -> None:
