@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
+from math import inf
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
@@ -23,6 +24,7 @@ from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Entry, Key, OnChange
 from everfresh.model.errors import InvalidOption
 from everfresh.model.event import Event
+from everfresh.model.options import whole_number
 from everfresh.model.position import Position
 from everfresh.protocol.requests import Bounds, Policy
 from everfresh.stores.urls import open_store
@@ -79,13 +81,11 @@ class Cache:
     ) -> None:
         self._lease_s = seconds_of(lease, option="lease")
         self._wait_timeout_s = seconds_of(wait_timeout, option="wait_timeout")
-        if self._lease_s < _MIN_LEASE_S:
-            msg = f"lease: {self._lease_s:g} s cannot hold a build. Use at least {_MIN_LEASE_S:g} s."
+        if self._lease_s < _MIN_LEASE_S or self._lease_s == inf:
+            msg = f"lease: {self._lease_s:g} s cannot hold a build. Use {_MIN_LEASE_S:g} s or more, but not FOREVER."
             raise InvalidOption(msg)
-        if near < 0:
-            msg = f"near: {near} values cannot be held. Use zero or more."
-            raise InvalidOption(msg)
-        self.engine = Engine(open_store(url, clock=clock), n_near=near, dice=dice)
+        n_near = whole_number(near, option="near", least=0)
+        self.engine = Engine(open_store(url, clock=clock), n_near=n_near, dice=dice)
         """The parts, for the floors above; not for applications."""
         self.background = Background(self.engine)
         """Refreshes that readers set off; for the floors above."""
@@ -164,8 +164,9 @@ class Cache:
             on_change=_on_change(on_change),
             lease_s=self._lease_s,
             wait_timeout_s=self._wait_timeout_s,
-            max_attempts=max_attempts,
+            max_attempts=whole_number(max_attempts, option="max_attempts", least=1),
         )
+        whole_number(version, option="version", least=0)
 
         def decorate(function: Callable[..., Any]) -> CachedFunction[..., Any]:
             spec = declare(

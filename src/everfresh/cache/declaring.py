@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from everfresh.cache.engine import Spec, shapes_of
 from everfresh.cache.signatures import CallSignature
@@ -32,9 +32,10 @@ def declare(  # noqa: PLR0913 - the options of the decorator
         InvalidOption: the function cannot be cached, or an option does not fit it.
         InvalidDependency: something in `depends_on` is no dependency or names no parameter.
     """
-    name = f"{function.__module__}.{getattr(function, '__qualname__', '<lambda>')}@{version}"
+    name = _name_of(function, version)
     _check_function(function, name)
-    signature = CallSignature(function, name=name, ignore=_checked_ignore(ignore, name), template=key)
+    ignored = _texts(ignore, f"{name}: ignore")
+    signature = CallSignature(function, name=name, ignore=ignored, template=_checked_key(key, name))
     dependencies = check_dependencies(depends_on)
 
     # Read at the first call, not here: the annotation may name a class that is defined further down.
@@ -57,7 +58,7 @@ def declare(  # noqa: PLR0913 - the options of the decorator
         policy=policy,
         depends_on=dependencies,
         shapes=shapes_of(dependencies, signature, name),
-        inherit=tuple(inherit),
+        inherit=_variables(inherit, name),
     )
 
 
@@ -87,7 +88,11 @@ def _check_function(function: Callable[..., Any], name: str) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         msg = f"{name}: a generator has no value to store. Return a list."
         raise InvalidOption(msg)
-    first = next(iter(inspect.signature(function).parameters), "")
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as error:
+        raise InvalidOption(f"{name}: its parameters cannot be seen: {error}. Wrap it in a function.") from error
+    first = next(iter(parameters), "")
     if first in ("self", "cls"):
         msg = (
             f"{name}: a method needs its object, which a worker does not have. Cache a function, or a static method, "
@@ -96,8 +101,29 @@ def _check_function(function: Callable[..., Any], name: str) -> None:
         raise InvalidOption(msg)
 
 
-def _checked_ignore(ignore: Sequence[str], name: str) -> Sequence[str]:
-    if isinstance(ignore, str):
-        msg = f"{name}: ignore is the text {ignore!r}. Give a tuple of parameter names: ignore=({ignore!r},)."
-        raise InvalidOption(msg)
-    return ignore
+def _name_of(function: object, version: int) -> str:
+    if not callable(function):
+        raise InvalidOption(f"cached: {function!r} is no function. Put the decorator on a function.")
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if module is None or name is None:
+        raise InvalidOption(f"cached: {function!r} has no name of its own for its keys. Write a function with `def`.")
+    return f"{module}.{name}@{version}"
+
+
+def _texts(values: object, option: str) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InvalidOption(f'{option}: {values!r} is no tuple of names. Write ("name",), with the comma.')
+    return tuple(map(str, cast("Iterable[object]", values)))
+
+
+def _checked_key(key: object, name: str) -> str | None:
+    if key is not None and not isinstance(key, str):
+        raise InvalidOption(f'{name}: key {key!r} is no text. Write for example "reviews:{{email}}".')
+    return key
+
+
+def _variables(variables: object, name: str) -> tuple[ContextVar[Any], ...]:
+    found = tuple(cast("Iterable[object]", variables)) if isinstance(variables, Iterable) else (None,)
+    if not all(isinstance(variable, ContextVar) for variable in found):
+        raise InvalidOption(f"{name}: inherit takes context variables. Write (variable,), with the comma.")
+    return cast("tuple[ContextVar[Any], ...]", found)

@@ -123,7 +123,15 @@ class Engine:
         """
         data, digest = call.spec.codec().encode(value)
         groups, seen = frame.close()
-        return Built(value=data, digest=digest, groups=groups, seen=seen, good_from=frame.good_from, build_s=build_s)
+        return Built(
+            value=data,
+            digest=digest,
+            groups=groups,
+            seen=seen,
+            good_from=frame.good_from,
+            build_s=build_s,
+            expires_at=frame.expires_at,
+        )
 
     def announce_commit(self, committed: Committed, role: str) -> None:
         """Tell of a value that was built."""
@@ -151,8 +159,10 @@ class Engine:
     def close(self) -> None:
         """Stop the threads and let go of the store."""
         self.keeper.close()
-        self.follower.close()
+        self.follower.stop()
         self.store.close()
+        # Whoever waits looks again, and is told by the store.
+        self.follower.start_over()
 
     def _tell(self, shape: Shape) -> None:
         if shape.id not in self._told:

@@ -22,6 +22,7 @@ from everfresh.cache.near import Slot, SlotsOfArgs
 from everfresh.cache.tracking import current_frame
 from everfresh.feed.follower import Listener
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind
+from everfresh.model.errors import StoreClosed
 from everfresh.model.marks import override
 from everfresh.protocol.reading import read, rebuild, retry_in_s
 from everfresh.protocol.requests import STRICT, Bounds, Load, Policy
@@ -108,7 +109,7 @@ class CachedFunction(Generic[P, R]):
         if frame is not None:
             frame.enter(key)
             if slot is not None:
-                frame.saw(key, slot.digest, slot.entry.position.sequence, is_settled=True)
+                frame.saw(key, slot.entry)
         return slot
 
     def _bounds(self, bounds: Bounds) -> Bounds:
@@ -119,9 +120,15 @@ class CachedFunction(Generic[P, R]):
         """The value of an entry that was read, seen by the build that read it."""
         frame = _frame()
         if frame is not None:
-            is_settled = entry.stale_since is None
-            frame.saw(entry.key, entry.digest, entry.position.sequence, is_settled=is_settled)
+            frame.saw(entry.key, entry)
         return self.load(entry)
+
+    def _peeked(self, key: Key, entry: Entry | None) -> R | None:
+        """The value of what was looked at. That nothing is there is something that a build hangs on, too."""
+        frame = _frame()
+        if frame is not None:
+            frame.saw(key, entry)
+        return None if entry is None else self.load(entry)
 
     def _value_of(self, slot: Slot) -> R:
         slot.is_used = True
@@ -159,7 +166,7 @@ class SyncFunction(CachedFunction[P, R]):
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """The stored value whatever its state, or None; never builds."""
         entry = self.entry(*args, **kwargs)
-        return None if entry is None else self._taken(entry)
+        return self._peeked(self.key(*args, **kwargs), entry)
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """The stored entry with its state, version and age, or None; never builds."""
@@ -196,6 +203,8 @@ class SyncFunction(CachedFunction[P, R]):
             pause_s: float | None = None
             try:
                 entry = self._driver.run(read(call, call.policy.bounds))
+            except StoreClosed:
+                raise
             except Exception:
                 pause_s = watched.pause_s(call.policy, self._engine.dice())
                 if pause_s is None:
@@ -248,7 +257,7 @@ class AsyncFunction(CachedFunction[P, R]):
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """The stored value whatever its state, or None; never builds."""
         entry = await self.entry(*args, **kwargs)
-        return None if entry is None else self._taken(entry)
+        return self._peeked(self.key(*args, **kwargs), entry)
 
     async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """The stored entry with its state, version and age, or None; never builds."""
@@ -286,6 +295,8 @@ class AsyncFunction(CachedFunction[P, R]):
             pause_s: float | None = None
             try:
                 entry = await self._driver.run(read(call, call.policy.bounds))
+            except StoreClosed:
+                raise
             except Exception:
                 pause_s = watched.pause_s(call.policy, self._engine.dice())
                 if pause_s is None:

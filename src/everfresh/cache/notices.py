@@ -19,7 +19,7 @@ NOTICES: dict[str, str] = {
     "build.failed": "a reader's build raised: key, error, attempts, retry_in_s",
     "worker.failed": "a worker could not reach its store and goes on: error",
     "revalidate.failed": "a refresh in the background raised: key, error",
-    "listener.failed": "a listener of notices raised and is passed over: error",
+    "listener.failed": "a listener of notices raised and is passed over; in the log alone: error, notice",
 }
 """Every notice, and its fields."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from everfresh.cache.engine import Engine
 from everfresh.cache.tracking import current_frame
@@ -74,9 +74,6 @@ class Operations:
         if loaded is None:
             msg = f"{key!r} is not in the cache. Put it, or call the function that makes it."
             raise NotInCache(msg)
-        frame = current_frame.get()
-        if frame is not None:
-            frame.saw(loaded.key, loaded.digest, loaded.position.sequence, is_settled=True)
         return _ANYTHING.decode(loaded.value)
 
     def has(self, key: str) -> Steps[bool]:
@@ -97,10 +94,13 @@ class Operations:
 
     def _look(self, key: Key) -> Steps[Entry | None]:
         loaded: Loaded = yield from ask(Load(key))
-        if loaded.entry is not None and is_settled(loaded.entry, loaded.now):
-            return loaded.entry
-        self._note_miss(key, loaded.position.sequence)
-        return None
+        found = loaded.entry if loaded.entry is not None and is_settled(loaded.entry, loaded.now) else None
+        frame = current_frame.get()
+        if frame is not None:
+            frame.saw(key, found)
+        if found is None:
+            self._note_miss(key, loaded.position.sequence)
+        return found
 
     def _note_miss(self, key: Key, sequence: int) -> None:
         misses = dict(_misses.get({}))
@@ -149,7 +149,8 @@ def _check_key(key: object) -> None:
 def _lifetime_s(expires: timedelta | float | None) -> float | None:
     if expires is None:
         return None
-    lifetime_s = seconds_of(expires, option="expires") if isinstance(expires, timedelta) else float(expires)
+    is_number = type(expires) in (int, float)
+    lifetime_s = float(cast("float", expires)) if is_number else seconds_of(expires, option="expires")
     if not lifetime_s > 0:
         msg = f"expires: {expires!r} leaves no time. Use more than zero seconds, or None for no limit."
         raise InvalidOption(msg)

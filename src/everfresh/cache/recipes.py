@@ -17,7 +17,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from everfresh.cache.canonical_arguments import moment_text
-from everfresh.cache.pydantic_types import adapter_of
+from everfresh.cache.pydantic_types import adapter_of, dump, error_text, validate
 from everfresh.model.errors import ArgumentNotSupported
 
 _TUPLE, _SET, _FROZENSET, _PAIRS, _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _INT, _OBJECT = range(1, 13)
@@ -58,7 +58,8 @@ def unpack_argument(data: bytes, annotation: object) -> Any:  # noqa: ANN401 - a
     try:
         return _converted(_plain(value), annotation)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
-        msg = f"it cannot be made anew from annotation {annotation!r}: {error}. Annotate the parameter with its type."
+        why = error_text(error)
+        msg = f"it cannot be made anew from annotation {annotation!r}: {why}. Annotate the parameter with its type."
         raise ArgumentNotSupported(msg) from error
 
 
@@ -86,10 +87,8 @@ def _prepared_dict(value: dict[object, object]) -> object:
 
 
 def _to_builtins(value: object) -> object:
-    dump = getattr(value, "model_dump", None)
-    if dump is not None and hasattr(value, "__pydantic_fields__"):
-        return dump(mode="json")
-    return msgspec.to_builtins(value)
+    adapter = adapter_of(type(value))
+    return msgspec.to_builtins(value) if adapter is None else dump(adapter, value)
 
 
 def _packed_items(value: object) -> bytes:
@@ -170,4 +169,4 @@ def _plain(value: object) -> object:
 
 def _converted(value: object, annotation: Any) -> Any:  # noqa: ANN401 - an annotation is any object
     adapter = adapter_of(annotation)
-    return msgspec.convert(value, annotation) if adapter is None else adapter.validate_python(value)
+    return msgspec.convert(value, annotation) if adapter is None else validate(adapter, value)

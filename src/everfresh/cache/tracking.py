@@ -11,14 +11,17 @@ from contextvars import ContextVar
 from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, Values, grouped, shape_and_values
 from everfresh.model import dependency as dep
 from everfresh.model.entry import Entry, Key
-from everfresh.model.errors import InvalidDependency, RecursiveBuild
-from everfresh.protocol.requests import Seen
+from everfresh.model.errors import RecursiveBuild
+from everfresh.protocol.requests import ABSENT, Seen
+
+# Two values of one entry were seen in one build: no digest is right, so the commit counts as outrun.
+_TWO_VALUES = "?"
 
 
 class Frame:
     """What one build has said and was seen to depend on so far."""
 
-    __slots__ = ("_digests", "_is_open", "_parts", "_see", "_shapes", "_tell", "chain", "good_from")
+    __slots__ = ("_digests", "_is_open", "_parts", "_see", "_shapes", "_tell", "chain", "expires_at", "good_from")
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Frame:
     ) -> None:
         self.chain = chain
         self.good_from = good_from
+        self.expires_at: float | None = None
         self._tell = tell
         self._see = see
         self._parts: set[tuple[Shape, Values]] = set()
@@ -42,11 +46,8 @@ class Frame:
         if not self._is_open:
             return
         if isinstance(dependency, dep.Call):
-            entry = self._see(Key(dependency.key))
-            if entry is None:
-                msg = f"dep.Call: {dependency.key!r} is not in the cache, so nobody can tell when it changes. Call it."
-                raise InvalidDependency(msg)
-            self.saw(entry.key, entry.digest, entry.position.sequence, is_settled=entry.stale_since is None)
+            key = Key(dependency.key)
+            self.saw(key, self._see(key))
             return
         shape, values = shape_and_values(dependency)
         if shape not in self._shapes:
@@ -54,16 +55,23 @@ class Frame:
             self._shapes.add(shape)
         self._parts.add((shape, values))
 
-    def saw(self, key: Key, digest: str, good_from: int, *, is_settled: bool) -> None:
-        """Depend on the value of another entry, with the digest that was seen."""
-        if not self._is_open:
+    def saw(self, key: Key, entry: Entry | None) -> None:
+        """Depend on the value of another entry as it was seen, or on its absence.
+
+        What the builds that led here make is no dependency: `peek` at the own last value would touch itself for ever.
+        """
+        if not self._is_open or key in self.chain:
             return
+        digest = ABSENT if entry is None else entry.digest
         if self._digests.setdefault(key, digest) != digest:
-            # Two values of one entry in one build: no digest is right, so the commit counts as outrun.
-            self._digests[key] = ""
+            self._digests[key] = _TWO_VALUES
         self._parts.add((CALL_SHAPE, (key,)))
-        if not is_settled:
-            self.good_from = min(self.good_from, good_from)
+        if entry is None:
+            return
+        if entry.stale_since is not None:
+            self.good_from = min(self.good_from, entry.position.sequence)
+        if entry.expires_at is not None:
+            self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
 
     def enter(self, key: Key) -> None:
         """Refuse to need what is being built.

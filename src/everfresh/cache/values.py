@@ -7,13 +7,14 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
 import msgspec
 
-from everfresh.cache.pydantic_types import adapter_of
+from everfresh.cache.pydantic_types import adapter_of, dump, error_text, validate
 from everfresh.model.errors import InvalidOption, ValueNotSupported
 
 T = TypeVar("T")
@@ -34,13 +35,14 @@ class Codec(Generic[T]):
 
     def __init__(self, annotation: Any, what: str) -> None:  # noqa: ANN401 - an annotation is any object
         self._what = what
+        self._is_untyped = annotation is Any
         adapter = adapter_of(annotation)
         if adapter is None:
             self._dump: Callable[[Any], Any] = _same
             self._read: Callable[[bytes], Any] = _decoder(annotation, what).decode
         else:
-            self._dump = lambda value: adapter.dump_python(value, mode="json")
-            self._read = lambda data: adapter.validate_python(msgspec.msgpack.decode(data))
+            self._dump = partial(dump, adapter)
+            self._read = lambda data: validate(adapter, msgspec.msgpack.decode(data))
 
     def encode(self, value: T) -> tuple[bytes, str]:
         """The value as bytes, and its digest.
@@ -52,13 +54,20 @@ class Codec(Generic[T]):
             plain = self._dump(value)
             data = _PLAIN.encode(plain)
             digest = blake2b(_ORDERED.encode(plain), digest_size=_DIGEST_BYTES).hexdigest()
-            self._read(data)
+            decoded = self._read(data)
         except msgspec.ValidationError as error:
             msg = f"{self._what}: the value does not fit its annotation: {error}. Mend one of them."
             raise ValueNotSupported(msg) from error
         except Exception as error:
-            msg = f"{self._what}: a value of type {_type_names(value)} cannot be stored: {error}. Return plain data."
+            why = error_text(error)
+            msg = f"{self._what}: a value of type {_type_names(value)} cannot be stored: {why}. Return plain data."
             raise ValueNotSupported(msg) from error
+        if self._is_untyped and not _is_alike(decoded, value):
+            msg = (
+                f"{self._what}: a value of type {_type_names(value)} would come back as {_type_names(decoded)}. "
+                "Annotate the result of the function with its type, or use lists, dicts, text and numbers."
+            )
+            raise ValueNotSupported(msg)
         return data, digest
 
     def decode(self, data: bytes) -> T:
@@ -97,6 +106,18 @@ def _field_values(value: object) -> Iterator[object]:
     if isinstance(value, msgspec.Struct):
         return (getattr(value, name) for name in value.__struct_fields__)
     return (getattr(value, field.name) for field in fields(cast("Any", value)))
+
+
+def _is_alike(decoded: object, value: object) -> bool:
+    """Whether the types are the same throughout; the encoder has seen to the rest."""
+    if type(decoded) is not type(value):
+        return False
+    if isinstance(value, dict):
+        ours, theirs = cast("dict[object, object]", value), cast("dict[object, object]", decoded)
+        return all(name in theirs and _is_alike(theirs[name], inner) for name, inner in ours.items())
+    if isinstance(value, list):
+        return all(map(_is_alike, cast("list[object]", decoded), cast("list[object]", value)))
+    return True
 
 
 def _decoder(annotation: Any, what: str) -> msgspec.msgpack.Decoder[Any]:  # noqa: ANN401 - as above

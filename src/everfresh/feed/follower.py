@@ -91,17 +91,21 @@ class Follower:
                 self._poller = threading.Thread(target=self._poll, name="everfresh-follower", daemon=True)
                 self._poller.start()
 
-    def close(self) -> None:
-        """Stop following."""
+    def stop(self) -> None:
+        """Stop polling."""
         self._stop.set()
         if self._poller is not None:
             self._poller.join()
 
+    def start_over(self) -> None:
+        """Have every listener forget what it knows, and look again."""
+        for listener in self._listeners:
+            listener.on_reset()
+
     def _take(self, batch: FeedBatch) -> bool:
         self._position = batch.position
         if batch.is_reset:
-            for listener in self._listeners:
-                listener.on_reset()
+            self.start_over()
             return True
         if batch.records:
             for listener in self._listeners:

@@ -85,14 +85,17 @@ class Call(msgspec.Struct, frozen=True):
 Dependency = Topic | Id | Tag | Call
 
 
-def check_dependencies(dependencies: Iterable[object]) -> tuple[Dependency, ...]:
+def check_dependencies(dependencies: object) -> tuple[Dependency, ...]:
     """The same dependencies, once each is seen to be one.
 
     Raises:
         InvalidDependency: something else is among them.
     """
+    if isinstance(dependencies, Dependency) or not isinstance(dependencies, Iterable):
+        msg = f"dependency: {dependencies!r} is no list. Write [dep.Tag(...), ...]."
+        raise InvalidDependency(msg)
     checked: list[Dependency] = []
-    for dependency in dependencies:
+    for dependency in cast("Iterable[object]", dependencies):
         if not isinstance(dependency, Dependency):
             msg = f"dependency: {dependency!r} is none. Use dep.Topic, dep.Id, dep.Tag or dep.Call."
             raise InvalidDependency(msg)

@@ -90,9 +90,13 @@ class Begin(Request[Lease | NotNeeded | Busy]):
     good_from: int | None
 
 
+ABSENT = ""
+"""Stands for the digest of an entry that was not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An entry that was read during a build, by the digest of the value that was seen."""
+    """An entry that was read during a build, by the digest of the value that was seen, or ABSENT."""
 
     key: Key
     digest: str
@@ -100,7 +104,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build gave. `good_from` is below the lease's position when something older was read on the way."""
+    """What a build gave.
+
+    `good_from` is below the lease's position when something older was read on the way; `expires_at` is the earliest end
+    of what was read, None when nothing ends.
+    """
 
     value: bytes
     digest: str
@@ -108,6 +116,7 @@ class Built:
     seen: tuple[Seen, ...]
     good_from: int
     build_s: float
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

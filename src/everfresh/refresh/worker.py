@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from everfresh.cache.cache import Cache
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.feed.follower import Listener
 from everfresh.model.entry import FeedRecord, Kind
-from everfresh.model.errors import ArgumentNotSupported, InvalidOption, StoreClosed, StoreUnavailable, UnknownFunction
+from everfresh.model.errors import ArgumentNotSupported, StoreClosed, StoreUnavailable, UnknownFunction
 from everfresh.model.marks import override
+from everfresh.model.options import whole_number
 from everfresh.protocol.reading import attempt, reason_of
 from everfresh.protocol.requests import Due, Fail, TakeDue, TookDue, ask
 
@@ -28,16 +29,14 @@ class Worker:
     """Refreshes dirty entries of the cache's functions in this process, at most `concurrency` at once.
 
     Use it as `async with Worker(cache):` in an event loop, or `with Worker(cache).in_thread():` in blocking code.
-    At the end of the block the builds under way are finished or, when they are cancelled, given back.
+    At the end of the block async builds are cancelled and given back; sync ones, which cannot be, are waited for.
 
     Raises:
         InvalidOption: `concurrency` is below one.
     """
 
     def __init__(self, cache: Cache, *, concurrency: int = 8) -> None:
-        if concurrency < 1:
-            msg = f"concurrency: {concurrency} builds nothing. Use at least 1."
-            raise InvalidOption(msg)
+        whole_number(concurrency, option="concurrency", least=1)
         self._background = cache.background
         self._engine = cache.engine
         self._n_max = concurrency
@@ -89,9 +88,9 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 await self._take_for_ever(group, bell)
-        except StoreClosed:
+        except* StoreClosed:
             # The cache was closed before the worker's block ended; nothing is left to do.
-            return
+            pass
         finally:
             remove()
 
@@ -132,7 +131,7 @@ class Worker:
                 await self._async.run(attempt(call, due.lease))
             else:
                 # The commit too: a synchronous reader in this event loop may be waiting for it.
-                await asyncio.to_thread(self._blocking.run, attempt(call, due.lease))
+                await _to_the_end(asyncio.to_thread(self._blocking.run, attempt(call, due.lease)))
         except (UnknownFunction, ArgumentNotSupported) as error:
             await self._async.run(
                 ask(Fail(lease=due.lease, fingerprint=None, reason=reason_of(error), retry_in_s=None))
@@ -141,6 +140,16 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001 - the lease runs out and the entry is taken again; others go on
             self._engine.board.tell("worker.failed", error=reason_of(error))
+
+
+async def _to_the_end(thread: Coroutine[Any, Any, object]) -> None:
+    """Wait for a thread, which cannot be cancelled; a cancellation waits with us."""
+    running = asyncio.ensure_future(thread)
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 class _Bell(Listener):

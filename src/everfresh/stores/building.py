@@ -13,6 +13,7 @@ from everfresh.matching.shapes import call_bucket
 from everfresh.model.entry import Entry, Key, Kind, Lease, OnChange, State
 from everfresh.model.position import Position
 from everfresh.protocol.requests import (
+    ABSENT,
     Begin,
     Busy,
     Commit,
@@ -31,7 +32,7 @@ from everfresh.protocol.requests import (
     TookDue,
 )
 from everfresh.protocol.states import Step, next_state
-from everfresh.stores.changing import drop, is_outrun, learn, make_dirty, shake_outward, store_value
+from everfresh.stores.changing import drop, is_outrun, learn, shake_outward, spread, store_value
 from everfresh.stores.tables import Row, Tables, record
 
 
@@ -76,7 +77,7 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     row.fingerprint, row.digest, row.on_change = request.fingerprint, built.digest, request.on_change
     row.good_from = min(row.begun, built.good_from)
     row.built_at, row.build_s = now, built.build_s
-    row.attempts, row.retry_at, row.expires_at = 0, None, None
+    row.attempts, row.retry_at, row.expires_at = 0, None, built.expires_at
     _end_lease(row)
     _after_commit(row, now)
     store_value(tables, row, built.value, built.groups, is_changed=is_changed)
@@ -287,8 +288,17 @@ def _tell_outward(tables: Tables, row: Row, *, is_changed: bool) -> None:
 
 
 def _is_seen_current(tables: Tables, row: Row) -> bool:
-    """Whether every entry that was read still has the value that was seen."""
-    return all((inner := tables.row(seen.key)) is not None and inner.digest == seen.digest for seen in row.seen)
+    """Whether every entry that was read still has the value that was seen, or still is not there."""
+    return all(_digest(tables, seen.key) == seen.digest for seen in row.seen)
+
+
+def _digest(tables: Tables, key: Key) -> str:
+    row = tables.row(key)
+    if row is None or row.version == 0:
+        return ABSENT
+    # A value that was put and may not be served is as good as gone: nobody builds it anew.
+    is_gone = row.recipe is None and (row.stale_since is not None or row.has_expired(tables.journal.now))
+    return ABSENT if is_gone else row.digest
 
 
 def _unsettled(tables: Tables, row: Row) -> tuple[Key, ...]:
@@ -296,23 +306,23 @@ def _unsettled(tables: Tables, row: Row) -> tuple[Key, ...]:
     return tuple(
         seen.key
         for seen in row.seen
-        if (inner := tables.row(seen.key)) is None or inner.version == 0 or inner.stale_since is not None
+        if (inner := tables.row(seen.key)) is not None and inner.version and inner.stale_since is not None
     )
 
 
 def _settle_outward(tables: Tables, key: Key) -> None:
     frontier = [key]
     while frontier:
-        for outer in tables.members(call_bucket(frontier.pop())):
+        inner = frontier.pop()
+        for outer in tables.members(call_bucket(inner)):
             row = tables.row(outer)
-            if row is not None and row.state is State.FAILED:
-                # What broke it may be well again, though its value is the same.
-                make_dirty(tables, row, f"{key} was refreshed", is_by_call=True)
-            if row is None or row.state is not State.SUSPECT:
+            if row is None or row.is_leased(tables.journal.now):
                 continue
-            if _unsettled(tables, row) or not _is_seen_current(tables, row):
-                continue
-            row.state, row.stale_since, row.reason = next_state(row.state, Step.SETTLE), None, ""
-            record(tables, row, Kind.FRESH)
-            tables.save(row)
-            frontier.append(outer)
+            # What broke it may be well again, though its value is the same; or it did without what is there now.
+            if row.state is State.FAILED or not _is_seen_current(tables, row):
+                spread(tables, [outer], f"{inner} was refreshed", by_call=True)
+            elif row.state is State.SUSPECT and not _unsettled(tables, row):
+                row.state, row.stale_since, row.reason = next_state(row.state, Step.SETTLE), None, ""
+                record(tables, row, Kind.FRESH)
+                tables.save(row)
+                frontier.append(outer)

@@ -130,7 +130,7 @@ def spread(
             _drop(tables, row)
             waiting.extend((outer, True) for outer in tables.members(call_bucket(key)))
         else:
-            make_dirty(tables, row, reason, is_by_call=is_by_call)
+            _make_dirty(tables, row, reason, is_by_call=is_by_call)
             dirty.append(key)
     suspect = shake_outward(tables, dirty)
     return tuple(touched), suspect
@@ -161,8 +161,7 @@ def _members(tables: Tables, buckets: Iterable[Bucket], shapes: Iterable[ShapeId
     return found
 
 
-def make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> None:
-    """Queue an entry to be built again. Whoever calls this shakes who was built from it."""
+def _make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> None:
     was_dirty = row.state is State.DIRTY
     # A build under way may have caused, and seen, the change of an entry below it. Its commit compares what it saw with
     # what is there, so the change by itself does not outrun it.

@@ -1,0 +1,82 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everfresh.matching.paths import ABSENT, field_of, values_at
+
+WORDS = st.sampled_from(["a", "b", "a.b", "b.c"])
+BODIES = st.recursive(
+    st.integers(0, 3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "values"),
+    [
+        ({"bug": {"id": 7}}, "bug.id", [7]),
+        ({"bug": {"id": None}}, "bug.id", [None]),
+        ({"bug": {}}, "bug.id", []),
+        ({"bug": 7}, "bug.id", []),
+        ({}, "bug", []),
+        ({"bug": {"id": 7}}, "bug", [{"id": 7}]),
+        ({"labels": ["a", "b"]}, "labels", ["a", "b"]),
+        ({"labels": []}, "labels", []),
+        ({"labels": ("a", ["b", ["c"]])}, "labels", ["a", "b", "c"]),
+        ({"bugs": [{"id": 7}, {"name": "x"}, {"id": 8}]}, "bugs.id", [7, 8]),
+        ([{"id": 7}, {"id": 8}], "id", [7, 8]),
+        ({"text": "abc"}, "text", ["abc"]),
+        ({"text": "abc"}, "text.a", []),
+    ],
+    ids=str,
+)
+def test_a_path_leads_to_every_value_that_stands_there(body: object, path: str, values: list[object]) -> None:
+    """A list on the way, or at the end, gives one value for each element."""
+    assert values_at(body, path) == values
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"a.b": 7}, "a.b"),
+        ({"a": {"b.c": 7}}, "a.b.c"),
+        ({"a.b": {"c": 7}}, "a.b.c"),
+        ({"a.b.c": {"d.e": 7}}, "a.b.c.d.e"),
+    ],
+    ids=str,
+)
+def test_a_key_may_hold_dots(body: object, path: str) -> None:
+    """Messages carry names of hosts and labels as keys."""
+    assert values_at(body, path) == [7]
+
+
+def test_a_path_that_can_be_read_in_two_ways_is_read_in_both() -> None:
+    """A needless rebuild costs little, a missed one is a bug."""
+    assert sorted(values_at({"a.b": 1, "a": {"b": 2}}, "a.b")) == [1, 2]
+
+
+def every_way(node: object, words: list[str]) -> list[object]:
+    """All values at the path, found by trying each way to join its words."""
+    if isinstance(node, list):
+        return [value for element in node for value in every_way(element, words)]
+    if not words:
+        return [node]
+    if not isinstance(node, dict):
+        return []
+    ways = [(".".join(words[:n]), words[n:]) for n in range(1, len(words) + 1)]
+    return [value for head, rest in ways if head in node for value in every_way(node[head], rest)]
+
+
+@given(BODIES, st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
+def test_no_value_at_a_path_is_missed(body: object, words: list[str]) -> None:
+    """It finds what trying every way finds."""
+    found = values_at(body, ".".join(words))
+
+    assert sorted(map(repr, found)) == sorted(map(repr, every_way(body, words)))
+
+
+def test_an_absent_field_is_told_apart_from_null() -> None:
+    """An image that says nothing of a field does not say that it is empty."""
+    assert field_of({}, "title") is ABSENT
+    assert field_of({"title": None}, "title") is None

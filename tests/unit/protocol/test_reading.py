@@ -1,0 +1,506 @@
+from dataclasses import replace
+from math import inf
+
+import msgspec
+import pytest
+
+from everfresh.model.entry import Entry, OnChange, State
+from everfresh.model.errors import WaitTimeout
+from everfresh.protocol.reading import read, rebuild, settle
+from everfresh.protocol.requests import (
+    STRICT,
+    Bounds,
+    Bring,
+    Build,
+    Busy,
+    Committed,
+    GiveUp,
+    Load,
+    NotNeeded,
+    Overtaken,
+    Resolve,
+    Revalidate,
+    Roll,
+    Wait,
+)
+from tests.unit.protocol.making import (
+    BUILT,
+    CALL,
+    COMMITTED,
+    INNER,
+    KEY,
+    LEASE,
+    LOAD,
+    NOTHING,
+    NOW,
+    POLICY,
+    at,
+    begin,
+    call,
+    commit,
+    entry,
+    fail,
+    loaded,
+)
+from tests.unit.protocol.script import Script
+
+FRESH = entry()
+DIRTY = entry(State.DIRTY, stale_since=NOW - 10.0)
+SUSPECT = entry(State.SUSPECT, stale_since=NOW - 10.0)
+BUSY = Busy(NOW, NOW + 8.0)
+DOWN = ConnectionError("down")
+
+
+def script_at_build(*, bounds: Bounds = STRICT, found: Entry | None = None) -> Script[Entry]:
+    """A reader that has the lease and builds."""
+    script = Script(read(CALL, bounds))
+    script.asks(LOAD).gets(loaded(found))
+    script.asks(begin(good_from=7)).gets(LEASE)
+    script.asks(Build(CALL, LEASE))
+    return script
+
+
+# -------------------------------------------------------------------------------------------------------------- hits
+
+
+def test_a_fresh_entry_is_served() -> None:
+    """A hit is one step of the store."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(FRESH))
+
+    assert script.result == FRESH
+
+
+def test_a_value_as_of_the_asked_position_is_served_whatever_its_state() -> None:
+    """Who waits only for its own write does not wait for those of others."""
+    script = Script(read(CALL, STRICT, good_from=5))
+
+    script.asks(LOAD).gets(loaded(DIRTY, newest=7))
+
+    assert script.result == DIRTY
+
+
+def test_a_stale_value_within_its_bounds_is_served_while_a_refresh_begins() -> None:
+    """The reader is not kept waiting, and somebody builds."""
+    script = Script(read(CALL, Bounds(stale_while_revalidate_s=11.0)))
+
+    script.asks(LOAD).gets(loaded(DIRTY))
+    script.asks(Revalidate(CALL)).gets(None)
+
+    assert script.result == DIRTY
+
+
+def test_a_failing_value_within_its_bounds_is_served_without_a_refresh() -> None:
+    """Its next try has a time, and a reader does not hasten it."""
+    failing = entry(State.DIRTY, stale_since=NOW - 10.0, retry_at=NOW + 5.0)
+    script = Script(read(CALL, Bounds(stale_while_revalidate_s=11.0)))
+
+    script.asks(LOAD).gets(loaded(failing))
+
+    assert script.result == failing
+
+
+# ------------------------------------------------------------------------------------------------------------ misses
+
+
+def test_a_reader_who_finds_nothing_builds() -> None:
+    """Without any worker running everything stays correct."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(LEASE)
+    script.asks(Build(CALL, LEASE)).gets(BUILT)
+    script.asks(commit()).gets(COMMITTED)
+
+    assert script.result == COMMITTED.entry
+
+
+def test_a_stale_value_beyond_its_bounds_is_built_anew() -> None:
+    """Nobody is served what is known to be out of date, unless the function said so."""
+    script = Script(read(CALL, Bounds(stale_while_revalidate_s=10.0)))
+
+    script.asks(LOAD).gets(loaded(DIRTY))
+
+    script.asks(begin(good_from=7))
+
+
+def test_a_reader_needs_no_more_than_was_applied_when_it_came() -> None:
+    """An event that comes while it waits is not its own; else a stream of events would hold it for ever."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(DIRTY, newest=7))
+    script.asks(begin(good_from=7)).gets(NotNeeded())
+    script.asks(LOAD).gets(loaded(DIRTY, newest=9))
+    script.asks(begin(good_from=7)).gets(NotNeeded())
+    script.asks(LOAD).gets(loaded(msgspec.structs.replace(DIRTY, position=at(7)), newest=9))
+
+    assert script.result.position == at(7)
+
+
+def test_a_function_says_what_an_event_does_to_its_values() -> None:
+    """The commit tells the store."""
+    dropping = call(replace(POLICY, on_change=OnChange.DROP))
+    script = Script(read(dropping, STRICT))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(LEASE)
+    script.asks(Build(dropping, LEASE)).gets(BUILT)
+
+    script.asks(commit(OnChange.DROP))
+
+
+def test_a_build_that_was_outrun_is_good_for_whoever_asked_before() -> None:
+    """Its builder came before the event, so it may use what it built, stored or not."""
+    outrun = Committed(entry(State.DIRTY, good_as_of=7, stale_since=NOW), is_changed=False, is_stored=False)
+    script = script_at_build()
+
+    script.gets(BUILT)
+    script.asks(commit()).gets(outrun)
+
+    assert script.result == outrun.entry
+
+
+@pytest.mark.parametrize(("read_on_the_way", "good_as_of"), [(7, 7), (9, 7), (4, 4)])
+def test_a_builder_that_lost_its_lease_uses_its_value_alone(read_on_the_way: int, good_as_of: int) -> None:
+    """It is not stored, not fresh, and good as of the oldest of what it was built from."""
+    script = script_at_build()
+
+    script.gets(replace(BUILT, good_from=read_on_the_way))
+    script.asks(replace(commit(), built=replace(BUILT, good_from=read_on_the_way))).gets(Overtaken(at(9), NOW + 20.0))
+
+    assert script.result == Entry(
+        key=KEY,
+        function="f",
+        state=State.DIRTY,
+        version=0,
+        value=b"\x02",
+        digest="d2",
+        position=at(good_as_of),
+        changed_at=at(9),
+        built_at=NOW + 20.0,
+        build_s=0.25,
+        stale_since=NOW + 20.0,
+        reason="its lease was lost while it was built",
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- waiting
+
+
+def test_a_reader_waits_for_the_build_under_way() -> None:
+    """One build serves all who came before it began."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(newest=7, applied=6))
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(LOAD).gets(loaded(FRESH, newest=8))
+
+    assert script.result == FRESH
+
+
+def test_a_reader_takes_over_when_the_lease_has_run_out() -> None:
+    """A dead builder keeps nobody waiting longer than its lease."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(LOAD).gets(loaded(now=NOW + 8.0))
+    script.asks(begin(good_from=7)).gets(LEASE)
+
+    script.asks(Build(CALL, LEASE))
+
+
+@pytest.mark.parametrize(
+    ("busy", "timeout_s"),
+    [
+        (Busy(NOW, NOW + 8.0), 8.0),
+        (Busy(NOW, NOW + 90.0), 60.0),
+        (Busy(NOW + 55.0, NOW + 65.0), 5.0),
+        (Busy(NOW, NOW - 1.0), 0.0),
+    ],
+    ids=["until-the-lease-ends", "as-long-as-allowed", "what-is-left", "lease-ended-already"],
+)
+def test_a_reader_waits_no_longer_than_it_may(busy: Busy, timeout_s: float) -> None:
+    """It looks again when the lease may have ended, or when its patience has."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(busy)
+
+    script.asks(Wait(KEY, timeout_s, arrived=6))
+
+
+def test_a_reader_that_waited_for_too_long_says_so() -> None:
+    """The time counts from its first look, however often it looked since."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(LOAD).gets(loaded(now=NOW + 60.0))
+    script.asks(begin(good_from=7))
+
+    with pytest.raises(WaitTimeout, match=r"f\(1\): .* over 60 s.*Raise wait_timeout"):
+        script.gets(Busy(NOW + 60.0, NOW + 68.0))
+
+
+def test_a_build_that_fails_fails_for_those_who_wait() -> None:
+    """Fifty readers of a broken source ask it once."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(DIRTY))
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).meets(DOWN)
+    script.asks(LOAD)
+
+    with pytest.raises(ConnectionError, match="down"):
+        script.gets(loaded(DIRTY))
+
+
+def test_those_who_wait_for_a_build_that_fails_may_be_served_the_last_value() -> None:
+    """The bounds hold for them as for the builder."""
+    script = Script(read(CALL, Bounds(stale_if_error_s=11.0)))
+
+    script.asks(LOAD).gets(loaded(DIRTY))
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).meets(DOWN)
+    script.asks(LOAD).gets(loaded(DIRTY))
+
+    assert script.result == DIRTY
+
+
+def test_those_who_wait_for_a_build_that_fails_get_its_error_if_nothing_is_there() -> None:
+    """No bound can stand in for a value that never was."""
+    script = Script(read(CALL, Bounds(stale_if_error_s=inf)))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).meets(DOWN)
+    script.asks(LOAD)
+
+    with pytest.raises(ConnectionError, match="down"):
+        script.gets(NOTHING)
+
+
+# ---------------------------------------------------------------------------------------------------------- settling
+
+INNER_CALL = call(key=INNER)
+INNER_DIRTY = loaded(entry(State.DIRTY, key=INNER, stale_since=NOW), recipe=INNER_CALL.recipe)
+
+
+def test_a_reader_of_a_suspect_entry_settles_what_is_below() -> None:
+    """If the inner value comes out equal, the outer one is fresh again without a build."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
+    script.asks(Load(INNER)).gets(INNER_DIRTY)
+    script.asks(Resolve(INNER, INNER_CALL.recipe)).gets(INNER_CALL)
+    script.asks(Bring(INNER_CALL)).gets(None)
+    script.asks(LOAD).gets(loaded(FRESH))
+
+    assert script.result == FRESH
+
+
+@pytest.mark.parametrize("found", [SUSPECT, DIRTY], ids=["suspect-again", "dirty"])
+def test_a_reader_settles_once_and_then_builds(found: Entry) -> None:
+    """A value that something shakes again and again is built, not chased."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
+    script.asks(Load(INNER)).gets(INNER_DIRTY)
+    script.asks(Resolve(INNER, INNER_CALL.recipe)).gets(INNER_CALL)
+    script.asks(Bring(INNER_CALL)).gets(None)
+    script.asks(LOAD).gets(loaded(found, unsettled=(INNER,)))
+
+    script.asks(begin(good_from=7))
+
+
+def test_a_suspect_entry_above_nothing_unsettled_is_built() -> None:
+    """There is nothing to settle it by."""
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(loaded(SUSPECT))
+
+    script.asks(begin(good_from=7))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        loaded(recipe=INNER_CALL.recipe),
+        loaded(entry(State.DIRTY, key=INNER, stale_since=NOW)),
+        loaded(entry(key=INNER), recipe=INNER_CALL.recipe),
+    ],
+    ids=["gone", "put-by-hand", "settled-meanwhile"],
+)
+def test_settling_passes_over_what_nobody_needs_to_bring(found: object) -> None:
+    """What is not there, has no recipe, or is settled already."""
+    script = Script(settle([INNER]))
+
+    script.asks(Load(INNER)).gets(found)
+
+    assert script.result is None
+
+
+def test_settling_passes_over_a_function_that_is_not_here() -> None:
+    """Another process has it; the others below are brought all the same."""
+    script = Script(settle([INNER, KEY]))
+
+    script.asks(Load(INNER)).gets(INNER_DIRTY)
+    script.asks(Resolve(INNER, INNER_CALL.recipe)).gets(None)
+
+    script.asks(Load(KEY))
+
+
+def test_settling_ends_at_the_first_that_fails() -> None:
+    """The outer build meets the same error, or does without that entry; to settle the rest would be in vain."""
+    script = Script(settle([INNER, KEY]))
+
+    script.asks(Load(INNER)).gets(INNER_DIRTY)
+    script.asks(Resolve(INNER, INNER_CALL.recipe)).gets(INNER_CALL)
+    script.asks(Bring(INNER_CALL)).meets(DOWN)
+
+    assert script.result is None
+
+
+# ----------------------------------------------------------------------------------------------------------- failing
+
+
+def test_a_build_that_fails_is_tried_again_later_and_its_error_raised() -> None:
+    """The lease ends at once, and whoever asked hears why."""
+    script = script_at_build(found=DIRTY)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25))
+
+    with pytest.raises(ConnectionError) as caught:
+        script.gets(loaded(DIRTY))
+    assert caught.value is DOWN
+
+
+def test_a_build_that_fails_without_anything_kept_raises() -> None:
+    """No bound can stand in for a value that never was."""
+    script = script_at_build(bounds=Bounds(stale_if_error_s=inf))
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25))
+
+    with pytest.raises(ConnectionError, match="down"):
+        script.gets(NOTHING)
+
+
+def test_the_last_good_value_stands_in_for_a_build_that_fails() -> None:
+    """An upstream that is down takes no page down."""
+    script = script_at_build(bounds=Bounds(stale_if_error_s=11.0), found=DIRTY)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25)).gets(loaded(DIRTY))
+
+    assert script.result == DIRTY
+
+
+def test_what_another_built_meanwhile_stands_in_for_a_build_that_fails() -> None:
+    """Who lost the lease and failed finds a settled value, which even a strict reader may have."""
+    script = script_at_build(found=DIRTY)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25)).gets(loaded(FRESH))
+
+    assert script.result == FRESH
+
+
+@pytest.mark.parametrize(("n_failed", "retry_s"), [(0, 0.25), (1, 0.5), (2, None)])
+def test_each_try_in_a_row_waits_longer_until_the_last(n_failed: int, retry_s: float | None) -> None:
+    """The lease carries how many failed before."""
+    lease = msgspec.structs.replace(LEASE, attempts=n_failed)
+    script = Script(read(CALL, STRICT))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(lease)
+    script.asks(Build(CALL, lease)).meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+
+    script.asks(replace(fail("ConnectionError: down", retry_s), lease=lease))
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(), BaseException()], ids=repr)
+def test_a_cancelled_build_gives_its_lease_back(interruption: BaseException) -> None:
+    """It is no failure: the next may build at once."""
+    script = script_at_build()
+
+    script.meets(interruption)
+    script.asks(GiveUp(LEASE))
+
+    with pytest.raises(type(interruption)):
+        script.gets(None)
+
+
+def test_a_build_whose_driver_is_gone_asks_for_nothing() -> None:
+    """Nobody would carry it out; the lease runs out by itself."""
+    script = script_at_build()
+
+    script.is_abandoned()
+
+    assert script.request == Build(CALL, LEASE)
+
+
+# -------------------------------------------------------------------------------------------------------- rebuilding
+
+
+def test_a_rebuild_builds_whatever_is_stored() -> None:
+    """Somebody knows better than the events."""
+    script = Script(rebuild(CALL))
+
+    script.asks(LOAD).gets(loaded(FRESH))
+    script.asks(begin(good_from=None)).gets(LEASE)
+    script.asks(Build(CALL, LEASE)).gets(BUILT)
+    script.asks(commit()).gets(COMMITTED)
+
+    assert script.result == COMMITTED.entry
+
+
+def test_a_rebuild_takes_no_stand_in() -> None:
+    """Who asks for a new value does not want the old one."""
+    script = Script(rebuild(call(replace(POLICY, bounds=Bounds(stale_if_error_s=inf)))))
+
+    script.asks(LOAD).gets(loaded(DIRTY))
+    script.asks(begin(good_from=None)).gets(LEASE)
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+
+    with pytest.raises(ConnectionError, match="down"):
+        script.gets(loaded(DIRTY))
+
+
+@pytest.mark.parametrize("answer", [BUSY, NotNeeded()], ids=["busy", "not-needed"])
+def test_a_rebuild_shares_a_build_that_began_after_it_was_asked_for(answer: object) -> None:
+    """What another builds from now on is as new as what it would build itself."""
+    script = Script(rebuild(CALL))
+
+    script.asks(LOAD).gets(loaded(FRESH, newest=7))
+    script.asks(begin(good_from=None)).gets(answer)
+    if isinstance(answer, Busy):
+        script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(LOAD).gets(loaded(entry(good_as_of=7), newest=8))
+
+    assert script.result == entry(good_as_of=7)
+
+
+@pytest.mark.parametrize("found", [None, entry(good_as_of=6)], ids=["nothing", "older"])
+def test_a_rebuild_does_not_take_a_build_that_began_before(found: Entry | None) -> None:
+    """That build may have read what has changed since."""
+    script = Script(rebuild(CALL))
+
+    script.asks(LOAD).gets(loaded(FRESH, newest=7))
+    script.asks(begin(good_from=None)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(LOAD).gets(loaded(found, newest=8))
+
+    script.asks(begin(good_from=None))
