@@ -1,0 +1,119 @@
+"""The little of ASGI that Everfresh's own applications need: its types, a request, a body within bounds, an answer.
+
+Plain ASGI, so that they run under any server and mount in any framework, and nothing has to be installed for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import cast
+
+import msgspec
+
+Scope = Mapping[str, object]
+Receive = Callable[[], Awaitable[Mapping[str, object]]]
+Send = Callable[[dict[str, object]], Awaitable[None]]
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The part of an HTTP scope that is looked at, as the server gives it."""
+
+    method: str
+    headers: list[tuple[bytes, bytes]] = []
+    query_string: bytes = b""
+
+    def texts(self) -> dict[str, str]:
+        """The headers as text by lower-case name; of equal names the first."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(self.headers)}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal. `at` names the field, header or parameter that is wrong, if it is one."""
+
+    status: HTTPStatus
+    detail: str
+    at: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def document(self) -> dict[str, object]:
+        """The refusal as RFC 9457 writes it."""
+        fields = {"field": self.at} if self.at else {}
+        return {"title": self.status.phrase, "status": self.status.value, "detail": self.detail, **fields}
+
+
+class BodyTooLarge(Exception):
+    """The body has more bytes than are taken; the rest was not read."""
+
+
+class ClientGone(Exception):
+    """The client left before all was received, or sent."""
+
+
+def minding(send: Send) -> Send:
+    """The same, raising ClientGone when the server says so: since ASGI 2.4 by an OSError, or not at all."""
+
+    async def minded(message: dict[str, object]) -> None:
+        try:
+            await send(message)
+        except OSError as error:
+            raise ClientGone from error
+
+    return minded
+
+
+def request_of(scope: Scope) -> Request:
+    """The request that an `http` scope describes."""
+    return msgspec.convert(scope, Request)
+
+
+async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
+    """The request's body, counted while it comes in, whatever its headers say of its length.
+
+    Raises:
+        BodyTooLarge: it goes beyond `max_bytes`.
+        ClientGone: it was not sent to its end.
+    """
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += cast("bytes", message.get("body", b""))
+        if len(body) > max_bytes:
+            raise BodyTooLarge
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+async def answer(
+    send: Send, status: HTTPStatus, document: object, media_type: str, headers: Mapping[str, str] | None = None
+) -> None:
+    """Answer with the document as JSON, not to be stored by anybody."""
+    body = msgspec.json.encode(document)
+    texts = {"content-type": media_type, "content-length": str(len(body)), "cache-control": "no-store"}
+    encoded = [(name.encode(), value.encode()) for name, value in {**texts, **(headers or {})}.items()]
+    await send({"type": "http.response.start", "status": status.value, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, problem: Problem) -> None:
+    """Answer with the problem."""
+    await answer(send, problem.status, problem.document(), PROBLEM_JSON, problem.headers)
+
+
+async def live(receive: Receive, send: Send, at_end: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Follow the server's lifespan; `at_end` runs before the shutdown is confirmed."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            if at_end is not None:
+                await at_end()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,43 @@
+"""Changes: what a batch of the feed means for those who watch. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from everfresh.model.entry import Entry, FeedRecord, Key, Kind
+from everfresh.push.frames import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of a batch: its value or only its state changed, as of the record `sequence`."""
+
+    key: Key
+    sequence: int
+    part: Part
+
+
+def changes_of(records: Iterable[FeedRecord], watched: Container[Key]) -> list[Change]:
+    """The changes of watched keys, in order: of each the last new value, and the last word of its state after that.
+
+    A value stays at its place: put off to the state after it, it would be claimed by the ids in between. A state does
+    not vanish in the value before it, which is passed over for those who were just sent that value.
+    """
+    found: dict[tuple[Key, Part], Change] = {}
+    for record in records:
+        if record.key not in watched:
+            continue
+        part = Part.VALUE if record.kind is Kind.CHANGED else Part.STATE
+        if part is Part.VALUE:
+            found.pop((record.key, Part.STATE), None)
+        found.pop((record.key, part), None)
+        found[record.key, part] = Change(record.key, record.sequence, part)
+    return list(found.values())
+
+
+def is_overtaken(change: Change, entry: Entry | None, epoch: str) -> bool:
+    """Whether word of a state comes too late: the entry has a newer value by now, whose own record is on its way."""
+    if change.part is Part.VALUE or entry is None:
+        return False
+    return entry.changed_at.epoch == epoch and entry.changed_at.sequence > change.sequence
