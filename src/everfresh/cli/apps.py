@@ -1,0 +1,59 @@
+"""Find the cache that a command line names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from operator import attrgetter
+from types import ModuleType
+
+from everfresh.cache import Cache
+from everfresh.model.errors import EverfreshError
+
+
+class AppUnusable(Exception):
+    """`module:attribute` names no cache; the message says what to do."""
+
+
+def cache_of(app: str) -> Cache:
+    """The cache that `module:attribute` names; the current folder is searched first.
+
+    Raises:
+        AppUnusable: the module cannot be imported, or there is no cache under that name in it.
+        EverfreshError: its cache cannot be opened.
+    """
+    name, _, path = app.partition(":")
+    if not name or not path:
+        raise AppUnusable(f"{app!r} names no cache. Write module:attribute, for example shop.pages:cache.")
+    module = _imported(name)
+    try:
+        found = attrgetter(path)(module)
+    except AttributeError as error:
+        raise AppUnusable(f"{name!r} has no {path!r}. {_hint(module)}") from error
+    if not isinstance(found, Cache):
+        kind = type(found).__name__
+        raise AppUnusable(f"{app!r} is a {kind}, not a Cache. {_hint(module)}")
+    return found
+
+
+def _imported(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise AppUnusable(f"{name!r} needs {error.name!r}, which is not installed here.") from error
+        raise AppUnusable(f"there is no module {error.name!r}. Run this in the folder that holds it.") from error
+    except EverfreshError:
+        raise
+    except Exception as error:
+        # The user's module may raise anything; what it was helps more than a traceback through our own import.
+        raise AppUnusable(f"importing {name!r} failed with {type(error).__name__}: {error}") from error
+
+
+def _hint(module: ModuleType) -> str:
+    names = sorted(name for name, value in vars(module).items() if isinstance(value, Cache))
+    if not names:
+        return "No cache is to be seen in that module."
+    return "Did you mean " + " or ".join(f"{module.__name__}:{name}" for name in names) + "?"

@@ -1,0 +1,110 @@
+"""The commands: they read the command line, call what does the work, and turn outcomes into exit codes.
+
+Exit codes: 0 all is well; 1 something did not work; 2 the command line cannot be used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import IO
+
+import click
+
+from everfresh._version import __version__
+from everfresh.cli.apps import AppUnusable, cache_of
+from everfresh.cli.replay import dry_run, publish
+from everfresh.model.entry import Key
+from everfresh.model.errors import EverfreshError
+from everfresh.model.event import Event
+from everfresh.sources.files import read_lines
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line, and give its exit code."""
+    try:
+        code: object = everfresh.main(list(arguments), prog_name="everfresh", standalone_mode=False)
+    except EverfreshError as error:
+        click.echo(" ".join([f"everfresh: {error}", *getattr(error, "__notes__", ())]), err=True)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("everfresh: stopped.", err=True)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="everfresh %(version)s")
+def everfresh() -> None:
+    """A cache that is kept fresh by events."""
+
+
+@everfresh.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--upstream-delay",
+    type=click.FloatRange(0, 3600),
+    default=1.5,
+    show_default=True,
+    metavar="S",
+    help="Seconds that an answer of the issue tracker takes, give or take a third.",
+)
+@click.option("--autopilot/--no-autopilot", default=True, help="Change some issue every few seconds.  [default: yes]")
+@click.option("--once", is_flag=True, help="Make one round trip without a browser, print its times, and exit.")
+@click.option("--store", metavar="URL", help="The cache's store.  [default: a SQLite file, removed at the end]")
+def demo(port: int, upstream_delay: float, store: str | None, *, autopilot: bool, once: bool) -> int:
+    """Serve a page of widgets over a slow issue tracker, and watch them stay fresh."""
+    # Here, so that the other commands start without it.
+    from everfresh.demo import DemoSettings, run, run_once  # noqa: PLC0415
+
+    try:
+        settings = DemoSettings(port=port, upstream_delay=upstream_delay, autopilot=autopilot, store=store)
+        return run_once(settings) if once else run(settings)
+    except ModuleNotFoundError as error:
+        if (error.name or "everfresh").startswith("everfresh"):
+            raise
+        raise click.ClickException(
+            f"the demo needs {error.name!r}. Install it: pip install 'everfresh[all]'"
+        ) from error
+
+
+@everfresh.command()
+@click.argument("app")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say which entries each message would touch.")
+def replay(app: str, file: IO[bytes], *, is_dry: bool) -> int:
+    """Publish recorded messages to a cache, in order.
+
+    APP names the cache as module:attribute, looked for in the current folder too. FILE has one JSON object a line
+    (topic, body, id, headers), as `fedora-messaging record` writes them; - reads standard input. Lines that hold no
+    message are reported and passed over, and the exit code is then 1.
+    """
+    try:
+        cache = cache_of(app)
+    except AppUnusable as error:
+        raise click.BadParameter(str(error), param_hint="APP") from error
+    carry_out = dry_run if is_dry else publish
+    tally = asyncio.run(carry_out(cache, read_lines(file), _Terminal()))
+    done = "would touch" if is_dry else "published, touching"
+    touched = _count(len(tally.touched), "entry", "entries")
+    click.echo(f"{_count(tally.n_messages, 'message')} {done} {touched}; {_count(tally.n_bad_lines, 'bad line')}.")
+    return 1 if tally.n_bad_lines else 0
+
+
+class _Terminal:
+    """What holds no message goes to standard error, the rest to standard output."""
+
+    def bad_line(self, number: int, problem: str) -> None:
+        click.echo(f"line {number}: {problem}", err=True)
+
+    def would_touch(self, number: int, event: Event, keys: Sequence[Key]) -> None:
+        click.echo(f"line {number}: {event.topic} touches {_count(len(keys), 'entry', 'entries')}")
+        for key in keys:
+            click.echo(f"  {key}")
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n} {one}" if n == 1 else f"{n} {many or one + 's'}"

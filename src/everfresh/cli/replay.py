@@ -1,0 +1,84 @@
+"""Replay: recorded messages, published in order; or only the entries that each would touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+from everfresh.cache import Cache, Notice
+from everfresh.model.entry import Key
+from everfresh.model.errors import EverfreshError
+from everfresh.model.event import Event
+from everfresh.sources.files import Line
+
+# Each batch is one step of the store: enough that its cost is spread, few enough that it holds nobody up.
+BATCH = 100
+
+
+class Reporter(Protocol):
+    """Where word of single lines goes."""
+
+    def bad_line(self, number: int, problem: str) -> None:
+        """The line holds no message, and is passed over."""
+        ...
+
+    def would_touch(self, number: int, event: Event, keys: Sequence[Key]) -> None:
+        """The line's message would touch these entries."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a file: its messages, the entries that they touched, the lines that hold no message."""
+
+    n_messages: int = 0
+    n_bad_lines: int = 0
+    touched: set[Key] = field(default_factory=set[Key])
+
+    def messages(self, lines: Iterable[Line], reporter: Reporter) -> Iterator[tuple[int, Event]]:
+        """The messages with their line numbers; other lines are reported and counted."""
+        for number, content in lines:
+            if isinstance(content, Event):
+                yield number, content
+            else:
+                self.n_bad_lines += 1
+                reporter.bad_line(number, content)
+
+    def note(self, notice: Notice) -> None:
+        """Listen to a cache, for what its events touch."""
+        if notice.name == "event.applied":
+            self.touched.update(notice.fields["touched"])
+
+
+async def publish(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
+    """Publish the messages in order, some at a time, and close the cache.
+
+    Raises:
+        EverfreshError: publishing failed; a note on it says how many messages were published before.
+    """
+    tally = Tally()
+    async with cache:
+        cache.listen(tally.note)
+        messages = tally.messages(lines, reporter)
+        while batch := [event for _, event in islice(messages, BATCH)]:
+            try:
+                await cache.publish(*batch)
+            except EverfreshError as error:
+                error.add_note(f"Published before that: {tally.n_messages}.")
+                raise
+            tally.n_messages += len(batch)
+    return tally
+
+
+async def dry_run(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
+    """Say which entries each message would touch, publish nothing, and close the cache."""
+    tally = Tally()
+    async with cache:
+        for number, event in tally.messages(lines, reporter):
+            keys = await cache.touched_by(event)
+            reporter.would_touch(number, event, keys)
+            tally.touched.update(keys)
+            tally.n_messages += 1
+    return tally

@@ -1,0 +1,242 @@
+"""Recorded messages come in at the command line and touch what they would have touched."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from everfresh import Cache, dep
+from everfresh.cli.commands import run
+from everfresh.cli.replay import BATCH
+
+FEDORA_BUS = Path(__file__).parents[3] / "shared" / "data" / "fedora-bus.jsonl"
+APP = """
+from everfresh import Cache
+cache = Cache("sqlite:///cache.db")
+not_a_cache = 7
+"""
+MESSAGES = """\
+{"topic": "shop.order.paid", "body": {"order": {"buyer": "ann"}}, "id": "1", "headers": {}}
+{"topic": "shop.order.paid", "body": {"order": {"buyer": "bob"}}}
+{"topic": "shop.closed"}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with an application whose cache holds three entries; it is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "messages.jsonl").write_text(MESSAGES)
+    with Cache("sqlite:///cache.db") as cache:
+        for name in ("ann", "bob"):
+            paid = dep.Topic("shop.order.*", where={"order.buyer": name})
+            cache.blocking.put(f"orders of {name}", [], paid, dep.Topic("shop.closed"))
+        cache.blocking.put("other", 1)
+    yield tmp_path
+    sys.modules.pop("shop", None)
+
+
+def kept() -> set[str]:
+    with Cache("sqlite:///cache.db") as cache:
+        return {key for key in ("orders of ann", "orders of bob", "other") if cache.blocking.has(key)}
+
+
+def stood_at() -> str:
+    with Cache("sqlite:///cache.db") as cache:
+        return cache.blocking.position().text
+
+
+def test_messages_are_published_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """What they touch is out of date afterwards."""
+    code = run(["replay", "shop:cache", "messages.jsonl"])
+
+    assert (code, *capsys.readouterr()) == (0, "3 messages published, touching 2 entries; 0 bad lines.\n", "")
+    assert kept() == {"other"}
+
+
+def test_a_dry_run_touches_nothing_and_says_what_would_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even the position moves."""
+    before = stood_at()
+
+    code = run(["replay", "--dry-run", "shop:cache", "messages.jsonl"])
+
+    assert code == 0
+    assert capsys.readouterr().out == (
+        "line 1: shop.order.paid touches 1 entry\n"
+        "  orders of ann\n"
+        "line 2: shop.order.paid touches 1 entry\n"
+        "  orders of bob\n"
+        "line 3: shop.closed touches 2 entries\n"
+        "  orders of ann\n"
+        "  orders of bob\n"
+        "3 messages would touch 2 entries; 0 bad lines.\n"
+    )
+    assert stood_at() == before
+    assert len(kept()) == 3
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["publish", "dry-run"])
+def test_bad_lines_are_named_and_passed_over(
+    folder: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others count, and the exit code says that some did not."""
+    lines = MESSAGES.splitlines()
+    (folder / "messages.jsonl").write_text("\n".join(["not json", lines[0], "", '{"body": {}}', '{"topic": "a b"}']))
+
+    code = run(["replay", *options, "shop:cache", "messages.jsonl"])
+
+    out, err = capsys.readouterr()
+    assert code == 1
+    assert [line.split(":")[0] for line in err.splitlines()] == ["line 1", "line 4", "line 5"]
+    assert "this is not JSON" in err
+    assert "topic: required, and missing" in err
+    assert (
+        out.splitlines()[-1]
+        == {
+            0: "1 message published, touching 1 entry; 3 bad lines.",
+            1: "1 message would touch 1 entry; 3 bad lines.",
+        }[len(options)]
+    )
+
+
+def test_a_long_file_is_published_in_several_steps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its last message counts too."""
+    n_messages = 2 * BATCH + 1
+    lines = ['{"topic": "nothing"}'] * (n_messages - 1) + ['{"topic": "shop.closed"}']
+    (folder / "messages.jsonl").write_text("\n".join(lines))
+
+    assert run(["replay", "shop:cache", "messages.jsonl"]) == 0
+    assert capsys.readouterr().out == f"{n_messages} messages published, touching 2 entries; 0 bad lines.\n"
+
+
+def test_standard_input_is_a_file_too() -> None:
+    """A recording can be piped; here into the command as people start it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "everfresh", "replay", "shop:cache", "-"],
+        input=MESSAGES,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "3 messages published, touching 2 entries; 0 bad lines.\n",
+        "",
+    )
+    assert kept() == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("app", "words"),
+    [
+        ("shop", ["module:attribute"]),
+        (":cache", ["module:attribute"]),
+        ("shop:", ["module:attribute"]),
+        ("no_such_module:cache", ["no module 'no_such_module'", "folder"]),
+        ("shop.pages:cache", ["no module 'shop.pages'"]),
+        ("needy:cache", ["needs 'no_such_library'"]),
+        ("broken:cache", ["ZeroDivisionError"]),
+        ("shop:page", ["no 'page'", "shop:cache"]),
+        ("shop:not_a_cache", ["is a int, not a Cache", "shop:cache"]),
+        ("empty:cache", ["no 'cache'", "No cache"]),
+    ],
+)
+def test_an_app_that_is_none_is_explained(
+    folder: Path, app: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one message, without a traceback, with what to do."""
+    (folder / "needy.py").write_text("import no_such_library")
+    (folder / "broken.py").write_text("1 / 0")
+    (folder / "empty.py").write_text("")
+
+    code = run(["replay", app, "messages.jsonl"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert [word for word in words if word not in err.replace("\n", " ")] == []
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("file", ["missing.jsonl", "."])
+def test_a_file_that_cannot_be_read_is_explained(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is published."""
+    code = run(["replay", "shop:cache", file])
+
+    assert code == 2
+    assert file in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_opened_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What went wrong is the store's message."""
+    (folder / "shop.py").write_text("from everfresh import Cache\ncache = Cache('redis://nowhere')")
+
+    code = run(["replay", "shop:cache", "messages.jsonl"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert err.startswith("everfresh: ")
+    assert err.count("\n") == 1
+
+
+def test_a_store_that_goes_away_says_how_far_it_came(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that the rest can be replayed."""
+    (folder / "messages.jsonl").write_text('{"topic": "t"}\n' * (BATCH + 1))
+    (folder / "shop.py").write_text(
+        "from everfresh import Cache\n"
+        "cache = Cache()\n"
+        "cache.listen(lambda notice: cache.close())\n"  # as soon as the first events are applied
+    )
+
+    code = run(["replay", "shop:cache", "messages.jsonl"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (1, "")
+    assert err.startswith("everfresh: ")
+    assert err.endswith(f"Published before that: {BATCH}.\n")
+
+
+def test_a_real_bus_is_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """284 messages of Fedora's bus, and the entry that depends on some of them."""
+    if not FEDORA_BUS.exists():
+        pytest.skip("the recorded messages are not there: shared/data/fedora-bus.jsonl beside the repository")
+    with Cache("sqlite:///cache.db") as cache:
+        cache.blocking.put("bugs", 1, dep.Topic("org.fedoraproject.*.bugzilla.#"))
+        cache.blocking.put("lmacken", 1, dep.Topic("#", where={"override.submitter.name": "lmacken"}))
+
+    assert run(["replay", "--dry-run", "shop:cache", str(FEDORA_BUS)]) == 0
+    looked_at, err = capsys.readouterr()
+    sys.modules.pop("shop")  # as in another process: its cache was closed
+    assert run(["replay", "shop:cache", str(FEDORA_BUS)]) == 0
+    published, more_err = capsys.readouterr()
+
+    assert err + more_err == ""
+    assert looked_at.count("line ") == 284
+    assert looked_at.endswith("284 messages would touch 2 entries; 0 bad lines.\n")
+    assert published == "284 messages published, touching 2 entries; 0 bad lines.\n"
+
+
+def test_the_input_may_be_endless(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recording that goes on is published as it comes, not at its end."""
+    with Cache("sqlite:///cache.db") as watch:
+
+        class Pipe(io.RawIOBase):
+            n_lines = 0
+
+            def readline(self, size: int | None = -1) -> bytes:
+                self.n_lines += 1
+                if self.n_lines == BATCH + 1:
+                    assert not watch.blocking.has("orders of ann")
+                    return b""
+                return b'{"topic": "shop.closed"}\n'
+
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Pipe()))
+        code = run(["replay", "shop:cache", "-"])
+
+    assert code == 0
