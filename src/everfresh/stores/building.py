@@ -316,7 +316,7 @@ def _settle_outward(tables: Tables, key: Key) -> None:
         inner = frontier.pop()
         for outer in tables.members(call_bucket(inner)):
             row = tables.row(outer)
-            if row is None or row.is_leased(tables.journal.now):
+            if row is None or row.state is State.DIRTY or row.is_leased(tables.journal.now):
                 continue
             # What broke it may be well again, though its value is the same; or it did without what is there now.
             if row.state is State.FAILED or not _is_seen_current(tables, row):
