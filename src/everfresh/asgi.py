@@ -108,12 +108,8 @@ async def refuse(send: Send, problem: Problem) -> None:
 
 async def live(receive: Receive, send: Send, at_end: Callable[[], Awaitable[None]] | None = None) -> None:
     """Follow the server's lifespan; `at_end` runs before the shutdown is confirmed."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            if at_end is not None:
-                await at_end()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    while (await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    if at_end is not None:
+        await at_end()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -67,8 +67,13 @@ def test_a_missing_extra_is_named(missing: str, arguments: str, words: str) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_a_broken_installation_is_no_missing_extra() -> None:
+@pytest.mark.parametrize("missing", ["everfresh.sources", "everfresh.push"])
+def test_a_broken_installation_is_no_missing_extra(missing: str) -> None:
     """A module of our own that is missing is a bug to be seen whole."""
-    program = "import sys; sys.modules['everfresh.sources'] = None; from everfresh.cli import main; main()"
+    missing_here = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['demo', '--once']"
+    program = f"{missing_here}; from everfresh.cli import main; main()"
 
-    assert "Traceback" in python("-c", program).stderr
+    done = python("-c", program)
+
+    assert "Traceback" in done.stderr
+    assert "pip install" not in done.stderr

@@ -1,6 +1,7 @@
 """Recorded messages come in at the command line and touch what they would have touched."""
 
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,23 @@ def test_standard_input_is_a_file_too() -> None:
         "",
     )
     assert kept() == {"other"}
+
+
+def test_ctrl_c_ends_the_reading_of_a_quiet_pipe(folder: Path) -> None:
+    """The first one, and without a traceback."""
+    (folder / "shop.py").write_text(f"{APP}\nprint('ready', flush=True)")
+    command = [sys.executable, "-m", "everfresh", "replay", "shop:cache", "-"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGINT)
+        # The pipe stays open: only the signal can end it.
+        code = child.wait(20)
+        assert child.stderr is not None
+        said = child.stderr.read()
+
+    assert (code, said.strip()) == (1, "everfresh: stopped.")
 
 
 @pytest.mark.parametrize(

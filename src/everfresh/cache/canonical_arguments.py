@@ -70,9 +70,10 @@ def _text_of_instance(value: object) -> str:
     if model_fields is not None:
         extra: dict[str, object] = getattr(value, "__pydantic_extra__", None) or {}
         return _text_of_fields(name, [(field, getattr(value, field)) for field in model_fields] + sorted(extra.items()))
-    for base in (str, int, float, bytes):
-        if isinstance(value, base):
-            return f"{name}({_WRITERS[base](base(value))})"  # type: ignore[arg-type]
+    names: tuple[str, ...] | None = getattr(value, "_fields", None)
+    if names is not None and isinstance(value, tuple):
+        elements = cast("tuple[object, ...]", value)
+        return _text_of_fields(name, list(zip(names, elements, strict=True)))
     raise ArgumentNotSupported(_refusal(value))
 
 

@@ -34,7 +34,7 @@ def declare(  # noqa: PLR0913 - the options of the decorator
     """
     name = _name_of(function, version)
     _check_function(function, name)
-    ignored = _texts(ignore, f"{name}: ignore")
+    ignored = _checked_ignore(ignore, name)
     signature = CallSignature(function, name=name, ignore=ignored, template=_checked_key(key, name))
     dependencies = check_dependencies(depends_on)
 
@@ -110,10 +110,12 @@ def _name_of(function: object, version: int) -> str:
     return f"{module}.{name}@{version}"
 
 
-def _texts(values: object, option: str) -> tuple[str, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise InvalidOption(f'{option}: {values!r} is no tuple of names. Write ("name",), with the comma.')
-    return tuple(map(str, cast("Iterable[object]", values)))
+def _checked_ignore(ignore: object, name: str) -> tuple[str, ...]:
+    if isinstance(ignore, str) or not isinstance(ignore, Iterable):
+        raise InvalidOption(
+            f"{name}: ignore {ignore!r} is no tuple of names. Write ignore=({ignore!r},), with the comma."
+        )
+    return tuple(map(str, cast("Iterable[object]", ignore)))
 
 
 def _checked_key(key: object, name: str) -> str | None:

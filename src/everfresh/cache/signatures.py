@@ -79,6 +79,7 @@ class CallSignature:
             given = {name: unpack_argument(value, self.annotation(name)) for name, value in packed.items()}
             in_order = {name: given.pop(name) for name in self.parameters if name in given}
             bound = inspect.BoundArguments(self.signature, typing.cast("Any", in_order))
+            bound.apply_defaults()
             # What is left is no parameter, and is refused for that.
             return self.bind(bound.args, bound.kwargs | given)
         except (KeyError, TypeError, ValueError) as error:

@@ -17,6 +17,7 @@ from everfresh.model.errors import InvalidOption
 _PLAIN_MARKS = "@.,+-_~ "
 # Before a value that is not of the field's own type; in any other value it is escaped.
 _OTHER_TYPE = "!"
+_ESCAPE = "%"
 
 
 class KeyTemplate:
@@ -64,7 +65,15 @@ class KeyTemplate:
                 raise InvalidOption(
                     f"{self._name}: key field {{{field}}} does more than name. Use plain parameter names."
                 )
-        return [(text, field) for text, field, _, _ in parsed]
+        # A literal brace parts a text in two; joined, each part is a text and the field after it.
+        parts: list[tuple[str, str | None]] = []
+        text = ""
+        for literal, field, _, _ in parsed:
+            text += literal
+            if field is not None:
+                parts.append((text, field))
+                text = ""
+        return [*parts, (text, None)]
 
     def _check(self, parameters: Collection[str], ignored: Collection[str]) -> None:
         named = [field for _, field in self._parts if field is not None]
@@ -78,9 +87,12 @@ class KeyTemplate:
             raise InvalidOption(
                 f"{self._name}: key leaves out {missing}, so different calls would share a value. Add or ignore them."
             )
-        if any(not text and field is not None for text, field in self._parts[1:]):
-            raise InvalidOption(f"{self._name}: key has two fields side by side. Put a delimiter between them.")
+        between = [text for text, field in self._parts[1:] if field is not None]
+        if not all(any(not letter.isalnum() and letter != _ESCAPE for letter in text) for text in between):
+            raise InvalidOption(
+                f"{self._name}: nothing parts two fields of key. Put a delimiter such as ':' between them."
+            )
 
 
 def _percent(letter: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
+    return "".join(f"{_ESCAPE}{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))

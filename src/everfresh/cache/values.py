@@ -53,7 +53,7 @@ class Codec(Generic[T]):
         try:
             plain = self._dump(value)
             data = _PLAIN.encode(plain)
-            digest = blake2b(_ORDERED.encode(plain), digest_size=_DIGEST_BYTES).hexdigest()
+            digest = blake2b(_in_order(plain), digest_size=_DIGEST_BYTES).hexdigest()
             decoded = self._read(data)
         except msgspec.ValidationError as error:
             msg = f"{self._what}: the value does not fit its annotation: {error}. Mend one of them."
@@ -106,6 +106,28 @@ def _field_values(value: object) -> Iterator[object]:
     if isinstance(value, msgspec.Struct):
         return (getattr(value, name) for name in value.__struct_fields__)
     return (getattr(value, field.name) for field in fields(cast("Any", value)))
+
+
+def _in_order(value: object) -> bytes:
+    """Bytes that are equal for equal values, whatever the order of their sets and dicts."""
+    try:
+        return _ORDERED.encode(value)
+    except TypeError:
+        # The encoder orders dicts by text alone; keys of other types take the long way.
+        return _PLAIN.encode(_sorted(value))
+
+
+def _sorted(value: object) -> object:
+    if isinstance(value, dict):
+        items = cast("dict[object, object]", value).items()
+        return sorted(_PLAIN.encode([_sorted(name), _sorted(inner)]) for name, inner in items)
+    if isinstance(value, set | frozenset):
+        return sorted(_in_order(inner) for inner in cast("set[object]", value))
+    if isinstance(value, list | tuple):
+        return [_sorted(inner) for inner in cast("list[object]", value)]
+    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+        return [_sorted(inner) for inner in _field_values(value)]
+    return value
 
 
 def _is_alike(decoded: object, value: object) -> bool:

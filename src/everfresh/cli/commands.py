@@ -5,7 +5,6 @@ Exit codes: 0 all is well; 1 something did not work; 2 the command line cannot b
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import IO
 
@@ -87,7 +86,7 @@ def replay(app: str, file: IO[bytes], *, is_dry: bool) -> int:
     except AppUnusable as error:
         raise click.BadParameter(str(error), param_hint="APP") from error
     carry_out = dry_run if is_dry else publish
-    tally = asyncio.run(carry_out(cache, read_lines(file), _Terminal()))
+    tally = carry_out(cache, read_lines(file), _Terminal())
     done = "would touch" if is_dry else "published, touching"
     touched = _count(len(tally.touched), "entry", "entries")
     click.echo(f"{_count(tally.n_messages, 'message')} {done} {touched}; {_count(tally.n_bad_lines, 'bad line')}.")

@@ -1,4 +1,7 @@
-"""Replay: recorded messages, published in order; or only the entries that each would touch."""
+"""Replay: recorded messages, published in order; or only the entries that each would touch.
+
+Blocking: the input may be a pipe that says nothing for hours, and Ctrl-C has to end the reading of it.
+"""
 
 from __future__ import annotations
 
@@ -52,19 +55,19 @@ class Tally:
             self.touched.update(notice.fields["touched"])
 
 
-async def publish(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
+def publish(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
     """Publish the messages in order, some at a time, and close the cache.
 
     Raises:
         EverfreshError: publishing failed; a note on it says how many messages were published before.
     """
     tally = Tally()
-    async with cache:
+    with cache:
         cache.listen(tally.note)
         messages = tally.messages(lines, reporter)
         while batch := [event for _, event in islice(messages, BATCH)]:
             try:
-                await cache.publish(*batch)
+                cache.blocking.publish(*batch)
             except EverfreshError as error:
                 error.add_note(f"Published before that: {tally.n_messages}.")
                 raise
@@ -72,12 +75,12 @@ async def publish(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Ta
     return tally
 
 
-async def dry_run(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
+def dry_run(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
     """Say which entries each message would touch, publish nothing, and close the cache."""
     tally = Tally()
-    async with cache:
+    with cache:
         for number, event in tally.messages(lines, reporter):
-            keys = await cache.touched_by(event)
+            keys = cache.blocking.touched_by(event)
             reporter.would_touch(number, event, keys)
             tally.touched.update(keys)
             tally.n_messages += 1
