@@ -140,7 +140,8 @@ class Cache:
         """Cache a function's results, each under the canonical text of its arguments.
 
         Args:
-            function: sync or async; its results must be plain data, dataclasses, Structs or Pydantic models.
+            function: sync or async; its results must be plain data, dataclasses, Structs or Pydantic models. Its return
+                annotation says how they are read back; times that know their zone come back in UTC.
             depends_on: which events touch its results; `dep.arg("x")` stands for the argument `x`. More can be said by
                 `track` while it builds.
             stale_while_revalidate: how long an old value may be served while its refresh is due or running.

@@ -19,7 +19,7 @@ def adapter_of(annotation: Any) -> Any:  # noqa: ANN401 - Pydantic's types are n
 
 def dump(adapter: Any, value: object) -> object:  # noqa: ANN401 - as above
     """The value as plain data, by the names of its fields, without what is computed from them."""
-    plain: object = adapter.dump_python(value, mode="json", by_alias=False, round_trip=True)
+    plain: object = adapter.dump_python(value, mode="json", by_alias=False, round_trip=True, warnings=False)
     return plain
 
 

@@ -102,7 +102,7 @@ def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | 
         return Serve(entry)
     is_failing = _is_failing(entry, loaded.now)
     # No refresh is due for what has failed for good, so that only the other bound speaks for it.
-    if entry.state is not State.FAILED and _stale_for_s(entry, loaded.now) < bounds.stale_while_revalidate_s:
+    if entry.state is not State.FAILED and _is_within(entry, loaded.now, bounds.stale_while_revalidate_s):
         return Serve(entry, is_stale=not is_failing)
     if is_failing:
         return Serve(entry) if may_stand_in(entry, loaded.now, bounds) else Rebuild()
@@ -113,7 +113,7 @@ def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | 
 
 def may_stand_in(entry: Entry, now: float, bounds: Bounds) -> bool:
     """Whether the last good value may be served in place of a build that fails."""
-    return _stale_for_s(entry, now) < bounds.stale_if_error_s
+    return _is_within(entry, now, bounds.stale_if_error_s)
 
 
 def retry_in_s(attempts: int, policy: Policy, roll: float) -> float | None:
@@ -306,6 +306,7 @@ def _is_failing(entry: Entry, now: float) -> bool:
     return entry.state is State.FAILED or (entry.retry_at is not None and entry.retry_at > now)
 
 
-def _stale_for_s(entry: Entry, now: float) -> float:
+def _is_within(entry: Entry, now: float, bound_s: float) -> bool:
+    """Whether a stale entry is younger than the bound. Zero allows nothing, also when the clock was set back."""
     since = entry.stale_since if entry.stale_since is not None else entry.expires_at
-    return 0.0 if since is None else now - since
+    return since is not None and bound_s > 0 and now - since < bound_s

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, Flag, IntFlag
 from io import BytesIO
+from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,15 @@ class Point:
     y: int
 
 
+class Shouted(str):
+    """Shows itself as what it is not."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "A"
+
+
 class Span(msgspec.Struct):
     start: Point
     stop: Point
@@ -53,6 +63,11 @@ class Filter(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     product: str
+
+
+class Coordinates(NamedTuple):
+    x: int
+    y: int
 
 
 class Local(tzinfo):
@@ -88,6 +103,7 @@ class Local(tzinfo):
         (Point(1, 2), f"{HERE}.Point(x=1, y=2)"),
         (Span(Point(1, 2), Point(3, 4)), f"{HERE}.Span(start={HERE}.Point(x=1, y=2), stop={HERE}.Point(x=3, y=4))"),
         (Filter(product="a"), f'{HERE}.Filter(product="a")'),
+        (Coordinates(1, 2), f"{HERE}.Coordinates(x=1, y=2)"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else ascii(value),
 )
@@ -203,6 +219,7 @@ def test_texts_are_equal_in_every_process() -> None:
         bytearray(),
         1j,
         OrderedDict(),
+        Shouted("a"),
         (object(),),
         [[{"b": object()}]],
         {object(): 1},

@@ -180,10 +180,12 @@ def test_a_dependency_that_cannot_hold_is_refused_at_declaration(depends_on: obj
         (Shop.price, "a method needs its object"),
         (lambda: 1, "no name of its own"),
         (functools.partial(article, 1), "no name of its own"),
+        (7, "7 is no function"),
+        (max, "its parameters cannot be seen"),
     ],
-    ids=["generator", "async-generator", "method", "lambda", "partial"],
+    ids=["generator", "async-generator", "method", "lambda", "partial", "number", "builtin"],
 )
-def test_what_a_worker_could_not_call_is_refused(function: Callable[..., Any], problem: str) -> None:
+def test_what_a_worker_could_not_call_is_refused(function: Any, problem: str) -> None:  # noqa: ANN401 - wrong ones too
     """The message says what to write instead."""
     with pytest.raises(InvalidOption, match=problem):
         declared(function)
@@ -198,6 +200,22 @@ def test_ignored_names_as_one_text_are_refused() -> None:
     """A text would be read as its letters."""
     with pytest.raises(InvalidOption, match=r"ignore=\('locale',\)"):
         declared(article, ignore="locale")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"ignore": 7}, "ignore 7 is no tuple of names"),
+        ({"key": 7}, "key 7 is no text"),
+        ({"inherit": ContextVar[int]("alone")}, "inherit takes context variables"),
+        ({"inherit": ("name",)}, "inherit takes context variables"),
+    ],
+    ids=["ignore", "key", "inherit-alone", "inherit-name"],
+)
+def test_an_option_of_another_type_is_refused(options: dict[str, Any], problem: str) -> None:
+    """Callers without types are told what to write."""
+    with pytest.raises(InvalidOption, match=problem):
+        declared(article, **options)
 
 
 def test_inherited_variables_are_kept() -> None:

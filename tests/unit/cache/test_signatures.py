@@ -71,6 +71,13 @@ def test_each_kind_of_parameter_has_its_place_in_the_key(
     assert key_of(signature_of(function), *args, **kwargs) == key
 
 
+def test_a_key_may_be_named_by_hand() -> None:
+    """Then the template says how it looks."""
+    signature = CallSignature(plain, name="m.f@1", ignore=("b",), template="sum:{a}/{c}")
+
+    assert key_of(signature, 1, 5) == "sum:1/3"
+
+
 def test_a_call_that_the_function_does_not_take_is_its_own_error() -> None:
     """A cached function refuses what the plain one refuses, in the same words."""
     with pytest.raises(TypeError, match="missing a required argument: 'a'"):

@@ -55,6 +55,12 @@ class Row(msgspec.Struct):
     id: int
 
 
+@dataclass
+class Counts:
+    by: dict[int, frozenset[str]]
+    rows: tuple[Row, ...]
+
+
 class Cell(msgspec.Struct, frozen=True):
     text: str
     cells: tuple["Cell", ...] = ()
@@ -150,8 +156,9 @@ def test_each_caller_gets_an_object_of_its_own(annotation: object, value: object
         (Any, 2**64, "a value of type int cannot be stored"),
         (Any, "\ud800", "a value of type str cannot be stored"),
         (Model, 7, "a value of type int cannot be stored"),
+        (list[Model], [Model.model_construct(id="x")], r"cannot be stored: 0\.id: Input should be a valid integer"),
     ],
-    ids=["type", "element", "object", "dict", "list", "nested", "number", "text", "model"],
+    ids=["type", "element", "object", "dict", "list", "nested", "number", "text", "model", "invalid-model"],
 )
 def test_a_value_that_cannot_be_stored_is_refused_whole(annotation: object, value: object, problem: str) -> None:
     """The message says of which function and what is wrong with it."""
@@ -161,7 +168,17 @@ def test_a_value_that_cannot_be_stored_is_refused_whole(annotation: object, valu
 
 @pytest.mark.parametrize(
     "value",
-    [(1, 2), {1, 2}, [date(2024, 2, 29)], {"a": Decimal(1)}, [[(1,)]], Bug(1), {"a": [Color.RED]}, Coordinates(1, 2), UUID(int=7)],
+    [
+        (1, 2),
+        {1, 2},
+        [date(2024, 2, 29)],
+        {"a": Decimal(1)},
+        [[(1,)]],
+        Bug(1),
+        {"a": [Color.RED]},
+        Coordinates(1, 2),
+        UUID(int=7),
+    ],
     ids=repr,
 )
 def test_a_value_that_would_come_back_as_another_needs_an_annotation(value: object) -> None:
@@ -198,6 +215,16 @@ def test_values_that_differ_have_different_digests(one: object, other: object) -
 
     if one != other:
         assert codec.encode(one)[1] != codec.encode(other)[1]
+
+
+def test_order_does_not_matter_deep_inside_either() -> None:
+    """Neither that of numbers as keys, nor that within a class within a set."""
+    codec = Codec[Any](list[Counts], "f")
+    one = Counts({1: frozenset({"a"}), 2: frozenset()}, (Row(1),))
+    other = Counts({2: frozenset(), 1: frozenset({"a"})}, (Row(1),))
+
+    assert codec.encode([one])[1] == codec.encode([other])[1]
+    assert codec.encode([one])[1] != codec.encode([Counts({1: frozenset({"b"}), 2: frozenset()}, (Row(1),))])[1]
 
 
 DIGESTS = """

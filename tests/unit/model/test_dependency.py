@@ -69,6 +69,13 @@ def test_dependencies_pass_the_check_as_they_are() -> None:
     assert dep.check_dependencies(iter(ONE_OF_EACH)) == ONE_OF_EACH
 
 
+@pytest.mark.parametrize("alone", [*ONE_OF_EACH, None, 7], ids=lambda alone: type(alone).__name__)
+def test_a_dependency_without_its_list_is_refused(alone: object) -> None:
+    """The comma or the brackets were forgotten, and the message shows them."""
+    with pytest.raises(InvalidDependency, match=r"is no list\. Write \[dep\."):
+        dep.check_dependencies(alone)
+
+
 @pytest.mark.parametrize("stranger", ["article:7", None, dep.arg("id"), dep.Topic])
 def test_a_stranger_among_dependencies_is_refused(stranger: object) -> None:
     """What is no dependency would otherwise be forgotten in silence."""
