@@ -81,7 +81,11 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     _end_lease(row)
     _after_commit(row, now)
     store_value(tables, row, built.value, built.groups, is_changed=is_changed)
-    _tell_outward(tables, row, is_changed=is_changed)
+    if tables.row(row.key) is row:
+        _tell_outward(tables, row, is_changed=is_changed)
+    if tables.row(row.key) is not row:
+        # It looked at something that was built from it, so its own change has dropped it.
+        return Committed(_unstored(tables, row, request), is_changed=False, is_stored=False)
     return Committed(_entry(tables, row), is_changed)
 
 
@@ -266,6 +270,8 @@ def _after_commit(row: Row, now: float) -> None:
     """Set what follows from the state that the commit led to."""
     if row.state is State.FRESH:
         row.stale_since, row.reason = None, ""
+        # What ends by time is refreshed by time, unless its function leaves that to the next reader.
+        row.due = row.expires_at if row.on_change is OnChange.REFRESH else None
         return
     # The value is newer than what made the old one stale.
     row.stale_since = now

@@ -162,7 +162,8 @@ def _members(tables: Tables, buckets: Iterable[Bucket], shapes: Iterable[ShapeId
 
 
 def _make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> None:
-    was_dirty = row.state is State.DIRTY
+    # One that waits for its next try is due at once, which is news for workers.
+    is_news = row.state is not State.DIRTY or row.retry_at is not None
     # A build under way may have caused, and seen, the change of an entry below it. Its commit compares what it saw with
     # what is there, so the change by itself does not outrun it.
     step = Step.SHAKE if is_by_call and row.is_leased(tables.journal.now) else Step.TOUCH
@@ -173,7 +174,7 @@ def _make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> N
     if row.token is None:
         # While a lease is held, `due` is its end; whoever ends it queues the entry again.
         row.due = tables.journal.now
-    if not was_dirty:
+    if is_news:
         record(tables, row, Kind.STALE)
     tables.save(row)
 
