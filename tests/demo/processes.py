@@ -122,18 +122,17 @@ def demo(settings: str = "port=0, upstream_delay=0.1, autopilot=False") -> Itera
 
 def trackers_of(pid: int) -> list[int]:
     """The trackers that a process has started and that still run."""
-    command = ["pgrep", "--parent", str(pid), "--full", "everfresh.demo.tracker"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
+    running = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [
+        child
+        for child in running
+        if _stat_of(child)[1:2] == [str(pid)] and "everfresh.demo.tracker" in _command_of(child)
+    ]
 
 
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that ended and was not waited for does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("ascii")
-    except FileNotFoundError:
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+    return _stat_of(pid)[:1] not in ([], ["Z"])
 
 
 def kill(pid: int) -> None:
@@ -144,3 +143,18 @@ def kill(pid: int) -> None:
 def _read(pipe: Iterator[str] | None, lines: list[str]) -> None:
     for line in pipe or ():
         lines.append(line.rstrip("\n"))  # noqa: PERF401 - each is seen as soon as it is there
+
+
+def _stat_of(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state and its parent on; nothing if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

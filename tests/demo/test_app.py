@@ -8,7 +8,11 @@ import httpx2
 import pytest
 
 from everfresh.demo import DemoSettings
+from everfresh.demo.autopilot import Step, take
 from everfresh.demo.hub import Demo, running
+from everfresh.demo.tracker.people import DESIGN
+from everfresh.demo.upstream import Tracker
+from everfresh.demo.values import Activity
 from tests.demo.processes import kill, trackers_of
 from tests.demo.waiting import soon
 
@@ -81,6 +85,33 @@ async def test_a_change_in_the_tracker_arrives_on_the_page(demo: Demo, page: htt
         return changed if len(changed) >= 3 else set()
 
     assert await soon(grown, what="three widgets with a new version") == {"reviews-mira", "reviews-jonas", "activity"}
+
+
+async def test_a_widget_that_is_not_stored_is_built_for_the_first_reader(demo: Demo, page: httpx2.AsyncClient) -> None:
+    """Somebody has to wait; the next one does not."""
+    await demo.cache.delete(*(widget.key for widget in demo.widgets))
+
+    assert set(versions((await page.get("/design-team")).text)) == TOPICS
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (Step(actor="aiko", title="Draw a new icon", component="Icons"), "opened it"),
+        (Step(actor="aiko", key="DES-110", text="Looks good."), "wrote “Looks good.”"),
+        (Step(actor="aiko", key="DES-110", fields={"title": "Renamed"}), "renamed it"),
+    ],
+    ids=["create", "comment", "change"],
+)
+async def test_the_autopilot_does_what_it_decided(demo: Demo, step: Step, text: str) -> None:
+    """Through the tracker, as a person would."""
+    tracker = Tracker()
+    async with tracker.at(demo.tracker_url):
+        await take(tracker, DESIGN, step)
+
+        (newest,) = await tracker.get("/activity", list[Activity], team="design", limit=1)
+
+    assert (newest.actor, newest.text) == ("aiko", text)
 
 
 async def test_the_form_works_without_script(page: httpx2.AsyncClient) -> None:

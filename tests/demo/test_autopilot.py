@@ -1,11 +1,16 @@
 """What the autopilot does next."""
 
+import asyncio
 from collections import Counter
 
-from everfresh.demo.autopilot import Step, next_step
+import pytest
+
+from everfresh.demo.autopilot import Step, fly, next_step
 from everfresh.demo.tracker.people import DESIGN
+from everfresh.demo.upstream import Tracker
 from everfresh.demo.values import Issue
 from tests.demo.chance import dice
+from tests.demo.waiting import soon
 
 
 def issues(n: int, state: str) -> list[Issue]:
@@ -57,3 +62,23 @@ def test_a_step_is_taken_by_somebody_of_the_team_with_somebody_else() -> None:
         step = next_step(DESIGN, issues(50, "open"), rng)
         assert step.actor in DESIGN.people
         assert step.actor != (step.fields or {}).get("reviewer")
+
+
+async def test_a_tracker_that_is_gone_is_reported_and_asked_again() -> None:
+    """The autopilot flies on."""
+    reports: list[str] = []
+    flying = asyncio.create_task(fly("http://127.0.0.1:9", every_s=0.001, rng=dice(), report=reports.append))
+
+    async def has_reported_twice() -> bool:
+        return len(reports) >= 2
+
+    await soon(has_reported_twice, what="two reports")
+    flying.cancel()
+
+    assert all(report.startswith("autopilot: ConnectError") for report in reports)
+
+
+async def test_a_tracker_is_asked_for_when_its_address_is_known() -> None:
+    """Before that the error says what to do."""
+    with pytest.raises(RuntimeError, match=r"tracker\.at"):
+        await Tracker().get("/issues", list[Issue])

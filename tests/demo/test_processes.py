@@ -82,8 +82,9 @@ def test_a_signal_while_starting_ends_everything() -> None:
         assert running.errors == []
 
 
-def test_the_tracker_ends_when_the_demo_is_killed() -> None:
+def test_the_tracker_ends_when_the_demo_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is left to end it, so it ends itself."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # nobody is left to remove the store, either
     with demo() as running:
         (tracker,) = trackers_of(running.popen.pid)
 
@@ -212,6 +213,17 @@ def test_the_command_makes_one_round_trip() -> None:
 
     for stage in ("has changed DES-", "webhook is applied", "refreshed", "a browser has reviews-mira", "exactly 3"):
         assert stage in stages
+
+
+def test_a_round_trip_that_is_stopped_did_not_hold() -> None:
+    """Ctrl-C ends it at once, and nobody takes it for a success."""
+    with process("-m", "everfresh", "demo", "--once", "--upstream-delay", "30") as once:
+        (tracker,) = until(lambda: trackers_of(once.popen.pid), what="a tracker")
+
+        once.popen.send_signal(signal.SIGINT)
+
+        assert once.ended(deadline_s=10) == 1
+        assert not is_alive(tracker)
 
 
 def test_a_round_trip_that_takes_too_long_fails(capsys: pytest.CaptureFixture[str]) -> None:

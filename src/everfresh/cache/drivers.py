@@ -15,11 +15,14 @@ from contextvars import Context
 from typing import Any, TypeVar, cast
 
 from everfresh.cache.engine import BoundCall, Engine
+from everfresh.cache.tracking import current_frame
+from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
+from everfresh.model.entry import Entry, Lease
 from everfresh.model.errors import ArgumentNotSupported, UnknownFunction
 from everfresh.protocol.reading import read
 from everfresh.protocol.requests import (
-    STRICT,
+    Bounds,
     Bring,
     Build,
     Built,
@@ -27,6 +30,7 @@ from everfresh.protocol.requests import (
     Commit,
     Committed,
     Fail,
+    GiveUp,
     Load,
     Loaded,
     Request,
@@ -34,9 +38,12 @@ from everfresh.protocol.requests import (
     Revalidate,
     Roll,
     Steps,
+    TookDue,
     Wait,
 )
+from everfresh.stores.store import Store
 
+A = TypeVar("A")
 T = TypeVar("T")
 Revalidator = Callable[[BoundCall], None]
 
@@ -73,7 +80,7 @@ class BlockingDriver:
             case Wait():
                 return self._wait(request)
             case Bring(call):
-                return self.run(read(call, STRICT))
+                return self.run(_bringing(call))
             case Revalidate() | Resolve() | Roll():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
@@ -139,7 +146,7 @@ class AsyncDriver:
             case Revalidate() | Resolve() | Roll():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
-                answer = await self._engine.store.carry_out_async(request)
+                answer = await finished(self._engine.store, request)
                 _announce(self._engine, self._role, request, answer)
                 return answer
 
@@ -149,31 +156,21 @@ class AsyncDriver:
             frame = engine.frame(call, request.lease)
             context = call.spec.context(frame)
             started = time.perf_counter()
-            if call.spec.is_async:
-                value = await _task_in(context, call)
-            else:
-                # Not to_thread, which would carry this context along.
-                loop = asyncio.get_running_loop()
-                value = await loop.run_in_executor(None, lambda: context.run(_call_function, call))
+            # Calls of sync functions never come here: their whole way is gone in a thread.
+            value = await _task_in(context, call)
             return engine.built(call, frame, value, time.perf_counter() - started)
 
     async def _bring(self, call: BoundCall) -> None:
         if call.spec.is_async:
-            await self.run(read(call, STRICT))
+            await self.run(_bringing(call))
             return
         # All of it in a thread, its commit too: a synchronous reader in this loop may be waiting for it.
-        await asyncio.to_thread(self._blocking.run, read(call, STRICT))
+        await asyncio.to_thread(self._blocking.run, _bringing(call))
 
     async def _wait(self, request: Wait) -> None:
-        engine, loop = self._engine, asyncio.get_running_loop()
+        engine = self._engine
         woken = asyncio.Event()
-
-        def wake() -> None:
-            # The loop of a waiter that was cancelled may be gone.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(woken.set)
-
-        waiter = Waiter(wake, request.arrived)
+        waiter = Waiter(ringer(woken), request.arrived)
         engine.wakers.add(request.key, waiter)
         try:
             engine.follower.poll()
@@ -185,6 +182,55 @@ class AsyncDriver:
             engine.wakers.remove(request.key, waiter)
         if waiter.error is not None:
             raise waiter.error
+
+
+async def finished(store: Store, request: Request[A]) -> A:
+    """Carry out a step that is not lost to a cancellation: it is finished, and a lease that it gave is given back."""
+    if not store.is_shared:
+        return await store.carry_out_async(request)
+    step = asyncio.ensure_future(store.carry_out_async(request))
+    try:
+        return await asyncio.shield(step)
+    except asyncio.CancelledError:
+        answer = await _to_the_end(step)
+        for lease in _leases_in(answer):
+            await _to_the_end(asyncio.ensure_future(store.carry_out_async(GiveUp(lease))))
+        raise
+
+
+async def _to_the_end(step: asyncio.Future[A]) -> A | None:
+    """The answer of a step, whoever cancels meanwhile; None when it raised."""
+    while not step.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([step])
+    return None if step.cancelled() or step.exception() is not None else step.result()
+
+
+def _leases_in(answer: object) -> tuple[Lease, ...]:
+    match answer:
+        case Lease():
+            return (answer,)
+        case TookDue(due):
+            return tuple(one.lease for one in due)
+        case _:
+            return ()
+
+
+def within_build(bounds: Bounds) -> Bounds:
+    """Nothing stale is used by a build while it can be refreshed: what it makes would be stale at birth."""
+    return Bounds(stale_if_error_s=bounds.stale_if_error_s)
+
+
+def _bringing(call: Call) -> Steps[Entry]:
+    """Read as a build would.
+
+    Raises:
+        RecursiveBuild: the call is being built, further up.
+    """
+    frame = current_frame.get()
+    if frame is not None:
+        frame.enter(call.key)
+    return read(call, within_build(call.policy.bounds))
 
 
 def _carry_out_simple(

@@ -131,6 +131,7 @@ class Engine:
             good_from=frame.good_from,
             build_s=build_s,
             expires_at=frame.expires_at,
+            is_makeshift=frame.is_makeshift,
         )
 
     def announce_commit(self, committed: Committed, role: str) -> None:

@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import date
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from everfresh.cache.background import Background
-from everfresh.cache.drivers import AsyncDriver, BlockingDriver
+from everfresh.cache.drivers import AsyncDriver, BlockingDriver, within_build
 from everfresh.cache.engine import BoundCall, Engine, Spec
 from everfresh.cache.near import Slot, SlotsOfArgs
 from everfresh.cache.tracking import current_frame
-from everfresh.feed.follower import Listener
-from everfresh.model.entry import Entry, FeedRecord, Key, Kind
+from everfresh.feed.bells import ringer
+from everfresh.feed.wakers import Waiter
+from everfresh.model.entry import Entry, Key
 from everfresh.model.errors import StoreClosed
-from everfresh.model.marks import override
 from everfresh.protocol.reading import read, rebuild, retry_in_s
 from everfresh.protocol.requests import STRICT, Bounds, Load, Policy
 
@@ -117,7 +117,7 @@ class CachedFunction(Generic[P, R]):
 
     def _bounds(self, bounds: Bounds) -> Bounds:
         """Within a build nothing stale is used while it can be refreshed: the outer value would be stale at birth."""
-        return bounds if _frame() is None else Bounds(stale_if_error_s=bounds.stale_if_error_s)
+        return bounds if _frame() is None else within_build(bounds)
 
     def _taken(self, entry: Entry) -> R:
         """The value of an entry that was read, seen by the build that read it."""
@@ -138,6 +138,12 @@ class CachedFunction(Generic[P, R]):
         if slot.is_immutable:
             return cast("R", slot.value)
         return self.load(slot.entry)
+
+    def _stumble(self, key: Key, error: BaseException) -> None:
+        """Tell the build that called that this value could not be had, in case that it goes on without."""
+        frame = _frame()
+        if frame is not None and isinstance(error, Exception):
+            frame.stumbled(key, self._engine.store.carry_out(Load(key)).entry)
 
     def _new_slot(self, entry: Entry, value: R, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Slot | None:
         """A slot for an entry that may be held; one for plain arguments is found by them."""
@@ -182,7 +188,11 @@ class SyncFunction(CachedFunction[P, R]):
         frame = _frame()
         if frame is not None:
             frame.enter(call.key)
-        return self._taken(self._driver.run(rebuild(call)))
+        try:
+            return self._taken(self._driver.run(rebuild(call)))
+        except BaseException as error:
+            self._stumble(call.key, error)
+            raise
 
     def watch(self, *args: P.args, **kwargs: P.kwargs) -> Generator[R, None, None]:
         """The value now, then every changed value, for ever.
@@ -190,15 +200,15 @@ class SyncFunction(CachedFunction[P, R]):
         A failing build raises only for the first value; later the last value stands until there is another.
         """
         call = self._bind(args, kwargs)
-        watched = _Watched(call.key)
         woken = threading.Event()
-        watched.wake = woken.set
-        remove = self._engine.follower.add(watched)
+        # A failure is no news, and reading again at once would build again at once.
+        waiter = Waiter(woken.set, ignores_failures=True)
+        self._engine.wakers.add(call.key, waiter)
         self._engine.follower.poll()
         try:
-            yield from self._changes(call, watched, woken)
+            yield from self._changes(call, _Watched(), woken)
         finally:
-            remove()
+            self._engine.wakers.remove(call.key, waiter)
 
     def _changes(self, call: BoundCall, watched: _Watched, woken: threading.Event) -> Generator[R, None, None]:
         while True:
@@ -231,8 +241,9 @@ class SyncFunction(CachedFunction[P, R]):
             entry = self._driver.run(read(call, self._bounds(bounds)))
             value = self._taken(entry)
             slot = self._new_slot(entry, value, args, kwargs)
-        except BaseException:
+        except BaseException as error:
             self._engine.near.settle(ticket, None)
+            self._stumble(key, error)
             raise
         self._engine.near.settle(ticket, slot)
         return value
@@ -273,7 +284,11 @@ class AsyncFunction(CachedFunction[P, R]):
         frame = _frame()
         if frame is not None:
             frame.enter(call.key)
-        return self._taken(await self._driver.run(rebuild(call)))
+        try:
+            return self._taken(await self._driver.run(rebuild(call)))
+        except BaseException as error:
+            self._stumble(call.key, error)
+            raise
 
     async def watch(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
         """The value now, then every changed value, for ever.
@@ -281,16 +296,16 @@ class AsyncFunction(CachedFunction[P, R]):
         A failing build raises only for the first value; later the last value stands until there is another.
         """
         call = self._bind(args, kwargs)
-        watched = _Watched(call.key)
-        woken, loop = asyncio.Event(), asyncio.get_running_loop()
-        watched.wake = lambda: loop.call_soon_threadsafe(woken.set)
-        remove = self._engine.follower.add(watched)
+        woken = asyncio.Event()
+        # A failure is no news, and reading again at once would build again at once.
+        waiter = Waiter(ringer(woken), ignores_failures=True)
+        self._engine.wakers.add(call.key, waiter)
         self._engine.follower.poll()
         try:
-            async for entry in self._changes(call, watched, woken):
+            async for entry in self._changes(call, _Watched(), woken):
                 yield self.load(entry)
         finally:
-            remove()
+            self._engine.wakers.remove(call.key, waiter)
 
     async def _changes(self, call: BoundCall, watched: _Watched, woken: asyncio.Event) -> AsyncGenerator[Entry, None]:
         while True:
@@ -324,21 +339,20 @@ class AsyncFunction(CachedFunction[P, R]):
             entry = await self._driver.run(read(call, self._bounds(bounds)))
             value = self._taken(entry)
             slot = self._new_slot(entry, value, args, kwargs)
-        except BaseException:
+        except BaseException as error:
             self._engine.near.settle(ticket, None)
+            self._stumble(key, error)
             raise
         self._engine.near.settle(ticket, slot)
         return value
 
 
-class _Watched(Listener):
-    """One entry that somebody watches."""
+class _Watched:
+    """What somebody who watches an entry has seen of it."""
 
-    def __init__(self, key: Key) -> None:
-        self._key = key
+    def __init__(self) -> None:
         self._n_failed = 0
         self._digest = ""
-        self.wake: Callable[[], object] = bool
 
     def is_news(self, entry: Entry) -> bool:
         """Whether the value is another than the last one."""
@@ -354,13 +368,3 @@ class _Watched(Listener):
         self._n_failed += 1
         wait_s = retry_in_s(self._n_failed, policy, roll)
         return policy.longest_retry_s if wait_s is None else wait_s
-
-    @override
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
-        # A failure is no news, and reading again at once would build again at once.
-        if any(record.key == self._key and record.kind is not Kind.FAILED for record in records):
-            self.wake()
-
-    @override
-    def on_reset(self) -> None:
-        self.wake()

@@ -21,7 +21,18 @@ _TWO_VALUES = "?"
 class Frame:
     """What one build has said and was seen to depend on so far."""
 
-    __slots__ = ("_digests", "_is_open", "_parts", "_see", "_shapes", "_tell", "chain", "expires_at", "good_from")
+    __slots__ = (
+        "_digests",
+        "_is_open",
+        "_parts",
+        "_see",
+        "_shapes",
+        "_tell",
+        "chain",
+        "expires_at",
+        "good_from",
+        "is_makeshift",
+    )
 
     def __init__(
         self,
@@ -34,6 +45,7 @@ class Frame:
         self.chain = chain
         self.good_from = good_from
         self.expires_at: float | None = None
+        self.is_makeshift = False
         self._tell = tell
         self._see = see
         self._parts: set[tuple[Shape, Values]] = set()
@@ -72,6 +84,11 @@ class Frame:
             self.good_from = min(self.good_from, entry.position.sequence)
         if entry.expires_at is not None:
             self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
+
+    def stumbled(self, key: Key, entry: Entry | None) -> None:
+        """Note that the build of another entry failed: if this one goes on without it, what it makes is makeshift."""
+        self.saw(key, entry)
+        self.is_makeshift = True
 
     def enter(self, key: Key) -> None:
         """Refuse to need what is being built.

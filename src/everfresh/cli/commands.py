@@ -6,6 +6,7 @@ Exit codes: 0 all is well; 1 something did not work; 2 the command line cannot b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 from typing import IO
 
 import click
@@ -46,6 +47,7 @@ def everfresh() -> None:
 @click.option(
     "--upstream-delay",
     type=click.FloatRange(0, 3600),
+    callback=lambda _context, _option, seconds: _number(seconds),
     default=1.5,
     show_default=True,
     metavar="S",
@@ -103,6 +105,12 @@ class _Terminal:
         click.echo(f"line {number}: {event.topic} touches {_count(len(keys), 'entry', 'entries')}")
         for key in keys:
             click.echo(f"  {key}")
+
+
+def _number(seconds: float) -> float:
+    if isnan(seconds):
+        raise click.BadParameter("nan is no number of seconds.")
+    return seconds
 
 
 def _count(n: int, one: str, many: str = "") -> str:

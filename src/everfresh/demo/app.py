@@ -141,14 +141,14 @@ def create_app(
     on_sent: Callable[[str, int], None] | None = None,
 ) -> Starlette:
     """The page over the tracker at `tracker_url`."""
+    topics = {widget.name: Topic(widget.key, widget.render) for widget in WIDGETS}
+    updates = Updates(cache, topics, heartbeat=heartbeat, on_sent=on_sent)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with tracker.at(tracker_url), Worker(cache, concurrency=8):
             yield
 
-    topics = {widget.name: Topic(widget.key, widget.render) for widget in WIDGETS}
-    updates = Updates(cache, topics, heartbeat=heartbeat, on_sent=on_sent)
     routes = [
         Route("/", design_team),
         Route("/design-team", design_team),

@@ -67,12 +67,18 @@ async def fly(tracker_url: str, *, every_s: float, rng: random.Random, report: C
             team = DESIGN if rng.random() < SHARE_OF_DESIGN else rng.choice(TEAMS)
             try:
                 issues = await tracker.get("/issues", list[Issue], team=team.name)
-                await _take(tracker, team, next_step(team, issues, rng))
+                await take(tracker, team, next_step(team, issues, rng))
             except (HTTPError, TrackerRefused) as exc:
                 report(f"autopilot: {type(exc).__name__} {exc}")
 
 
-async def _take(tracker: Tracker, team: Team, step: Step) -> None:
+async def take(tracker: Tracker, team: Team, step: Step) -> None:
+    """Do the step in the tracker.
+
+    Raises:
+        TrackerRefused: a field does not fit.
+        HTTPError: the tracker did not answer.
+    """
     if step.title:
         await tracker.create(team=team.name, component=step.component, title=step.title, actor=step.actor)
     elif step.text:

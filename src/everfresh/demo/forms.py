@@ -15,6 +15,8 @@ from everfresh.demo.tracker.people import DESIGN
 from everfresh.demo.upstream import Tracker, TrackerRefused
 
 VISITOR = "mira"
+# The server holds a sender to the length that it names; one that names none sends no form.
+_MAX_FORM_BYTES = 16_384
 
 CHOICES: Final = {
     "reviewer": DESIGN.people,
@@ -47,7 +49,11 @@ def change_with(tracker: Tracker) -> Callable[[Request], Awaitable[Response]]:
         # The browser says where a form was sent from; other sites may not change issues.
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return _answered(request, "This form belongs to another page.", status=403)
+        if int(request.headers.get("content-length", _MAX_FORM_BYTES)) >= _MAX_FORM_BYTES:
+            return _answered(request, "The form is too long.", status=413)
         asked = asked_of(await request.body())
+        if not asked.fields and not asked.comment:
+            return _answered(request, "Choose something to change, or say something.", status=400)
         try:
             await _tell(tracker, asked)
         except TrackerRefused as exc:

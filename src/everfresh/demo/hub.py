@@ -14,31 +14,20 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from httpx2 import HTTPError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from everfresh import Cache
 from everfresh.demo.child import tracker_process
-from everfresh.demo.server import Server, address_of, listen, serving
+from everfresh.demo.server import NotStarted, Server, address_of, listen, serving
 from everfresh.demo.settings import DemoSettings
 from everfresh.demo.widgets import Widget
-from everfresh.push import Updates
 
 APP = "everfresh.demo.app"
 STORE = "EVERFRESH_DEMO_STORE"
 HEARTBEAT = timedelta(seconds=20)
 # A browser on this machine takes its farewell at once.
 DRAIN = timedelta(milliseconds=300)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demo:
-    """A demo that runs: where it is reached, its cache and its widgets."""
-
-    url: str
-    tracker_url: str
-    cache: Cache
-    widgets: tuple[Widget, ...]
-    n_browsers: Callable[[], int]
 
 
 class Counted:
@@ -59,6 +48,21 @@ class Counted:
             self.n_open -= n
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """A demo that runs: where it is reached, its cache and its widgets."""
+
+    url: str
+    tracker_url: str
+    cache: Cache
+    widgets: tuple[Widget, ...]
+    streams: Counted
+
+    def n_browsers(self) -> int:
+        """How many pages are open."""
+        return self.streams.n_open
+
+
 @contextlib.asynccontextmanager
 async def running(
     settings: DemoSettings,
@@ -74,21 +78,20 @@ async def running(
         StoreError, StoreUrlInvalid: the store cannot be used.
     """
     with contextlib.closing(listen(settings.port)) as listener, store_url(settings) as store:
-        app = load_app(store)
-        url = address_of(listener)
+        url, app = address_of(listener), load_app(store)
         async with app.cache, tracker_process(delay_s=settings.upstream_delay, webhook=f"{url}/events") as tracker_url:
-            application = app.create_app(tracker_url, heartbeat=heartbeat, on_sent=on_sent)
-            updates: Updates = application.state.updates
-            counted = Counted(application, path="/updates")
-            async with serving(Server(counted, drain=partial(updates.drain, DRAIN)), listener):
-                await app.warm_up()
-                yield Demo(
-                    url=url,
-                    tracker_url=tracker_url,
-                    cache=app.cache,
-                    widgets=app.WIDGETS,
-                    n_browsers=lambda: counted.n_open,
-                )
+            page = app.create_app(tracker_url, heartbeat=heartbeat, on_sent=on_sent)
+            streams, drain = Counted(page, path="/updates"), partial(page.state.updates.drain, DRAIN)
+            async with serving(Server(streams, drain=drain), listener):
+                await _warm_up(app)
+                yield Demo(url=url, tracker_url=tracker_url, cache=app.cache, widgets=app.WIDGETS, streams=streams)
+
+
+async def _warm_up(app: ModuleType) -> None:
+    try:
+        await app.warm_up()
+    except HTTPError as exc:
+        raise NotStarted(f"the tracker does not answer: {type(exc).__name__} {exc}") from exc
 
 
 def load_app(store: str) -> ModuleType:
@@ -98,8 +101,11 @@ def load_app(store: str) -> ModuleType:
     the same process imports it anew.
     """
     os.environ[STORE] = store
-    loaded: ModuleType | None = sys.modules.get(APP)
-    return importlib.import_module(APP) if loaded is None else importlib.reload(loaded)
+    try:
+        loaded: ModuleType | None = sys.modules.get(APP)
+        return importlib.import_module(APP) if loaded is None else importlib.reload(loaded)
+    finally:
+        del os.environ[STORE]
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def run_once(settings: DemoSettings) -> int:
 
     It takes a free port, whatever the settings say, and gives up after `deadline_s`.
     """
-    return until_stopped(_within_deadline(replace(settings, port=0)))
+    return until_stopped(_within_deadline(replace(settings, port=0)), code_if_stopped=1)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ async def _within_deadline(settings: DemoSettings) -> int:
         so_far = "; ".join(trip.stages) or "nothing"
         complain(f"the round trip did not end within {settings.deadline_s:g} s. So far: {so_far}.")
         return 1
-    return _judged(trip)
+    return judged(trip)
 
 
 async def _make(trip: Trip, demo: Demo) -> None:
@@ -129,7 +129,8 @@ def _client(url: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=url, timeout=None)
 
 
-def _judged(trip: Trip) -> int:
+def judged(trip: Trip) -> int:
+    """Print what was seen, and the exit code: 0 if exactly the expected widgets changed, else 1."""
     for stage, at_s in trip.stages.items():
         say(f"{at_s:7.3f} s  {stage}")
     if not trip.changed ^ EXPECTED:

@@ -68,6 +68,7 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 log_config=None,
                 access_log=False,
+                ws="none",
                 timeout_graceful_shutdown=GRACE_S,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -11,6 +12,7 @@ import msgspec
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
+_KEY = re.compile(r"[A-Z]{2,8}-[0-9]{1,8}", re.ASCII)
 
 
 class TrackerRefused(Exception):
@@ -46,7 +48,7 @@ class Tracker:
             TrackerRefused: a field does not fit.
             httpx2.HTTPError: the tracker did not answer.
         """
-        _accepted(await self._http.patch(f"/issues/{key}", json={"actor": actor, **fields}))
+        _accepted(await self._http.patch(f"/issues/{_segment(key)}", json={"actor": actor, **fields}))
 
     async def comment(self, key: str, text: str, *, actor: str) -> None:
         """Say something about an issue.
@@ -55,7 +57,7 @@ class Tracker:
             TrackerRefused: the text does not fit.
             httpx2.HTTPError: the tracker did not answer.
         """
-        _accepted(await self._http.post(f"/issues/{key}/comments", json={"actor": actor, "text": text}))
+        _accepted(await self._http.post(f"/issues/{_segment(key)}/comments", json={"actor": actor, "text": text}))
 
     async def create(self, *, team: str, component: str, title: str, actor: str) -> None:
         """Open a new issue.
@@ -72,6 +74,13 @@ class Tracker:
         if self._client is None:
             raise RuntimeError("the tracker's address is not known. Enter `tracker.at(url)` first.")
         return self._client
+
+
+def _segment(key: str) -> str:
+    """The key as one segment of a path: it came from a form, and must not lead anywhere else."""
+    if _KEY.fullmatch(key) is None:
+        raise TrackerRefused(f"{key[:20]!r} is no issue. Choose one of the list.")
+    return key
 
 
 def _accepted(answer: httpx2.Response) -> None:

@@ -9,16 +9,19 @@ Rules
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from everfresh.model.entry import FeedRecord
-from everfresh.model.errors import StoreUnavailable
+from everfresh.model.errors import StoreError, StoreUnavailable
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.store import Store
+
+_log = logging.getLogger("everfresh")
 
 # A build or a browser that waits for another process is at most this much late; one look costs about 3 µs.
 POLL_S = 0.004
@@ -44,6 +47,9 @@ class Follower:
         self._store = store
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
+        # Apart from the other, and reentrant: a watcher that is collected as garbage, in whatever this thread is doing,
+        # takes itself out.
+        self._listeners_lock = threading.RLock()
         self._version = store.version()
         self._position = store.carry_out(ReadFeed(None)).position
         self._poller: threading.Thread | None = None
@@ -57,11 +63,11 @@ class Follower:
 
     def add(self, listener: Listener) -> Callable[[], None]:
         """Tell the listener of everything from now on; gives back how to stop."""
-        with self._lock:
+        with self._listeners_lock:
             self._listeners = (*self._listeners, listener)
 
         def remove() -> None:
-            with self._lock:
+            with self._listeners_lock:
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
 
         return remove
@@ -100,7 +106,7 @@ class Follower:
     def start_over(self) -> None:
         """Have every listener forget what it knows, and look again."""
         for listener in self._listeners:
-            listener.on_reset()
+            self._tell(listener, ())
 
     def _take(self, batch: FeedBatch) -> bool:
         self._position = batch.position
@@ -109,7 +115,7 @@ class Follower:
             return True
         if batch.records:
             for listener in self._listeners:
-                listener.on_records(batch.records)
+                self._tell(listener, batch.records)
         return len(batch.records) < MAX_BATCH
 
     def _on_step(self, records: Sequence[FeedRecord]) -> None:
@@ -118,12 +124,21 @@ class Follower:
             with suppress(StoreUnavailable):
                 self.catch_up()
             return
-        self._position = Position(self._position.epoch, records[-1].sequence)
         for listener in self._listeners:
-            listener.on_records(records)
+            self._tell(listener, records)
+
+    def _tell(self, listener: Listener, records: Sequence[FeedRecord]) -> None:
+        """Give the records to one listener, or the news that they were lost; what it raises stays its own affair."""
+        try:
+            if records:
+                listener.on_records(records)
+            else:
+                listener.on_reset()
+        except Exception:  # noqa: BLE001 - the others still have to be told, and the step is done
+            _log.exception("follower.listener_failed")
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):
             # A store that does not answer now may answer at the next look.
-            with suppress(StoreUnavailable):
+            with suppress(StoreError):
                 self.confirm()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
+from everfresh.feed.bells import ringer
 from everfresh.feed.follower import Follower, Listener
 from everfresh.model.entry import FeedRecord
 from everfresh.model.marks import override
@@ -27,7 +28,7 @@ class FeedReader(Listener):
         self._follower = follower
         self._after = after
         self._wake = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ring: Callable[[], None] | None = None
         self._remove: Callable[[], None] | None = None
 
     @property
@@ -43,7 +44,7 @@ class FeedReader(Listener):
         return self._after
 
     async def __aenter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
+        self._ring = ringer(self._wake)
         self._remove = self._follower.add(self)
         self._follower.poll()
         if self._after is None:
@@ -75,5 +76,5 @@ class FeedReader(Listener):
 
     @override
     def on_reset(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+        if self._ring is not None:
+            self._ring()

@@ -6,18 +6,23 @@ import threading
 from collections.abc import Callable, Sequence
 
 from everfresh.feed.follower import Listener
-from everfresh.model.entry import FeedRecord, Key
+from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.model.marks import override
 
 
 class Waiter:
-    """One who waits: woken by any record of the entry, or by the error of a build that began late enough for it."""
+    """One who waits for an entry's next record.
 
-    __slots__ = ("arrived", "error", "wake")
+    `arrived` is the sequence of the events that it must not miss: the error of a build that began later is its own too.
+    Who `ignores_failures` is not woken by a build that failed.
+    """
 
-    def __init__(self, wake: Callable[[], None], arrived: int) -> None:
+    __slots__ = ("arrived", "error", "ignores_failures", "wake")
+
+    def __init__(self, wake: Callable[[], object], arrived: int = 0, *, ignores_failures: bool = False) -> None:
         self.wake = wake
         self.arrived = arrived
+        self.ignores_failures = ignores_failures
         self.error: Exception | None = None
 
 
@@ -25,41 +30,43 @@ class Wakers(Listener):
     """Waiters by key."""
 
     def __init__(self) -> None:
-        self._waiters: dict[Key, list[Waiter]] = {}
-        self._lock = threading.Lock()
+        self._waiters: dict[Key, dict[Waiter, None]] = {}
+        # Reentrant: a watcher that is collected as garbage takes itself out, whatever this thread is doing.
+        self._lock = threading.RLock()
 
     def add(self, key: Key, waiter: Waiter) -> None:
-        """Wake the waiter at the entry's next record."""
+        """Wake the waiter at each of the entry's records."""
         with self._lock:
-            self._waiters.setdefault(key, []).append(waiter)
+            self._waiters.setdefault(key, {})[waiter] = None
 
     def remove(self, key: Key, waiter: Waiter) -> None:
         """Forget the waiter, woken or not."""
         with self._lock:
             waiters = self._waiters.get(key)
-            if waiters is not None and waiter in waiters:
-                waiters.remove(waiter)
+            if waiters is not None:
+                waiters.pop(waiter, None)
                 if not waiters:
                     del self._waiters[key]
 
     def share(self, key: Key, begun: int, error: Exception) -> None:
         """Give a build's error to those who wait for it and came before it began."""
         with self._lock:
-            waiters = [waiter for waiter in self._waiters.get(key, ()) if begun >= waiter.arrived]
-            for waiter in waiters:
-                waiter.error = error
-                waiter.wake()
+            for waiter in tuple(self._waiters.get(key, ())):
+                if begun >= waiter.arrived and not waiter.ignores_failures:
+                    waiter.error = error
+                    waiter.wake()
 
     @override
     def on_records(self, records: Sequence[FeedRecord]) -> None:
         with self._lock:
             for record in records:
-                for waiter in self._waiters.get(record.key, ()):
-                    waiter.wake()
+                for waiter in tuple(self._waiters.get(record.key, ())):
+                    if not (waiter.ignores_failures and record.kind is Kind.FAILED):
+                        waiter.wake()
 
     @override
     def on_reset(self) -> None:
         with self._lock:
-            for waiters in self._waiters.values():
-                for waiter in waiters:
+            for waiters in tuple(self._waiters.values()):
+                for waiter in tuple(waiters):
                     waiter.wake()

@@ -8,7 +8,6 @@ What comes out hangs on the value alone: not on the process, the time zone of th
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,6 +20,8 @@ from everfresh.model.errors import InvalidDependency
 
 # "\0" never begins a text of the outside world that anybody would match on.
 NULL = "\0null"
+# A dependency on a deeper value is refused; in an event it touches whatever its shape could mean.
+_MAX_DEPTH = 32
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
@@ -106,16 +107,29 @@ def _text_of_other(value: object) -> str:
             return _text_of_uuid(value)
         case bytes():
             return "\0bytes" + value.hex()
-        case Mapping():
-            members = cast("Mapping[object, object]", value).items()
-            items = sorted((canonical_text(name), canonical_text(inner)) for name, inner in members)
-            return "\0map" + json.dumps(items)
-        case list() | tuple():
-            elements = cast("Iterable[object]", value)
-            return "\0list" + json.dumps([canonical_text(inner) for inner in elements])
+        case Mapping() | list() | tuple():
+            return _text_of_nested(cast("object", value), _MAX_DEPTH)
         case _:
             msg = (
                 f"dependency value: {type(value).__name__} has no canonical text. "
                 "Use text, a number, a bool, None, a date, an Enum or a UUID."
             )
             raise InvalidDependency(msg)
+
+
+def _text_of_nested(value: object, depth: int) -> str:
+    """Parts framed by their length, so the text grows with what it writes, however deep that is nested."""
+    if not isinstance(value, Mapping | list | tuple):
+        return canonical_text(value)
+    if depth == 0:
+        raise InvalidDependency(f"dependency value: it is nested over {_MAX_DEPTH} deep. Match on a field inside it.")
+    if isinstance(value, Mapping):
+        members = cast("Mapping[object, object]", value).items()
+        parts = [_framed(canonical_text(name)) + _framed(_text_of_nested(inner, depth - 1)) for name, inner in members]
+        return "\0map" + "".join(sorted(parts))
+    elements = cast("Iterable[object]", value)
+    return "\0list" + "".join(_framed(_text_of_nested(inner, depth - 1)) for inner in elements)
+
+
+def _framed(text: str) -> str:
+    return f"{len(text)}:{text}"

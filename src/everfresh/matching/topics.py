@@ -43,7 +43,7 @@ class TopicTrie(Generic[T]):
         memo = self._memo
         found = memo.get(topic)
         if found is None:
-            nodes = {id(node): node for node in _reached(self._root, topic.split("."), 0)}
+            nodes = {id(node): node for node in _reached(self._root, topic.split("."), 0, set())}
             found = tuple(item for node in nodes.values() for item in node.items)
             if len(memo) >= _MAX_MEMO:
                 memo.clear()
@@ -51,15 +51,19 @@ class TopicTrie(Generic[T]):
         return found
 
 
-def _reached(node: _Node[T], words: list[str], at: int) -> Iterator[_Node[T]]:
+def _reached(node: _Node[T], words: list[str], at: int, seen: set[tuple[int, int]]) -> Iterator[_Node[T]]:
+    # Several `#` in a pattern lead to one place in many ways; each place is gone through once.
+    if (id(node), at) in seen:
+        return
+    seen.add((id(node), at))
     hash_child = node.children.get("#")
     if hash_child is not None:
         for skip in range(at, len(words) + 1):
-            yield from _reached(hash_child, words, skip)
+            yield from _reached(hash_child, words, skip, seen)
     if at == len(words):
         yield node
         return
     for name in (words[at], "*"):
         child = node.children.get(name)
         if child is not None:
-            yield from _reached(child, words, at + 1)
+            yield from _reached(child, words, at + 1, seen)

@@ -122,7 +122,13 @@ def _topic_values(shape: Shape, event: Event) -> list[list[Any]] | None:
     """The values of the shape's fields; None when anything may have changed."""
     if event.row is not None and event.row.unknown:
         return None
-    return [values_at(event.body, field) for field in shape.fields]
+    values: list[list[Any]] = []
+    for field in shape.fields:
+        found = values_at(event.body, field, n_max=MAX_PRODUCT)
+        if found is None:
+            return None
+        values.append(found)
+    return values
 
 
 def _row_ids(row: Row) -> list[list[Any]] | None:

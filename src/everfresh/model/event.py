@@ -103,7 +103,8 @@ def check_topic(topic: object) -> None:
     if not isinstance(topic, str) or not topic:
         msg = f"event: the topic is {topic!r}. Give dotted words, for example 'bugzilla.bug.update'."
         raise InvalidEvent(msg)
-    if _TOPIC.fullmatch(topic) is None or len(topic.encode()) > MAX_TOPIC_BYTES:
+    # What is not printable would reach terminals and logs.
+    if not topic.isprintable() or _TOPIC.fullmatch(topic) is None or len(topic.encode()) > MAX_TOPIC_BYTES:
         msg = (
             f"event: topic {topic[:80]!r} is malformed. Use dotted words without spaces, '*' or '#', "
             f"at most {MAX_TOPIC_BYTES} bytes."

@@ -198,14 +198,17 @@ def build(call: Call, lease: Lease, bounds: Bounds) -> Steps[Entry]:
         case Committed(entry):
             return entry
         case Failure(error, kept):
-            # It is settled when the lease was lost, and whoever took over has built it.
-            if kept.entry is not None and (
-                is_settled(kept.entry, kept.now) or may_stand_in(kept.entry, kept.now, bounds)
-            ):
+            if kept.entry is not None and (_is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
                 return kept.entry
             raise error
         case _:
             assert_never(outcome)
+
+
+def _is_built_since(kept: Loaded, lease: Lease) -> bool:
+    """Whether the lease was lost and whoever took over has built the entry."""
+    entry = kept.entry
+    return entry is not None and is_settled(entry, kept.now) and entry.position.sequence >= lease.begun.sequence
 
 
 def attempt(call: Call, lease: Lease) -> Steps[Committed | Failure]:
@@ -230,8 +233,19 @@ def attempt(call: Call, lease: Lease) -> Steps[Committed | Failure]:
 
 def commit(call: Call, lease: Lease, built: Built) -> Steps[Committed]:
     """Store what was built; when the lease was lost, the value as its builder alone may use it."""
+    retry_s: float | None = None
+    if built.is_makeshift:
+        roll = yield from ask(Roll())
+        retry_s = retry_in_s(lease.attempts + 1, call.policy, roll)
+        retry_s = call.policy.longest_retry_s if retry_s is None else retry_s
     outcome = yield from ask(
-        Commit(lease=lease, built=built, fingerprint=call.fingerprint, on_change=call.policy.on_change)
+        Commit(
+            lease=lease,
+            built=built,
+            fingerprint=call.fingerprint,
+            on_change=call.policy.on_change,
+            retry_in_s=retry_s,
+        )
     )
     match outcome:
         case Committed():

@@ -107,7 +107,8 @@ class Built:
     """What a build gave.
 
     `good_from` is below the lease's position when something older was read on the way; `expires_at` is the earliest end
-    of what was read, None when nothing ends.
+    of what was read, None when nothing ends. `is_makeshift` says that a nested build failed and the function went on
+    without it.
     """
 
     value: bytes
@@ -117,6 +118,7 @@ class Built:
     good_from: int
     build_s: float
     expires_at: float | None = None
+    is_makeshift: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +140,16 @@ class Overtaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(Request[Committed | Overtaken]):
-    """Store a built value with its dependencies and its feed record."""
+    """Store a built value with its dependencies and its feed record.
+
+    With `retry_in_s` the value is makeshift: it is stored, but the entry stays dirty and is built again after that.
+    """
 
     lease: Lease
     built: Built
     fingerprint: str
     on_change: OnChange
+    retry_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

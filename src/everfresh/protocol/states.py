@@ -5,6 +5,7 @@ Rules
 - SHAKE: an entry that it was built from, directly or not, became unsettled; whether its value changes is open.
 - SETTLE: all that is below is settled again, with the values that this entry was built from.
 - BEGIN: somebody took the lease. It is held until COMMIT, FAIL or GIVE_UP, whatever the state becomes meanwhile.
+- KEEP: a build of a settled entry ended without a value, which says nothing against the old one.
 - COMMIT, COMMIT_SHAKEN, COMMIT_OUTRUN: the build ended well; something below is unsettled; a dependency fired.
 
 Invariants
@@ -32,6 +33,7 @@ class Step(str, Enum):  # noqa: UP042 - StrEnum changes format(); the plain text
     FAIL = "fail"
     EXHAUST = "exhaust"
     GIVE_UP = "give_up"
+    KEEP = "keep"
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
@@ -63,6 +65,8 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.BUILDING, Step.FAIL): State.DIRTY,
     (State.BUILDING, Step.EXHAUST): State.FAILED,
     (State.BUILDING, Step.GIVE_UP): State.DIRTY,
+    # A refresh that somebody asked for by hand failed: nothing is known against the old value.
+    (State.BUILDING, Step.KEEP): State.FRESH,
     (State.FAILED, Step.TOUCH): State.DIRTY,
     (State.FAILED, Step.SHAKE): State.FAILED,
     (State.FAILED, Step.BEGIN): State.BUILDING,

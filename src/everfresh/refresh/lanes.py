@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from everfresh.cache.drivers import AsyncDriver, BlockingDriver
+from everfresh.cache.drivers import AsyncDriver, BlockingDriver, finished
 from everfresh.cache.engine import Engine
+from everfresh.feed.bells import ringer
 from everfresh.feed.follower import Listener
 from everfresh.model.entry import FeedRecord, Kind
-from everfresh.model.errors import ArgumentNotSupported, StoreClosed, StoreUnavailable, UnknownFunction
+from everfresh.model.errors import ArgumentNotSupported, StoreClosed, UnknownFunction
 from everfresh.model.marks import override
 from everfresh.protocol.reading import attempt, reason_of
 from everfresh.protocol.requests import Due, Fail, TakeDue, TookDue
@@ -35,14 +36,8 @@ class AsyncLane:
 
     async def run(self) -> None:
         """Take and refresh until cancelled, or until the cache is closed."""
-        loop, rung = asyncio.get_running_loop(), asyncio.Event()
-
-        def ring() -> None:
-            # The loop may have ended while another thread still publishes.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(rung.set)
-
-        remove = self._engine.follower.add(_Bell(ring))
+        rung = asyncio.Event()
+        remove = self._engine.follower.add(_Bell(ringer(rung)))
         try:
             async with asyncio.TaskGroup() as group:
                 await self._take_for_ever(group, rung)
@@ -76,9 +71,11 @@ class AsyncLane:
         if request is None:
             return None
         try:
-            return await self._engine.store.carry_out_async(request)
-        except StoreUnavailable as error:
-            self._engine.board.tell("worker.failed", error=str(error))
+            return await finished(self._engine.store, request)
+        except StoreClosed:
+            raise
+        except Exception as error:  # noqa: BLE001 - a lane that ended would leave readers waiting for it
+            self._engine.board.tell("worker.failed", error=reason_of(error))
             return None
 
     async def _refresh(self, due: Due) -> None:
@@ -142,8 +139,10 @@ class ThreadLane:
             return None
         try:
             return self._engine.store.carry_out(request)
-        except StoreUnavailable as error:
-            self._engine.board.tell("worker.failed", error=str(error))
+        except StoreClosed:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._engine.board.tell("worker.failed", error=reason_of(error))
             return None
 
     def _refresh(self, due: Due) -> None:

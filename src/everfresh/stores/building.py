@@ -50,8 +50,9 @@ def begin(tables: Tables, request: Begin) -> Lease | NotNeeded | Busy:
     if row is None:
         row = Row(key=request.key, recipe=request.recipe)
     elif row.version and row.fingerprint == request.fingerprint and request.good_from is not None:
-        is_settled = row.stale_since is None and not row.has_expired(now)
-        if is_settled or row.good_from >= request.good_from:
+        # The same that a reader asks of what it loads; else the two would send each other round for ever.
+        is_good = row.stale_since is None or row.good_from >= request.good_from
+        if is_good and not row.has_expired(now):
             return NotNeeded()
     if row.is_leased(now):
         return Busy(now, row.until)
@@ -79,7 +80,7 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     row.built_at, row.build_s = now, built.build_s
     row.attempts, row.retry_at, row.expires_at = 0, None, built.expires_at
     _end_lease(row)
-    _after_commit(row, now)
+    _after_commit(row, now, request)
     store_value(tables, row, built.value, built.groups, is_changed=is_changed)
     if tables.row(row.key) is row:
         _tell_outward(tables, row, is_changed=is_changed)
@@ -98,6 +99,9 @@ def fail(tables: Tables, request: Fail) -> Loaded:
     if row.version == 0:
         drop(tables, row)
         return _loaded(tables, None, None)
+    if _is_unharmed(row, now):
+        _keep(tables, row)
+        return _loaded(tables, row, request.fingerprint)
     retry_s = request.retry_in_s
     if row.state is State.DIRTY:
         # An event came during this try: the source has changed, so the count begins anew, as it would after the try.
@@ -123,6 +127,9 @@ def give_up(tables: Tables, request: GiveUp) -> None:
         drop(tables, row)
         return
     now = tables.journal.now
+    if _is_unharmed(row, now):
+        _keep(tables, row)
+        return
     row.state = next_state(row.state, Step.GIVE_UP)
     _end_lease(row)
     row.stale_since = now if row.stale_since is None else row.stale_since
@@ -150,6 +157,9 @@ def take_due(tables: Tables, request: TakeDue) -> TookDue:
     rows, next_due = tables.due(now, request.functions, request.n_max)
     taken: list[Due] = []
     for row in rows:
+        if tables.row(row.key) is not row:
+            # It was built from one that this step has dropped, and went with it.
+            continue
         if row.version == 0:
             # Its first builder died. Whoever asked for it builds it; nobody else knows that it is wanted.
             drop(tables, row)
@@ -179,10 +189,7 @@ def _loaded(tables: Tables, row: Row | None, fingerprint: str | None) -> Loaded:
     position = Position(counters.epoch, counters.sequence)
     if row is None:
         return Loaded(entry=None, position=position, applied=counters.applied, now=now)
-    is_there = row.version > 0 and fingerprint in (None, row.fingerprint)
-    # A value that was put has nobody to build it anew: when its time is over it is gone.
-    if row.recipe is None and row.has_expired(now):
-        is_there = False
+    is_there = not row.is_gone(now) and fingerprint in (None, row.fingerprint)
     return Loaded(
         entry=_entry(tables, row) if is_there else None,
         position=position,
@@ -260,13 +267,28 @@ def _end_lease(row: Row) -> None:
     row.token, row.until, row.due = None, 0.0, None
 
 
+def _is_unharmed(row: Row, now: float) -> bool:
+    """Whether a build without a value leaves the old one as good as it was: nothing is known against it."""
+    return row.state is State.BUILDING and row.stale_since is None and not row.has_expired(now)
+
+
+def _keep(tables: Tables, row: Row) -> None:
+    row.state = next_state(row.state, Step.KEEP)
+    _end_lease(row)
+    row.due = row.expires_at
+    record(tables, row, Kind.FRESH)
+    tables.save(row)
+
+
 def _commit_step(tables: Tables, request: Commit, row: Row) -> Step:
     if is_outrun(tables, request.built.groups, row.begun) or not _is_seen_current(tables, row):
+        return Step.COMMIT_OUTRUN
+    if request.retry_in_s is not None:
         return Step.COMMIT_OUTRUN
     return Step.COMMIT_SHAKEN if _unsettled(tables, row) else Step.COMMIT
 
 
-def _after_commit(row: Row, now: float) -> None:
+def _after_commit(row: Row, now: float, request: Commit) -> None:
     """Set what follows from the state that the commit led to."""
     if row.state is State.FRESH:
         row.stale_since, row.reason = None, ""
@@ -275,7 +297,11 @@ def _after_commit(row: Row, now: float) -> None:
         return
     # The value is newer than what made the old one stale.
     row.stale_since = now
-    if row.state is State.DIRTY:
+    if row.state is State.DIRTY and request.retry_in_s is not None:
+        row.attempts = request.lease.attempts + 1
+        row.due = row.retry_at = now + request.retry_in_s
+        row.reason = "built without an entry whose build failed"
+    elif row.state is State.DIRTY:
         row.due = now
         row.reason = row.reason or "an event came while it was built"
     else:
@@ -300,11 +326,7 @@ def _is_seen_current(tables: Tables, row: Row) -> bool:
 
 def _digest(tables: Tables, key: Key) -> str:
     row = tables.row(key)
-    if row is None or row.version == 0:
-        return ABSENT
-    # A value that was put and may not be served is as good as gone: nobody builds it anew.
-    is_gone = row.recipe is None and (row.stale_since is not None or row.has_expired(tables.journal.now))
-    return ABSENT if is_gone else row.digest
+    return ABSENT if row is None or row.is_gone(tables.journal.now) else row.digest
 
 
 def _unsettled(tables: Tables, row: Row) -> tuple[Key, ...]:
@@ -324,10 +346,12 @@ def _settle_outward(tables: Tables, key: Key) -> None:
             row = tables.row(outer)
             if row is None or row.state is State.DIRTY or row.is_leased(tables.journal.now):
                 continue
-            # What broke it may be well again, though its value is the same; or it did without what is there now.
-            if row.state is State.FAILED or not _is_seen_current(tables, row):
+            # What broke it may be well again, though its value is the same; or it did without what is there now. Only
+            # the inner entry that changed is looked at: what the others changed has touched this one already.
+            seen = next((seen.digest for seen in row.seen if seen.key == inner), None)
+            if row.state is State.FAILED or seen != _digest(tables, inner):
                 spread(tables, [outer], f"{inner} was refreshed", by_call=True)
-            elif row.state is State.SUSPECT and not _unsettled(tables, row):
+            elif row.state is State.SUSPECT and not tables.any_stale([seen.key for seen in row.seen]):
                 row.state, row.stale_since, row.reason = next_state(row.state, Step.SETTLE), None, ""
                 record(tables, row, Kind.FRESH)
                 tables.save(row)

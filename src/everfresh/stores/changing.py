@@ -19,6 +19,9 @@ from everfresh.protocol.requests import Applied, Apply, Delete, Put, Register, S
 from everfresh.protocol.states import Step, next_state
 from everfresh.stores.tables import Row, Tables, record
 
+# Expired values that a put clears away; more than one, so that they get fewer even while others are put.
+_N_SWEPT = 2
+
 
 def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
     """Carry out `Apply`."""
@@ -53,13 +56,18 @@ def put(tables: Tables, request: Put) -> bool:
     now = tables.journal.now
     if row is None:
         row = Row(key=request.key, recipe=None)
-    is_changed = row.version == 0 or row.digest != request.digest
+    # Over anything that was not served, or is built, the same value is news too.
+    is_same = row.recipe is None and row.digest == request.digest and not row.is_gone(now)
     row.recipe, row.state, row.on_change = None, State.FRESH, OnChange.DROP
-    row.token = row.due = row.stale_since = row.retry_at = None
+    row.token = row.stale_since = row.retry_at = None
     row.fingerprint, row.digest, row.reason, row.attempts, row.seen = "", request.digest, "", 0, seen
     row.good_from, row.built_at, row.build_s = tables.counters.sequence, now, 0.0
-    row.expires_at = None if request.expires_s is None else now + request.expires_s
-    store_value(tables, row, request.value, request.groups, is_changed=is_changed)
+    row.expires_at = row.due = None if request.expires_s is None else now + request.expires_s
+    store_value(tables, row, request.value, request.groups, is_changed=not is_same)
+    # Nobody else comes by to clear away what has expired.
+    for expired in tables.due(now, frozenset({""}), _N_SWEPT)[0]:
+        if tables.row(expired.key) is expired:
+            drop(tables, expired)
     return True
 
 

@@ -1,6 +1,7 @@
 """The store in this process's memory: the reference that other stores are held to.
 
-One lock; a step runs under it from its first read to its last listener. Nothing survives the process.
+One lock; a step runs under it from its first read to its last listener. A step that is interrupted in the middle loses
+the whole store, which begins a new life, empty. Nothing survives the process.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import secrets
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 from everfresh.matching.shapes import SHAPE_ID_BYTES, Bucket, Group, Shape, ShapeId, buckets_of
@@ -18,7 +20,7 @@ from everfresh.model.entry import FeedRecord, Key
 from everfresh.model.errors import StoreClosed
 from everfresh.model.marks import override
 from everfresh.protocol.requests import Request
-from everfresh.stores.store import STEPS, StepListener, Store
+from everfresh.stores.store import STEPS, StepListener, Store, is_reading
 from everfresh.stores.tables import Counters, Journal, Row, Tables
 
 A = TypeVar("A")
@@ -27,6 +29,7 @@ A = TypeVar("A")
 MAX_FEED = 10_000
 # Marks that no live lease needs; enough that a value computed for minutes can still be put.
 MAX_FIRED = 100_000
+_MAX_LEFT_OVER = 64
 
 
 def new_epoch() -> str:
@@ -43,8 +46,8 @@ class MemoryTables(Tables):
         self._rows: dict[Key, Row] = {}
         self._values: dict[Key, bytes] = {}
         self._leased: dict[Key, None] = {}
-        self._queue: list[tuple[float, int, Key]] = []
-        # Which item of the heap speaks for a key; all others are left over from earlier due times.
+        # Due entries by function; which item of its heap speaks for a key, all others being left over.
+        self._heaps: dict[str, list[tuple[float, int, Key]]] = {}
         self._queued: dict[Key, tuple[float, int]] = {}
         self._n_queued = 0
         self._members: dict[Bucket, dict[Key, None]] = {}
@@ -72,7 +75,12 @@ class MemoryTables(Tables):
         elif queued is None or queued[0] != row.due:
             self._n_queued += 1
             self._queued[key] = (row.due, self._n_queued)
-            heappush(self._queue, (row.due, self._n_queued, key))
+            heap = self._heaps.setdefault(row.function(), [])
+            heappush(heap, (row.due, self._n_queued, key))
+            # Without a worker nobody takes from the heap what is left over in it.
+            if len(heap) > 2 * len(self._queued) + _MAX_LEFT_OVER:
+                heap[:] = [item for item in heap if self._speaks(item)]
+                heapify(heap)
 
     @override
     def remove(self, row: Row) -> None:
@@ -92,26 +100,33 @@ class MemoryTables(Tables):
 
     @override
     def due(self, now: float, functions: frozenset[str], n_max: int) -> tuple[list[Row], float | None]:
-        found: list[Row] = []
-        passed_over: list[tuple[float, int, Key]] = []
+        heaps = [heap for name in functions if (heap := self._heaps.get(name)) is not None]
+        taken: list[tuple[list[tuple[float, int, Key]], tuple[float, int, Key]]] = []
         next_due: float | None = None
-        while self._queue:
-            due, number, key = self._queue[0]
-            if self._queued.get(key) != (due, number):
-                heappop(self._queue)
-                continue
-            row = self._rows[key]
-            if row.recipe is None or row.recipe.function not in functions:
-                passed_over.append(heappop(self._queue))
-                continue
-            if due > now or len(found) == n_max:
-                next_due = due
+        while heap := self._earliest(heaps):
+            if heap[0][0] > now or len(taken) == n_max:
+                next_due = heap[0][0]
                 break
-            found.append(row)
-            passed_over.append(heappop(self._queue))
-        for item in passed_over:
-            heappush(self._queue, item)
-        return found, next_due
+            taken.append((heap, heappop(heap)))
+        for heap, item in taken:
+            heappush(heap, item)
+        return [self._rows[key] for _, (_, _, key) in taken], next_due
+
+    def _earliest(self, heaps: list[list[tuple[float, int, Key]]]) -> list[tuple[float, int, Key]] | None:
+        """The heap with the earliest item at its head, once what is left over is gone."""
+        for heap in heaps:
+            while heap and not self._speaks(heap[0]):
+                heappop(heap)
+        return min((heap for heap in heaps if heap), key=lambda heap: heap[0], default=None)
+
+    def _speaks(self, item: tuple[float, int, Key]) -> bool:
+        due, number, key = item
+        return self._queued.get(key) == (due, number)
+
+    @override
+    def any_stale(self, keys: Sequence[Key]) -> bool:
+        rows = (self._rows.get(key) for key in keys)
+        return any(row is not None and row.version > 0 and row.stale_since is not None for row in rows)
 
     @override
     def oldest_lease(self, now: float) -> int | None:
@@ -164,11 +179,13 @@ class MemoryTables(Tables):
     def _prune_fired(self) -> None:
         oldest = self.oldest_lease(self.journal.now)
         below = self.counters.sequence if oldest is None else oldest
-        while len(self._fired) > MAX_FIRED // 2:
-            mark = next(iter(self._fired))
-            if self._fired[mark] > below:
+        # Collected in one go: to begin anew at the front after each deletion would pass over all the holes again.
+        old = list(islice(self._fired.items(), len(self._fired) - MAX_FIRED // 2))
+        for mark, sequence in old:
+            if sequence > below:
                 return
-            self.counters.fired_floor = self._fired.pop(mark)
+            del self._fired[mark]
+            self.counters.fired_floor = sequence
 
     @override
     def last_fired(self, marks: Iterable[Bucket | ShapeId]) -> int:
@@ -226,14 +243,25 @@ class MemoryStore(Store):
             if self._is_closed:
                 msg = "The cache was closed. Use it within its `with` block."
                 raise StoreClosed(msg)
-            tables = self._tables
-            journal = tables.journal = Journal(self._clock())
-            # One table for all steps cannot carry each request's type; Request[A] promises the A.
-            answer = cast("A", STEPS[type(cast("Request[Any]", request))](tables, request))
-            if journal.records:
-                for listener in self._listeners:
-                    listener(journal.records)
-            return answer
+            try:
+                return self._step(request)
+            except BaseException:
+                # An interrupt came in the middle, and there is no way back to the state before: begin a new life.
+                if not is_reading(request):
+                    self._tables = MemoryTables()
+                    for listener in self._listeners:
+                        listener(())
+                raise
+
+    def _step(self, request: Request[A]) -> A:
+        tables = self._tables
+        journal = tables.journal = Journal(self._clock())
+        # One table for all steps cannot carry each request's type; Request[A] promises the A.
+        answer = cast("A", STEPS[type(cast("Request[Any]", request))](tables, request))
+        if journal.records:
+            for listener in self._listeners:
+                listener(journal.records)
+        return answer
 
     @override
     async def carry_out_async(self, request: Request[A]) -> A:

@@ -15,8 +15,8 @@ CREATE TABLE counters (
 CREATE TABLE entry (
     id          INTEGER PRIMARY KEY,
     key         TEXT    NOT NULL UNIQUE,
-    function    TEXT,
-    arguments   BLOB,
+    function    TEXT    NOT NULL,
+    arguments   BLOB    NOT NULL,
     state       TEXT    NOT NULL,
     fingerprint TEXT    NOT NULL,
     digest      TEXT    NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE entry (
     expires_at  REAL
 ) STRICT;
 
-CREATE INDEX entry_due ON entry (due) WHERE due IS NOT NULL;
+CREATE INDEX entry_due ON entry (function, due) WHERE due IS NOT NULL;
 CREATE INDEX entry_leased ON entry (begun) WHERE token IS NOT NULL;
 
 -- Apart from the entry, so that a change of state does not write the value again.

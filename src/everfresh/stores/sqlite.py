@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -90,7 +90,7 @@ class SqliteStore(Store):
             step = self._write_thread.submit(self.carry_out, request)
         except RuntimeError as error:
             raise StoreClosed(_CLOSED) from error
-        return await _finished(step)
+        return await asyncio.wrap_future(step)
 
     @override
     def version(self) -> int:
@@ -122,30 +122,6 @@ class SqliteStore(Store):
         if self._pid != os.getpid():
             msg = f"{self._path}: it was opened before this process was forked. Make the Cache after the fork."
             raise StoreUnavailable(msg)
-
-
-async def _finished(step: Future[A]) -> A:
-    """The answer of a step in the writing thread.
-
-    A cancellation does not lose it: a step that has begun is finished and answered, and the cancellation comes at the
-    next `await`, when the rules can give back the lease that they may have got.
-    """
-    waiting = asyncio.wrap_future(step)
-    cancelled: asyncio.Task[Any] | None = None
-    try:
-        while True:
-            try:
-                return await asyncio.shield(waiting)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if step.cancel() or waiting.cancelled() or task is None:
-                    raise
-                # Put off, not refused: the count of cancellations is the same in the end.
-                task.uncancel()
-                cancelled = task
-    finally:
-        if cancelled is not None:
-            cancelled.cancel()
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -207,8 +183,11 @@ def _create(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
-    connection.execute(begin)
+    # A signal handler may have raised just after an earlier transaction began, or was left.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
     try:
+        connection.execute(begin)
         yield
         connection.execute("COMMIT")
     except BaseException:

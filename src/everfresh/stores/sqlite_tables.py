@@ -126,6 +126,14 @@ class SqliteTables(Tables):
         return rows, None if rest is None else rest[0]
 
     @override
+    def any_stale(self, keys: Sequence[Key]) -> bool:
+        query = (
+            "SELECT 1 FROM entry WHERE key IN (SELECT value FROM json_each(?)) "
+            "AND version > 0 AND stale_since IS NOT NULL LIMIT 1"
+        )
+        return self._db.execute(query, (json.dumps(keys),)).fetchone() is not None
+
+    @override
     def oldest_lease(self, now: float) -> int | None:
         query = "SELECT min(begun) FROM entry WHERE token IS NOT NULL AND until > ?"
         oldest: int | None = self._db.execute(query, (now,)).fetchone()[0]
@@ -236,8 +244,8 @@ class SqliteTables(Tables):
 
 def _row(  # noqa: PLR0913, PLR0917 - one for each column
     key: str,
-    function: str | None,
-    arguments: bytes | None,
+    function: str,
+    arguments: bytes,
     state: str,
     fingerprint: str,
     digest: str,
@@ -261,7 +269,7 @@ def _row(  # noqa: PLR0913, PLR0917 - one for each column
 ) -> Row:
     return Row(
         key=Key(key),
-        recipe=None if function is None else Recipe(function, arguments or b""),
+        recipe=Recipe(function, arguments) if function else None,
         state=State(state),
         fingerprint=fingerprint,
         digest=digest,
@@ -289,8 +297,8 @@ def _fields(row: Row) -> tuple[object, ...]:
     recipe = row.recipe
     return (
         row.key,
-        None if recipe is None else recipe.function,
-        None if recipe is None else recipe.arguments,
+        row.function(),
+        b"" if recipe is None else recipe.arguments,
         row.state.value,
         row.fingerprint,
         row.digest,

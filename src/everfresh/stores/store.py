@@ -33,8 +33,8 @@ class Store(Protocol):
     """Carries out each request as one atomic step; holds no policy.
 
     `is_shared` says whether other processes may change it behind this one's back. A listener is called after each step
-    of this process that wrote feed records, before the step's answer is given; it must be quick and must not call the
-    store.
+    of this process that wrote feed records, before the step's answer is given, with the records; with none of them when
+    the store lost its memory. It must be quick, and must not raise nor call a store that is not shared.
     """
 
     @property
@@ -56,7 +56,7 @@ class Store(Protocol):
         ...
 
     def version(self) -> int:
-        """A number that is another one after other processes, or this one, wrote to a shared store."""
+        """A number that is another one after anybody wrote to a shared store; the same for ever for any other."""
         ...
 
     def listen(self, listener: StepListener) -> None:

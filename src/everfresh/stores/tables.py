@@ -46,9 +46,20 @@ class Row:
     begun: int = 0
     expires_at: float | None = None
 
+    def function(self) -> str:
+        """The function's name; empty for a value that was put."""
+        return "" if self.recipe is None else self.recipe.function
+
     def is_leased(self, now: float) -> bool:
         """Whether somebody holds the right to build it."""
         return self.token is not None and self.until > now
+
+    def is_gone(self, now: float) -> bool:
+        """Whether there is nothing to serve, now or later: no value yet, or one that was put and is outdated.
+
+        Nobody builds a put value anew, so one that may not be served is as good as gone.
+        """
+        return self.version == 0 or (self.recipe is None and (self.stale_since is not None or self.has_expired(now)))
 
     def has_expired(self, now: float) -> bool:
         """Whether its lifetime has run out."""
@@ -104,7 +115,14 @@ class Rows(Protocol):
         ...
 
     def due(self, now: float, functions: frozenset[str], n_max: int) -> tuple[list[Row], float | None]:
-        """The due rows of the functions, longest due first, and when the next one falls due."""
+        """The due rows of the functions, longest due first, and when the next one falls due.
+
+        The empty name stands for values that were put, which fall due when they expire.
+        """
+        ...
+
+    def any_stale(self, keys: Sequence[Key]) -> bool:
+        """Whether one of the entries that are there is not known to be up to date."""
         ...
 
     def oldest_lease(self, now: float) -> int | None:

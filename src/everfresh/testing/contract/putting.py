@@ -1,0 +1,204 @@
+"""Putting: values without a recipe, fenced against what changed while they were computed, gone when their time is."""
+# ruff: noqa: S101 - these are tests, which happen to be shipped
+
+from __future__ import annotations
+
+from everfresh.model.dependency import Call, Id, Tag
+from everfresh.model.entry import Kind, State
+from everfresh.model.event import Event
+from everfresh.testing.by_hand import ByHand
+from everfresh.testing.clock import FakeClock
+from everfresh.testing.contract.fixtures import StoreFixtures
+
+A, B = Tag("a"), Tag("b")
+
+
+class PutContract(StoreFixtures):
+    """Put and Delete."""
+
+    def test_a_put_value_is_there(self, hand: ByHand) -> None:
+        """It has no function, and is fresh."""
+        assert hand.put("k", "value", A)
+
+        entry = hand.entry("k")
+        assert (hand.value("k"), entry.state, entry.function, entry.version) == ("value", State.FRESH, "", 1)
+        assert hand.load("k").recipe is None
+
+    def test_a_put_value_is_replaced(self, hand: ByHand) -> None:
+        """The last put stands, with its own dependencies."""
+        hand.put("k", 1, A)
+        hand.put("k", 2, B)
+
+        assert (hand.value("k"), hand.entry("k").version) == (2, 2)
+        assert hand.touch(A).touched == ()
+
+    def test_a_touched_put_value_is_gone(self, hand: ByHand) -> None:
+        """Nobody could build it anew."""
+        hand.put("k", 1, A)
+        position = hand.position()
+
+        assert hand.touch(A).touched == ("k",)
+
+        assert hand.load("k").entry is None
+        assert [record.kind for record in hand.feed(position)] == [Kind.DROPPED]
+        assert hand.take() == []
+
+    def test_a_put_without_a_fence_stands(self, hand: ByHand) -> None:
+        """Who names no position vouches for the value."""
+        hand.touch(A)
+
+        assert hand.put("k", 1, A)
+
+    def test_a_put_after_an_undisturbed_miss_stands(self, hand: ByHand) -> None:
+        """Nothing that it depends on happened since the miss."""
+        hand.touch(A)
+        fence = hand.position().sequence
+        hand.touch(B)
+
+        assert hand.put("k", 1, A, fence=fence)
+
+    def test_a_put_that_an_event_outran_is_refused(self, hand: ByHand) -> None:
+        """The value may have been computed before the event; then nothing is there, not even what was."""
+        hand.put("k", "old", B)
+        fence = hand.position().sequence
+        hand.touch(A)
+
+        assert not hand.put("k", "computed before", A, fence=fence)
+
+        assert hand.load("k").entry is None
+
+    def test_a_put_with_a_shape_younger_than_the_fence_is_refused(self, hand: ByHand) -> None:
+        """The event came before anybody knew the shape."""
+        fence = hand.position().sequence
+        hand.publish(Event.change("article", after={"id": 1}))
+
+        assert not hand.put("k", 1, Id("article", 1), fence=fence)
+        assert hand.put("k", 1, Id("article", 1), fence=hand.position().sequence)
+
+    def test_a_put_built_from_an_entry_that_changed_is_refused(self, hand: ByHand) -> None:
+        """It was computed from the value before."""
+        hand.build("in", 1, A)
+        fence = hand.position().sequence
+        hand.build("in", 2, A)
+
+        assert not hand.put("k", "from 1", Call("in"), fence=fence)
+        assert hand.put("k", "from 2", Call("in"), fence=hand.position().sequence)
+
+    def test_a_put_built_from_an_unsettled_entry_is_refused(self, hand: ByHand) -> None:
+        """Nobody knows whether it is up to date."""
+        hand.build("in", 1, A)
+        hand.touch(A)
+
+        assert not hand.put("k", 1, Call("in"))
+
+    def test_a_put_value_is_shaken_and_settled(self, hand: ByHand) -> None:
+        """By all the entries that it was computed from, like any other."""
+        hand.build("left", 1, A)
+        hand.build("right", 1, B)
+        hand.put("k", 1, Call("left"), Call("right"))
+
+        hand.touch(A, B)
+        assert hand.state("k") is State.SUSPECT
+        hand.build("left", 1, A)
+        assert hand.state("k") is State.SUSPECT
+        hand.build("right", 1, B)
+        assert hand.state("k") is State.FRESH
+
+    def test_a_put_value_goes_with_what_it_was_built_from(self, hand: ByHand) -> None:
+        """The inner value is another one by now."""
+        hand.build("in", 1, A)
+        hand.put("k", 1, Call("in"))
+
+        hand.build("in", 2, A)
+
+        assert hand.load("k").entry is None
+
+    def test_a_changed_put_value_touches_those_built_from_it(self, hand: ByHand) -> None:
+        """An equal one does not."""
+        hand.put("in", 1)
+        hand.build("out", 1, seen={"in": 1})
+
+        hand.put("in", 1)
+        assert hand.state("out") is State.FRESH
+        hand.put("in", 2)
+        assert hand.state("out") is State.DIRTY
+
+    def test_a_put_value_is_gone_when_its_time_is(self, hand: ByHand, clock: FakeClock) -> None:
+        """To the second, and not before; there is nobody to build it anew."""
+        hand.put("k", 1, expires_s=60.0)
+        assert hand.entry("k").expires_at == clock() + 60.0
+
+        clock.advance(59.9)
+        assert hand.load("k").entry is not None
+        clock.advance(0.1)
+        assert hand.load("k").entry is None
+
+    def test_an_expired_value_may_be_put_again(self, hand: ByHand, clock: FakeClock) -> None:
+        """With or without an end, and with a newer version for another value."""
+        hand.put("k", 1, expires_s=60.0)
+        clock.advance(60.0)
+
+        hand.put("k", 2)
+        clock.advance(1_000.0)
+
+        assert (hand.value("k"), hand.entry("k").version) == (2, 2)
+        assert hand.entry("k").expires_at is None
+
+    def test_a_put_takes_the_place_of_a_build(self, hand: ByHand) -> None:
+        """Who was building the entry is overtaken."""
+        hand.build("k", "built", A)
+        lease = hand.lease("k")
+
+        hand.put("k", "put")
+
+        assert not hand.load("k").is_leased
+        hand.fail(lease)
+        assert (hand.value("k"), hand.state("k")) == ("put", State.FRESH)
+
+    def test_deleted_entries_are_gone(self, hand: ByHand) -> None:
+        """Put or built, and counted."""
+        hand.put("put", 1, A)
+        hand.build("built", 1, A)
+
+        assert hand.delete("put", "built", "nowhere") == 2  # noqa: PLR2004 - the two that are there
+        assert hand.load("put").entry is None
+        assert hand.load("built").entry is None
+        assert hand.delete("put", "built") == 0
+
+    def test_a_key_named_twice_is_deleted_once(self, hand: ByHand) -> None:
+        """And has one record."""
+        hand.put("k", 1)
+        position = hand.position()
+
+        assert hand.delete("k", "k") == 1
+        assert [record.kind for record in hand.feed(position)] == [Kind.DROPPED]
+
+    def test_a_deleted_entry_may_take_others_with_it(self, hand: ByHand) -> None:
+        """One that was named too is dropped once."""
+        hand.put("in", 1)
+        hand.put("out", 1, Call("in"))
+        position = hand.position()
+
+        hand.delete("in", "out")
+
+        assert sorted(record.key for record in hand.feed(position)) == ["in", "out"]
+
+    def test_those_built_from_a_deleted_entry_are_touched(self, hand: ByHand) -> None:
+        """Nobody watches over its dependencies any more."""
+        hand.build("in", 1, A)
+        hand.build("out", 1, seen={"in": 1})
+
+        hand.delete("in")
+
+        assert hand.state("out") is State.DIRTY
+
+    def test_a_deleted_build_is_overtaken(self, hand: ByHand) -> None:
+        """Whoever was building the entry changes nothing any more, and the next may begin at once."""
+        hand.build("k", 1, A)
+        lease = hand.lease("k")
+        hand.delete("k")
+
+        hand.fail(lease)
+
+        assert hand.load("k").entry is None
+        assert hand.build("k", 2).state is State.FRESH
