@@ -16,7 +16,7 @@ ABSENT = _Absent()
 def values_at(body: object, path: str, *, n_max: int) -> list[Any] | None:
     """Every value at the dotted path; a list on the way, or at its end, gives one value for each element.
 
-    Empty when the path is absent; None when there may be more than `n_max`. Keys that themselves hold dots are found too.
+    Empty when the path is absent; None when there may be more than `n_max`. Keys that hold dots are found too.
     """
     found: list[object] = []
     waiting: list[tuple[object, str]] = [(body, path)]

@@ -189,7 +189,8 @@ def _loaded(tables: Tables, row: Row | None, fingerprint: str | None) -> Loaded:
     position = Position(counters.epoch, counters.sequence)
     if row is None:
         return Loaded(entry=None, position=position, applied=counters.applied, now=now)
-    is_there = not row.is_gone(now) and fingerprint in (None, row.fingerprint)
+    has_ended = row.recipe is None and row.has_expired(now)
+    is_there = row.version > 0 and not has_ended and fingerprint in (None, row.fingerprint)
     return Loaded(
         entry=_entry(tables, row) if is_there else None,
         position=position,

@@ -1,5 +1,6 @@
 import decimal
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -226,6 +227,18 @@ def test_whatever_comes_in_an_event_has_a_text(value: object) -> None:
 def test_half_a_surrogate_pair_has_a_text_too() -> None:
     """JSON can carry one, and no message from outside may stop triage."""
     assert canonical_text({"name": ["\ud800"]}) != canonical_text({"name": ["\ud801"]})
+
+
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"x": value}], ids=["list", "mapping"])
+def test_a_value_that_is_nested_too_deep_is_refused(wrap: Callable[[object], object]) -> None:
+    """A field inside it can be matched on."""
+    value: object = 7
+    for _ in range(32):
+        value = wrap(value)
+    assert canonical_text(value)
+
+    with pytest.raises(InvalidDependency, match="nested over 32 deep"):
+        canonical_text(wrap(value))
 
 
 @pytest.mark.parametrize(

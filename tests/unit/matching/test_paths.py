@@ -1,9 +1,12 @@
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from everfresh.matching.paths import ABSENT, field_of, values_at
 
+N_MAX = 100
 WORDS = st.sampled_from(["a", "b", "a.b", "b.c"])
 BODIES = st.recursive(
     st.integers(0, 3),
@@ -33,7 +36,7 @@ BODIES = st.recursive(
 )
 def test_a_path_leads_to_every_value_that_stands_there(body: object, path: str, values: list[object]) -> None:
     """A list on the way, or at the end, gives one value for each element."""
-    assert values_at(body, path) == values
+    assert values_at(body, path, n_max=N_MAX) == values
 
 
 @pytest.mark.parametrize(
@@ -43,17 +46,19 @@ def test_a_path_leads_to_every_value_that_stands_there(body: object, path: str, 
         ({"a": {"b.c": 7}}, "a.b.c"),
         ({"a.b": {"c": 7}}, "a.b.c"),
         ({"a.b.c": {"d.e": 7}}, "a.b.c.d.e"),
+        ({"a.": {"b": 7}}, "a..b"),
+        ({"": {"a": 7}}, ".a"),
     ],
     ids=str,
 )
 def test_a_key_may_hold_dots(body: object, path: str) -> None:
     """Messages carry names of hosts and labels as keys."""
-    assert values_at(body, path) == [7]
+    assert values_at(body, path, n_max=N_MAX) == [7]
 
 
 def test_a_path_that_can_be_read_in_two_ways_is_read_in_both() -> None:
     """A needless rebuild costs little, a missed one is a bug."""
-    assert sorted(values_at({"a.b": 1, "a": {"b": 2}}, "a.b")) == [1, 2]
+    assert sorted(values_at({"a.b": 1, "a": {"b": 2}}, "a.b", n_max=N_MAX) or []) == [1, 2]
 
 
 def every_way(node: object, words: list[str]) -> list[object]:
@@ -71,9 +76,42 @@ def every_way(node: object, words: list[str]) -> list[object]:
 @given(BODIES, st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
 def test_no_value_at_a_path_is_missed(body: object, words: list[str]) -> None:
     """It finds what trying every way finds."""
-    found = values_at(body, ".".join(words))
+    found = values_at(body, ".".join(words), n_max=N_MAX)
 
+    assert found is not None
     assert sorted(map(repr, found)) == sorted(map(repr, every_way(body, words)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"a": list(range(N_MAX + 1))},
+        {"a": [[n, n] for n in range(N_MAX)]},
+        {"a": [{}] * N_MAX + [7]},
+        {"a": [{"b": 1}] * N_MAX * 2},
+    ],
+    ids=["flat", "nested", "last", "other-fields"],
+)
+def test_more_values_than_can_be_looked_at_are_unknown(body: object) -> None:
+    """That is told apart from none, so that nothing that stands further on is missed."""
+    assert values_at(body, "a", n_max=N_MAX) is None
+
+
+def test_a_value_at_the_end_of_a_long_list_is_not_missed() -> None:
+    """The elements before it need not have the field at all."""
+    body = {"a": [{}] * N_MAX + [{"b": 7}]}
+
+    assert values_at(body, "a.b", n_max=N_MAX) is None
+    assert values_at(body, "a.b", n_max=N_MAX + 1) == [7]
+
+
+def test_a_body_may_be_nested_deeper_than_python_calls() -> None:
+    """Bodies come from outside."""
+    body: object = 7
+    for _ in range(sys.getrecursionlimit() + 1):
+        body = [body]
+
+    assert values_at(body, "", n_max=N_MAX) == [7]
 
 
 def test_an_absent_field_is_told_apart_from_null() -> None:

@@ -3,12 +3,14 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from everfresh.matching.canonical import canonical_text
 from everfresh.matching.paths import values_at
+from everfresh.matching.shapes import Group
 from everfresh.matching.triage import (
     MAX_PRODUCT,
     ShapeIndex,
@@ -74,6 +76,22 @@ def test_too_many_combinations_touch_the_whole_shape() -> None:
     assert widens(beyond, dependency)
 
 
+def test_a_list_that_is_too_long_touches_the_whole_shape() -> None:
+    """What the dependency asks for may stand in its last element."""
+    event = Event("build", {"packages": [{}] * MAX_PRODUCT + [{"name": "a"}]})
+
+    assert widens(event, dep.Topic("build", {"packages.name": "a"}))
+
+
+def test_a_value_that_is_nested_too_deep_touches_the_whole_shape() -> None:
+    """A message from outside is neither refused nor passed over."""
+    value: dict[str, object] = {}
+    for _ in range(100):
+        value = {"x": value}
+
+    assert widens(Event("build", {"package": value}), dep.Topic("build", {"package": "a"}))
+
+
 def test_a_value_that_cannot_be_compared_touches_the_whole_shape() -> None:
     """A needless rebuild costs little, a missed one is a bug."""
     assert widens(Event("build", {"package": [{1, 2}]}), dep.Topic("build", {"package": "a"}))
@@ -92,7 +110,8 @@ def test_triage_finds_what_looking_at_each_entry_finds(
 ) -> None:
     """The index is a faster way to the same answer."""
     has_fields = all(
-        canonical_text(value) in map(canonical_text, values_at(body, field)) for field, value in where.items()
+        canonical_text(value) in map(canonical_text, values_at(body, field, n_max=MAX_PRODUCT) or [])
+        for field, value in where.items()
     )
 
     assert touches(Event("a.b", body), dep.Topic(pattern, where)) is (pattern != "b.#" and has_fields)
@@ -187,6 +206,20 @@ def test_a_watched_object_is_touched_when_a_watched_field_may_have_changed(event
     assert touches(event, TITLE) is is_touched
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event.change("article", before={"id": 7, "title": "x", "body": ""}, after={"id": 7, "title": "y", "body": ""}),
+        Event.change("article", before={"id": 7, "title": "x", "body": ""}, after={"id": 7, "title": "x"}),
+        Event.change("article", after={"id": 7}, changed=["title"]),
+    ],
+    ids=["differs", "unknown", "said"],
+)
+def test_one_of_the_watched_fields_is_enough(event: Event) -> None:
+    """Each of them shows on the page."""
+    assert touches(event, dep.Id("article", 7, ("title", "body")))
+
+
 def test_a_row_event_is_an_event_with_a_topic_too() -> None:
     """Who listens to topics need not know what a row is."""
     event = Event.change("article", before={"id": 7, "status": "new"}, after={"id": 7, "status": "open"})
@@ -202,6 +235,17 @@ def test_several_events_touch_what_each_of_them_touches() -> None:
     touched = touched_by_events(events, index_of(dependencies))
 
     assert [is_in(dependency, touched) for dependency in dependencies] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [Touched(), *shapes_of([ARTICLE]), Group(shapes_of([ARTICLE])[0], ())],
+    ids=lambda word: type(word).__name__,
+)
+def test_what_was_decided_cannot_be_changed(decided: msgspec.Struct) -> None:
+    """It is shared by threads."""
+    with pytest.raises(AttributeError):
+        setattr(decided, decided.__struct_fields__[0], None)
 
 
 def test_no_event_touches_nothing() -> None:

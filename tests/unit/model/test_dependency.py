@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from everfresh.model import dependency as dep
@@ -62,6 +63,13 @@ def test_a_tag_may_be_any_value(name: object) -> None:
 def test_an_argument_stands_for_a_parameter() -> None:
     """It carries the name alone; the call gives the value."""
     assert dep.arg("email") == dep.Argument("email")
+
+
+@pytest.mark.parametrize("declared", [*ONE_OF_EACH, dep.arg("id")], ids=lambda declared: type(declared).__name__)
+def test_a_declared_dependency_cannot_be_changed(declared: msgspec.Struct) -> None:
+    """All calls of the function share it."""
+    with pytest.raises(AttributeError):
+        setattr(declared, declared.__struct_fields__[0], None)
 
 
 def test_dependencies_pass_the_check_as_they_are() -> None:

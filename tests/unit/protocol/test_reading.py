@@ -6,7 +6,7 @@ import pytest
 
 from everfresh.model.entry import Entry, OnChange, State
 from everfresh.model.errors import WaitTimeout
-from everfresh.protocol.reading import read, rebuild, settle
+from everfresh.protocol.reading import attempt, read, rebuild, settle
 from everfresh.protocol.requests import (
     STRICT,
     Bounds,
@@ -185,6 +185,17 @@ def test_a_builder_that_lost_its_lease_uses_its_value_alone(read_on_the_way: int
     )
 
 
+def test_a_value_that_was_not_taken_is_said_to_be_neither_stored_nor_changed() -> None:
+    """A worker that lost its lease announces no news."""
+    script = Script(attempt(CALL, LEASE))
+
+    script.asks(Build(CALL, LEASE)).gets(BUILT)
+    script.asks(commit()).gets(Overtaken(at(9), NOW + 20.0))
+
+    assert isinstance(script.result, Committed)
+    assert (script.result.is_stored, script.result.is_changed) == (False, False)
+
+
 # ----------------------------------------------------------------------------------------------------------- waiting
 
 
@@ -219,9 +230,10 @@ def test_a_reader_takes_over_when_the_lease_has_run_out() -> None:
         (Busy(NOW, NOW + 8.0), 8.0),
         (Busy(NOW, NOW + 90.0), 60.0),
         (Busy(NOW + 55.0, NOW + 65.0), 5.0),
+        (Busy(NOW + 59.5, NOW + 65.0), 0.5),
         (Busy(NOW, NOW - 1.0), 0.0),
     ],
-    ids=["until-the-lease-ends", "as-long-as-allowed", "what-is-left", "lease-ended-already"],
+    ids=["until-the-lease-ends", "as-long-as-allowed", "what-is-left", "half-a-second", "lease-ended-already"],
 )
 def test_a_reader_waits_no_longer_than_it_may(busy: Busy, timeout_s: float) -> None:
     """It looks again when the lease may have ended, or when its patience has."""
@@ -411,9 +423,34 @@ def test_what_another_built_meanwhile_stands_in_for_a_build_that_fails() -> None
 
     script.meets(DOWN)
     script.asks(Roll()).gets(0.5)
-    script.asks(fail("ConnectionError: down", retry_in_s=0.25)).gets(loaded(FRESH))
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25)).gets(loaded(entry(good_as_of=7)))
 
-    assert script.result == FRESH
+    assert script.result == entry(good_as_of=7)
+
+
+def test_what_was_there_before_does_not_stand_in_for_a_strict_reader() -> None:
+    """Who asked for a new value, and could not have it, hears why."""
+    script = script_at_build(found=DIRTY)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25))
+
+    with pytest.raises(ConnectionError, match="down"):
+        script.gets(loaded(entry(good_as_of=6)))
+
+
+@pytest.mark.parametrize(("n_failed", "retry_s"), [(0, 0.25), (1, 0.5), (2, 300.0)])
+def test_a_makeshift_value_is_built_again_later(n_failed: int, retry_s: float) -> None:
+    """The function did without something that failed, so its value is stored and not believed for long."""
+    lease = msgspec.structs.replace(LEASE, attempts=n_failed)
+    makeshift = replace(BUILT, is_makeshift=True)
+    script = Script(attempt(CALL, lease))
+
+    script.asks(Build(CALL, lease)).gets(makeshift)
+    script.asks(Roll()).gets(0.5)
+
+    script.asks(replace(commit(), lease=lease, built=makeshift, retry_in_s=retry_s))
 
 
 @pytest.mark.parametrize(("n_failed", "retry_s"), [(0, 0.25), (1, 0.5), (2, None)])

@@ -1,5 +1,6 @@
 """Readers against a world that answers whatever it may, in any order."""
 
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -40,7 +41,7 @@ class Down(Exception):
 
 
 ANSWERS_TO: dict[type[Request[Any]], list[object]] = {
-    Build: [BUILT, Down("down"), KeyboardInterrupt()],
+    Build: [BUILT, replace(BUILT, is_makeshift=True), Down("down"), KeyboardInterrupt()],
     Wait: [None, Down("down")],
     Bring: [None, Down("down")],
     Resolve: [None, call(key=INNER)],

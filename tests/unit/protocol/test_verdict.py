@@ -30,6 +30,7 @@ BACKING_OFF = entry(State.DIRTY, stale_since=NOW - 10.0, retry_at=NOW + 1.0)
 RETRY_DUE = entry(State.DIRTY, stale_since=NOW - 10.0, retry_at=NOW)
 FAILED = entry(State.FAILED, stale_since=NOW - 10.0)
 EXPIRED = entry(expires_at=NOW - 10.0)
+EXPIRING = entry(expires_at=NOW)
 BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
 
 
@@ -40,6 +41,7 @@ BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
         (entry(), STRICT, Serve(entry())),
         (entry(expires_at=NOW + 1.0), STRICT, Serve(entry(expires_at=NOW + 1.0))),
         (EXPIRED, STRICT, Rebuild()),
+        (EXPIRING, STRICT, Rebuild()),
         (EXPIRED, AGED, Serve(EXPIRED, is_stale=True)),
         (DIRTY, STRICT, Rebuild()),
         (DIRTY, AGED, Serve(DIRTY, is_stale=True)),
@@ -62,6 +64,7 @@ BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
         "fresh",
         "not-expired",
         "expired",
+        "expires-now",
         "expired-in-bounds",
         "dirty",
         "dirty-in-bounds",
@@ -92,9 +95,22 @@ def test_a_value_as_of_the_asked_position_is_good_though_events_came_since() -> 
     assert verdict(loaded(DIRTY), STRICT, good_from=5) == Serve(DIRTY)
 
 
-def test_an_expired_value_is_good_as_of_no_position() -> None:
+@pytest.mark.parametrize("found", [EXPIRED, EXPIRING], ids=["expired", "expires-now"])
+def test_an_expired_value_is_good_as_of_no_position(found: Entry) -> None:
     """Time has passed, if nothing else."""
-    assert verdict(loaded(EXPIRED), STRICT, good_from=5) == Rebuild()
+    assert verdict(loaded(found), STRICT, good_from=5) == Rebuild()
+
+
+def test_a_clock_that_was_set_back_makes_nothing_fresh() -> None:
+    """By it the event is still to come, and a strict reader knows better."""
+    assert verdict(loaded(entry(State.DIRTY, stale_since=NOW + 5.0)), STRICT, good_from=7) == Rebuild()
+
+
+def test_a_bound_may_be_a_part_of_a_second() -> None:
+    """A page that is redrawn all the time may want no more."""
+    found = entry(State.DIRTY, stale_since=NOW - 0.2)
+
+    assert verdict(loaded(found), Bounds(stale_while_revalidate_s=0.5), good_from=7) == Serve(found, is_stale=True)
 
 
 @given(LOADED, BOUNDS, st.integers(3, 7))

@@ -45,16 +45,28 @@ class FailContract(StoreFixtures):
 
     def test_a_failed_refresh_is_told_to_followers(self, hand: ByHand) -> None:
         """With the version that is kept."""
-        hand.build("k", 1, A)
+        _stale(hand)
         position = hand.position()
 
         hand.fail(hand.lease("k"))
 
         assert [(record.kind, record.version) for record in hand.feed(position)] == [(Kind.FAILED, 1)]
 
+    def test_a_failed_refresh_of_what_is_fresh_leaves_it_fresh(self, hand: ByHand) -> None:
+        """No event says that the value is another one by now."""
+        hand.build("k", 1, A)
+        before = hand.entry("k")
+
+        hand.fail(hand.lease("k"), retry_in_s=None)
+
+        assert hand.state("k") is State.FRESH
+        assert (hand.entry("k").value, hand.entry("k").version) == (before.value, before.version)
+        assert not hand.load("k").is_leased
+        assert hand.take() == []
+
     def test_it_is_tried_again_when_it_is_time(self, hand: ByHand, clock: FakeClock) -> None:
         """Not before, and with the number of tries that failed."""
-        hand.build("k", 1, A)
+        _stale(hand)
         hand.fail(hand.lease("k"), retry_in_s=5.0)
 
         clock.advance(4.9)
@@ -65,7 +77,7 @@ class FailContract(StoreFixtures):
 
     def test_tries_are_counted(self, hand: ByHand) -> None:
         """Until a build succeeds."""
-        hand.build("k", 1, A)
+        _stale(hand)
         for n_failed in range(3):
             lease = hand.lease("k")
             assert lease.attempts == n_failed
@@ -77,7 +89,7 @@ class FailContract(StoreFixtures):
 
     def test_the_last_try_leaves_it_failed(self, hand: ByHand, clock: FakeClock) -> None:
         """It is not queued any more."""
-        hand.build("k", 1, A)
+        _stale(hand)
 
         hand.fail(hand.lease("k"), retry_in_s=None)
 
@@ -87,7 +99,7 @@ class FailContract(StoreFixtures):
 
     def test_an_event_retries_what_failed(self, hand: ByHand) -> None:
         """The source has changed, so the count begins anew."""
-        hand.build("k", 1, A)
+        _stale(hand)
         hand.fail(hand.lease("k"), retry_in_s=None)
 
         hand.touch(A)
@@ -97,7 +109,7 @@ class FailContract(StoreFixtures):
 
     def test_an_event_retries_at_once_what_waits(self, hand: ByHand) -> None:
         """Nobody waits for the rest of a pause after an event."""
-        hand.build("k", 1, A)
+        _stale(hand)
         hand.fail(hand.lease("k"), retry_in_s=300.0)
 
         hand.touch(A)
@@ -118,7 +130,7 @@ class FailContract(StoreFixtures):
 
     def test_a_person_retries_what_failed(self, hand: ByHand) -> None:
         """A lease is to be had of an entry that failed, and its commit makes it fresh."""
-        hand.build("k", 1, A)
+        _stale(hand)
         hand.fail(hand.lease("k"), retry_in_s=None)
 
         assert hand.build("k", 2, A).state is State.FRESH
@@ -165,3 +177,9 @@ class FailContract(StoreFixtures):
         assert due.lease.attempts == 1
         hand.commit(due.lease, 1, A)
         assert hand.entry("k").attempts == 0
+
+
+def _stale(hand: ByHand) -> None:
+    """An entry that was touched."""
+    hand.build("k", 1, A)
+    hand.touch(A)

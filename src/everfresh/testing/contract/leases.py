@@ -174,6 +174,7 @@ class LeaseContract(StoreFixtures):
     def test_giving_up_a_refresh_queues_it(self, hand: ByHand) -> None:
         """A cancelled refresh keeps the last value and is somebody else's work at once, without a try counted."""
         hand.build("k", 1, A)
+        hand.touch(A)
         lease = hand.lease("k")
 
         hand.store.carry_out(GiveUp(lease))
@@ -181,6 +182,16 @@ class LeaseContract(StoreFixtures):
         assert hand.state("k") is State.DIRTY
         assert hand.value("k") == 1
         assert [due.lease.attempts for due in hand.take()] == [0]
+
+    def test_giving_up_a_build_of_what_is_fresh_leaves_it_fresh(self, hand: ByHand) -> None:
+        """Nothing is known against it."""
+        hand.build("k", 1, A)
+
+        hand.store.carry_out(GiveUp(hand.lease("k")))
+
+        assert hand.state("k") is State.FRESH
+        assert not hand.load("k").is_leased
+        assert hand.take() == []
 
     def test_a_settled_entry_needs_no_build(self, hand: ByHand) -> None:
         """Who needs something that is good now gets no lease for what is fresh."""

@@ -89,6 +89,7 @@ class QueueContract(StoreFixtures):
     def test_the_next_time_is_said(self, hand: ByHand, clock: FakeClock) -> None:
         """So that a worker can sleep until then: a retry, or the end of somebody's lease."""
         hand.build("k", 1, A)
+        hand.touch(A)
         hand.fail(hand.lease("k"), retry_in_s=3.0)
 
         took = hand.store.carry_out(TakeDue(frozenset({FUNCTION}), 10, LEASE_S))
