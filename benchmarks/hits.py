@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import cachetools
-
 from benchmarks.timing import awaits, calls, medians_ns, table
+
 from everfresh import Cache
 
-BARS = {"sync near hit, memory: immutable": ("cachetools.cached, LRU", 3.0), "async near hit, memory": ("bare await", 10.0)}
+BARS = {
+    "sync near hit, memory: immutable": ("cachetools.cached, LRU", 3.0),
+    "async near hit, memory": ("bare await", 10.0),
+}
 
 
 def plain(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Timing: candidates in turn, A B A B, so that a busy moment of the machine falls on all of them; medians and ratios."""
+"""Timing: candidates in turn, A B A B, so that a busy moment falls on all of them; medians and ratios."""
 
 import asyncio
 import statistics

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.timing import calls, medians_ns, table
+
 from everfresh import Cache, Event, dep
 
 SIZES = (1_000, 10_000, 100_000)

@@ -19,7 +19,7 @@ from everfresh.cache.tracking import current_frame
 from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
 from everfresh.model.entry import Entry, Lease
-from everfresh.model.errors import ArgumentNotSupported, UnknownFunction
+from everfresh.model.errors import ArgumentNotSupported, BuildError, UnknownFunction
 from everfresh.protocol.reading import read
 from everfresh.protocol.requests import (
     Bounds,
@@ -80,13 +80,20 @@ class BlockingDriver:
             case Wait():
                 return self._wait(request)
             case Bring(call):
-                return self.run(_bringing(call))
+                return self._bring(_bound(call))
             case Revalidate() | Resolve() | Roll():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
                 answer = self._engine.store.carry_out(request)
                 _announce(self._engine, self._role, request, answer)
                 return answer
+
+    def _bring(self, call: BoundCall) -> None:
+        if call.spec.is_async and _is_in_event_loop():
+            # A task of this very loop may hold its lease, and cannot go on while we wait.
+            msg = f"{call.key}: an async function cannot be waited for by blocking code in an event loop."
+            raise BuildError(msg)
+        self.run(_bringing(call))
 
     def _build(self, request: Build) -> Built:
         engine, call = self._engine, _bound(request.call)
@@ -295,9 +302,7 @@ def _run_coroutine(context: Context, call: BoundCall) -> Any:  # noqa: ANN401 - 
     async def main() -> Any:  # noqa: ANN401 - as above
         return await _task_in(context, call)
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _is_in_event_loop():
         return asyncio.run(main())
     answer: list[Any] = []
     errors: list[BaseException] = []
@@ -314,3 +319,11 @@ def _run_coroutine(context: Context, call: BoundCall) -> Any:  # noqa: ANN401 - 
     if errors:
         raise errors[0]
     return answer[0]
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

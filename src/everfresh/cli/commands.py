@@ -42,12 +42,18 @@ def everfresh() -> None:
     """A cache that is kept fresh by events."""
 
 
+def _number(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
+    if isnan(seconds):
+        raise click.BadParameter("nan is no number of seconds.")
+    return seconds
+
+
 @everfresh.command()
 @click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="0 picks a free one.")
 @click.option(
     "--upstream-delay",
     type=click.FloatRange(0, 3600),
-    callback=lambda _context, _option, seconds: _number(seconds),
+    callback=_number,
     default=1.5,
     show_default=True,
     metavar="S",
@@ -105,12 +111,6 @@ class _Terminal:
         click.echo(f"line {number}: {event.topic} touches {_count(len(keys), 'entry', 'entries')}")
         for key in keys:
             click.echo(f"  {key}")
-
-
-def _number(seconds: float) -> float:
-    if isnan(seconds):
-        raise click.BadParameter("nan is no number of seconds.")
-    return seconds
 
 
 def _count(n: int, one: str, many: str = "") -> str:

@@ -109,7 +109,11 @@ class Building:
         """The value of another function, never a stale one unless that one's source fails and it may stand in."""
         call = self._call_of(name)
         self._frame.enter(call.key)
-        entry = yield from read(call, Bounds(stale_if_error_s=call.policy.bounds.stale_if_error_s))
+        try:
+            entry = yield from read(call, Bounds(stale_if_error_s=call.policy.bounds.stale_if_error_s))
+        except Exception:
+            self._frame.stumbled(call.key, (yield from ask(Load(call.key, call.fingerprint))).entry)
+            raise
         self._frame.saw(call.key, entry)
         return msgspec.msgpack.decode(entry.value)
 
@@ -224,6 +228,7 @@ class Process:
             good_from=frame.good_from,
             build_s=0.0,
             expires_at=frame.expires_at,
+            is_makeshift=frame.is_makeshift,
         )
 
     def _see(self, key: Key) -> Entry | None:

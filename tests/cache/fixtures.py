@@ -1,0 +1,78 @@
+"""Fixtures of the tests of caches, workers and feeds: real stores, a clock that the test moves, both colours."""
+# ruff: noqa: ANN401 - values of any type are what is tested
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from everfresh import Cache
+from everfresh.testing.clock import FakeClock
+from tests.cache.making import Colour, Gate
+from tests.cache.upstreams import Upstream
+
+__all__ = ["OpenCache", "cache", "clock", "colour", "gate", "open_cache", "sqlite_url", "upstream", "url"]
+
+
+class OpenCache(Protocol):
+    """Opens caches, with the fake clock unless told otherwise; they are closed after the test."""
+
+    def __call__(self, url: str = ..., **options: Any) -> Cache: ...
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The store's clock. It stands still, so nothing is ever solved by a lease that runs out."""
+    return FakeClock()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A store that processes share."""
+    return f"sqlite:///{tmp_path / 'cache.db'}"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
+    """Each kind of store."""
+    return "memory:" if request.param == "memory" else sqlite_url
+
+
+@pytest.fixture
+async def open_cache(clock: FakeClock) -> AsyncIterator[OpenCache]:
+    """Open as many caches as a test needs."""
+    async with AsyncExitStack() as stack:
+
+        def open_one(url: str = "memory:", **options: Any) -> Cache:
+            # Every roll is the highest, so that waits have one length.
+            cache = Cache(url, **({"clock": clock, "dice": lambda: 1.0} | options))
+            stack.push_async_callback(cache.aclose)
+            return cache
+
+        yield open_one
+
+
+@pytest.fixture
+def cache(open_cache: OpenCache, url: str) -> Cache:
+    """One cache on each kind of store."""
+    return open_cache(url)
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def colour(request: pytest.FixtureRequest, cache: Cache) -> Colour:
+    """Both colours of function, in `cache`."""
+    return Colour(cache, is_async=request.param == "asyncio")
+
+
+@pytest.fixture
+async def gate() -> Gate:
+    """A place where builds stop."""
+    return Gate()
+
+
+@pytest.fixture
+def upstream(cache: Cache) -> Upstream:
+    """A fact that cached functions read."""
+    return Upstream(cache)
