@@ -1,0 +1,153 @@
+"""One build at a time for one key: threads, tasks and processes that come together share it."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from everfresh import Cache
+from everfresh.testing.stepping import Look
+from tests.races.world import SourceBroken, check_not_older, world_on
+
+N_EACH = 25
+N_PROCESSES = 4
+N_CALLS = 5
+COLD_CALLER = Path(__file__).with_name("cold_caller.py")
+
+
+class Crowd:
+    """Callers that have all come before the build ends."""
+
+    def __init__(self, n_callers: int) -> None:
+        self._n_missing = n_callers
+        self._lock = threading.Lock()
+        self.is_complete = threading.Event()
+        self.n_built = 0
+
+    def come(self) -> None:
+        """One more is about to call."""
+        with self._lock:
+            self._n_missing -= 1
+            if not self._n_missing:
+                self.is_complete.set()
+
+    def build(self) -> int:
+        """The value, once everybody has come."""
+        self.n_built += 1
+        assert self.is_complete.wait(20.0)
+        return 42
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
+    """A cache on each store."""
+    with Cache("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/cache.db") as cache:
+        yield cache
+
+
+async def test_fifty_cold_calls_of_an_async_function_build_once(cache: Cache) -> None:
+    """Half are tasks of one event loop, half are threads with an event loop each."""
+    crowd = Crowd(2 * N_EACH)
+
+    @cache.cached
+    async def answer() -> int:
+        return await asyncio.to_thread(crowd.build)
+
+    async def call() -> int:
+        crowd.come()
+        return await answer()
+
+    with ThreadPoolExecutor(N_EACH) as pool:
+        others = [pool.submit(asyncio.run, call()) for _ in range(N_EACH)]
+        ours = await asyncio.gather(*(call() for _ in range(N_EACH)))
+        theirs = await asyncio.gather(*map(asyncio.wrap_future, others))
+
+    assert [*ours, *theirs] == [42] * 2 * N_EACH
+    assert crowd.n_built == 1
+
+
+async def test_fifty_cold_calls_of_a_sync_function_build_once(cache: Cache) -> None:
+    """Half are threads, half are coroutines that call it in a thread of their event loop."""
+    crowd = Crowd(2 * N_EACH)
+
+    @cache.cached
+    def answer() -> int:
+        return crowd.build()
+
+    def call() -> int:
+        crowd.come()
+        return answer()
+
+    with ThreadPoolExecutor(N_EACH) as pool, ThreadPoolExecutor(N_EACH) as loops_pool:
+        asyncio.get_running_loop().set_default_executor(loops_pool)
+        others: list[Future[int]] = [pool.submit(call) for _ in range(N_EACH)]
+        ours = await asyncio.gather(*(asyncio.to_thread(call) for _ in range(N_EACH)))
+        theirs = await asyncio.gather(*map(asyncio.wrap_future, others))
+
+    assert [*ours, *theirs] == [42] * 2 * N_EACH
+    assert crowd.n_built == 1
+
+
+def test_cold_calls_of_four_processes_build_once(tmp_path: Path) -> None:
+    """Each calls five times at once, and none begins before all have come."""
+    log = tmp_path / "log"
+    log.touch()
+    command = [sys.executable, str(COLD_CALLER), str(tmp_path / "cache.db"), str(log), str(N_PROCESSES * N_CALLS)]
+    with ExitStack() as children:
+        running = [children.enter_context(subprocess.Popen(command)) for _ in range(N_PROCESSES)]
+        assert [child.wait(40.0) for child in running] == [0] * N_PROCESSES
+
+    lines = log.read_text().split()
+    assert lines.count("built") == 1
+    assert lines.count("got:42") == N_PROCESSES * N_CALLS
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_failing_build_is_shared_by_those_who_wait_for_it(store: str) -> None:
+    """They came before it failed, and no event came since: the source would tell them the same."""
+    with world_on(store) as world:
+        world.broken.add("a")
+        process = world.process()
+        builder, *waiters = [process.read("a") for _ in range(6)]
+        while not isinstance(builder.request, Look):
+            builder.step()
+        for waiter in waiters:
+            while not waiter.is_blocked:
+                waiter.step()
+
+        while not builder.is_over:
+            builder.step()
+        for waiter in waiters:
+            while not waiter.is_over:
+                waiter.step()
+
+        assert all(isinstance(walk.error, SourceBroken) for walk in (builder, *waiters))
+        assert world.n_built["a"] == 1
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_who_came_after_the_event_does_not_share_the_build_before(store: str) -> None:
+    """They wait for it, and then build for themselves, once for all."""
+    with world_on(store) as world:
+        process = world.process()
+        builder = process.read("a")
+        while not isinstance(builder.request, Look):
+            builder.step()
+        builder.step()
+        world.change(process, "a")
+        waiters = [process.read("a") for _ in range(2)]
+        for waiter in waiters:
+            while not waiter.is_blocked:
+                waiter.step()
+
+        builder.run()
+        for waiter in waiters:
+            check_not_older(waiter.run(), world.published)
+
+        assert world.n_built["a"] == 2

@@ -1,0 +1,14 @@
+"""The store in a SQLite file, held to the contract."""
+
+from pathlib import Path
+
+import pytest
+
+from everfresh.stores.sqlite import SqliteStore
+from everfresh.testing.store_contract import LastingStoreContract, OpenStore
+
+
+class TestSqliteStore(LastingStoreContract):
+    @pytest.fixture
+    def open_store(self, tmp_path: Path) -> OpenStore:
+        return lambda clock: SqliteStore(tmp_path / "cache.db", clock=clock)
