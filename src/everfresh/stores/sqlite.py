@@ -39,6 +39,10 @@ _BUSY_S = 5.0
 # Switching a new file to WAL ignores the busy timeout while another process does the same.
 _OPEN_DEADLINE_S = 10.0
 _OPEN_PAUSE_S = 0.01
+# How often it is looked whether the file is still the one that was opened; a look costs about 2 µs.
+_LOOK_EVERY_S = 1.0
+# More than data_version counts to while a process runs.
+_VERSIONS_OF_ONE_LIFE = 2**40
 _CLOSED = "The cache was closed. Use it within its `with` block."
 
 
@@ -46,16 +50,19 @@ class SqliteStore(Store):
     """Entries in one SQLite file."""
 
     def __init__(self, path: Path, *, clock: Clock = wall_clock) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._clock = clock
         self._pid = os.getpid()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._listeners: list[StepListener] = []
         self._is_closed = False
+        self._lives = 0
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
         with _translated(path):
-            self._writer = _until_unlocked(lambda: _open(path))
-            self._reader = _connect(path)
+            self._writer = _until_unlocked(lambda: _open(self._path))
+            self._reader = _connect(self._path)
+            self._identity = _identity_of(self._path)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="everfresh-sqlite")
 
     @property
@@ -99,7 +106,7 @@ class SqliteStore(Store):
         try:
             with self._read_lock:
                 version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
-                return version
+                return version + self._lives * _VERSIONS_OF_ONE_LIFE
         except sqlite3.Error as error:
             with _translated(self._path):
                 raise error from None
@@ -122,6 +129,34 @@ class SqliteStore(Store):
         if self._pid != os.getpid():
             msg = f"{self._path}: it was opened before this process was forked. Make the Cache after the fork."
             raise StoreUnavailable(msg)
+        if time.monotonic() >= self._look_at:
+            self._follow_file()
+
+    def _follow_file(self) -> None:
+        """Open the file anew when it was deleted or replaced: to go on with the old one would be stale for ever.
+
+        The other file has another epoch, so that followers start over.
+        """
+        with _translated(self._path), self._write_lock, self._read_lock:
+            self._look_at = time.monotonic() + _LOOK_EVERY_S
+            if self._is_closed or _identity_of(self._path) == self._identity:
+                return
+            writer, reader = self._writer, self._reader
+            self._writer = _until_unlocked(lambda: _open(self._path))
+            self._reader = _connect(self._path)
+            self._identity = _identity_of(self._path)
+            self._lives += 1
+            reader.close()
+            writer.close()
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """Which file stands under the path; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -129,12 +164,20 @@ def _open(path: Path) -> sqlite3.Connection:
     if not path.parent.is_dir():
         msg = f"{path}: there is no folder {path.parent}. Make it, or name another path."
         raise StoreUnavailable(msg)
+    if path.is_dir():
+        msg = f"{path}: this is a folder. Name a file in it."
+        raise StoreUnavailable(msg)
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        msg = f"{path}: no file can be made in this folder by this user. Change its mode, or name another path."
+        raise StoreUnavailable(msg)
     if path.exists() and not os.access(path, os.W_OK):
         msg = f"{path}: the file cannot be written by this user. Change its owner or mode, or name another path."
         raise StoreUnavailable(msg)
     connection = _connect(path)
     try:
-        _check_ours(connection, path)
+        # One transaction, so that what another process makes meanwhile is seen whole or not at all.
+        with _transaction(connection, "BEGIN"):
+            _check_ours(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         with _transaction(connection, "BEGIN IMMEDIATE"):
             if _check_ours(connection, path):

@@ -92,15 +92,15 @@ class PutContract(StoreFixtures):
         assert not hand.put("k", 1, Call("in"))
 
     def test_a_put_value_is_shaken_and_settled(self, hand: ByHand) -> None:
-        """By all the entries that it was computed from; until then it is as good as gone, as nobody can settle it."""
+        """By all the entries that it was computed from, like any other."""
         hand.build("left", 1, A)
         hand.build("right", 1, B)
         hand.put("k", 1, Call("left"), Call("right"))
 
         hand.touch(A, B)
-        assert hand.state("k") is None
+        assert hand.state("k") is not State.FRESH
         hand.build("left", 1, A)
-        assert hand.state("k") is None
+        assert hand.state("k") is not State.FRESH
         hand.build("right", 1, B)
         assert hand.state("k") is State.FRESH
 

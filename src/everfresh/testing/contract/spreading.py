@@ -11,7 +11,7 @@ import pytest
 from everfresh.model.dependency import Tag
 from everfresh.model.entry import Kind, OnChange, State
 from everfresh.protocol.requests import GiveUp
-from everfresh.testing.by_hand import ByHand
+from everfresh.testing.by_hand import NOT_THERE, ByHand, digest_of
 from everfresh.testing.contract.fixtures import StoreFixtures
 
 A, B = Tag("a"), Tag("b")
@@ -255,6 +255,15 @@ class SpreadContract(StoreFixtures):
 
         assert _states(hand, "in", "out") == [FRESH, FRESH]
         assert set(hand.touch(A).touched) == {"in", "out"}
+
+    def test_two_that_looked_at_each_other_may_both_go(self, hand: ByHand) -> None:
+        """A commit drops who did without it, and with that one itself: its builder is answered all the same."""
+        drops = OnChange.DROP
+        hand.build("one", 1, seen={"other": NOT_THERE}, on_change=drops)
+
+        assert hand.build("other", 1, seen={"one": 1}, on_change=drops).digest == digest_of(1)
+
+        assert _states(hand, "one", "other") == [None, None]
 
     def test_a_build_of_a_dropped_entry_is_overtaken(self, hand: ByHand) -> None:
         """An entry dropped while it is rebuilt stays dropped, and its lease is gone with it."""
