@@ -113,9 +113,17 @@ async def test_what_does_not_fit_is_refused_by_name(
 
 async def test_a_body_that_is_no_json_is_refused(client: httpx2.AsyncClient) -> None:
     """It changes nothing."""
-    answer = await client.patch("/issues/DES-101", content=b"{")
+    answer = await client.patch("/issues/DES-101", content=b"{", headers={"content-type": "application/json"})
 
     assert "body" in await problem(answer, 400)
+
+
+async def test_what_a_form_of_another_site_can_send_is_refused(client: httpx2.AsyncClient) -> None:
+    """A browser asks before it sends JSON to another site, and sends plain text unasked."""
+    change = b'{"actor": "mira", "priority": "urgent"}'
+    answer = await client.patch("/issues/DES-101", content=change, headers={"content-type": "text/plain"})
+
+    assert "content-type" in await problem(answer, 400)
 
 
 async def test_questions_wait_and_changes_do_not() -> None:

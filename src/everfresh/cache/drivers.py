@@ -89,9 +89,9 @@ class BlockingDriver:
                 return answer
 
     def _bring(self, call: BoundCall) -> None:
-        if call.spec.is_async and _is_in_event_loop():
-            # A task of this very loop may hold its lease, and cannot go on while we wait.
-            msg = f"{call.key}: an async function cannot be waited for by blocking code in an event loop."
+        if call.spec.is_async and _is_in_event_loop() and self._engine.store.carry_out(Load(call.key)).is_leased:
+            # A task of this very loop may be building it, and cannot go on while we wait.
+            msg = f"{call.key}: blocking code in an event loop cannot wait for an async function that is being built."
             raise BuildError(msg)
         self.run(_bringing(call))
 

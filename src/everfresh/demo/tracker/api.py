@@ -143,6 +143,9 @@ async def _refuse(_: Request, problem: Exception) -> Response:
 
 
 async def _decoded(request: Request, kind: type[T]) -> T:
+    # A form of another site can send text, but not this type without being asked first.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused("content-type: it is not JSON. Send application/json.")
     try:
         return msgspec.json.decode(await request.body(), type=kind)
     except msgspec.DecodeError as exc:
