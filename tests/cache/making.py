@@ -15,7 +15,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from everfresh import AsyncFunction, Cache, Entry, Key, State, SyncFunction
-from tests.cache.waiting import soon
+from everfresh.testing.waiting import soon
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from everfresh import Cache
+from everfresh.testing.waiting import until
 from tests.cache.declared import ARGUMENTS_CHANGED, CALLS, Built, declare
 from tests.cache.processes import running
-from tests.cache.waiting import until
 
 Results = list[tuple[str, Built]]
 

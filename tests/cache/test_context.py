@@ -5,9 +5,9 @@ from contextvars import ContextVar
 import pytest
 
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 
 user: ContextVar[str] = ContextVar("user")
 trace: ContextVar[str] = ContextVar("trace", default="none")

@@ -4,9 +4,9 @@ import pytest
 
 from everfresh import FOREVER, Cache, InvalidOption, State
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, Gate, done, is_fresh
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 
 
 async def test_a_touched_value_is_dropped(colour: Colour, upstream: Upstream) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from everfresh import Cache, InvalidOption, dep
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done
-from tests.cache.waiting import soon
 
 
 def test_a_key_names_the_function_its_version_and_its_arguments(cache: Cache) -> None:

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from everfresh.protocol.requests import TakeDue
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, waited_for
-from tests.cache.waiting import soon
 
 LEASE = timedelta(milliseconds=100)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from everfresh import Cache, State, dep
+from everfresh import Cache, State, SyncFunction
 from everfresh.refresh import Worker
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.waiting import until
@@ -20,21 +20,28 @@ class Upstream:
         return "good"
 
 
+def outer_of(cache: Cache, upstream: Upstream) -> SyncFunction[[], str]:
+    """A function that does without the one that it calls when that fails."""
+
+    @cache.cached
+    def inner() -> str:
+        return upstream.ask()
+
+    @cache.cached
+    def outer() -> str:
+        try:
+            return inner()
+        except ConnectionError:
+            return "without"
+
+    return outer
+
+
 def test_what_was_built_without_a_failed_one_is_not_fresh() -> None:
     """Nobody would build it again when the other is well."""
     upstream = Upstream()
     with Cache() as cache:
-
-        @cache.cached
-        def inner() -> str:
-            return upstream.ask()
-
-        @cache.cached
-        def outer() -> str:
-            try:
-                return inner()
-            except ConnectionError:
-                return "without"
+        outer = outer_of(cache, upstream)
 
         assert outer() == "without"
         entry = outer.entry()
@@ -48,17 +55,7 @@ def test_a_strict_reader_gets_the_whole_value_once_the_failed_one_is_well() -> N
     """What was made without it is known to be lacking."""
     upstream = Upstream()
     with Cache() as cache:
-
-        @cache.cached
-        def inner() -> str:
-            return upstream.ask()
-
-        @cache.cached
-        def outer() -> str:
-            try:
-                return inner()
-            except ConnectionError:
-                return "without"
+        outer = outer_of(cache, upstream)
 
         outer()
         upstream.is_down = False
@@ -72,17 +69,7 @@ def test_a_worker_tries_it_again_by_itself(url: str, tmp_path: object) -> None:
     clock = FakeClock()
     upstream = Upstream()
     with Cache(url if url == "memory:" else f"sqlite:///{tmp_path}/cache.db", clock=clock) as cache:
-
-        @cache.cached(depends_on=[dep.Tag("t")])
-        def inner() -> str:
-            return upstream.ask()
-
-        @cache.cached
-        def outer() -> str:
-            try:
-                return inner()
-            except ConnectionError:
-                return "without"
+        outer = outer_of(cache, upstream)
 
         outer()
         upstream.is_down = False

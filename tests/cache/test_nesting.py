@@ -6,10 +6,10 @@ import pytest
 
 from everfresh import FOREVER, Cache, Kind, RecursiveBuild, State, dep, track
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done, entry_of, is_fresh
 from tests.cache.upstreams import Broken, Upstream
-from tests.cache.waiting import soon
 
 
 async def test_the_outer_value_follows_the_inner_one(colour: Colour, upstream: Upstream) -> None:

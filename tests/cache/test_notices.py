@@ -9,9 +9,9 @@ import pytest
 from everfresh import FOREVER, Cache, Event, Notice, dep
 from everfresh.cache import NOTICES
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Broken, Upstream
-from tests.cache.waiting import soon
 
 Scene = Callable[[Colour, Upstream], Awaitable[object]]
 FIELDS_OF = {name: re.split(r", ", text.rpartition(": ")[2]) for name, text in NOTICES.items()}

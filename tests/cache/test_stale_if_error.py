@@ -6,9 +6,9 @@ import pytest
 
 from everfresh import FOREVER, State
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, Gate, done, entry_of
 from tests.cache.upstreams import Broken, Upstream
-from tests.cache.waiting import soon
 
 BOUND = timedelta(seconds=30)
 

@@ -8,9 +8,9 @@ import pytest
 from everfresh import FOREVER
 from everfresh.refresh import Worker
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, Gate, done, is_fresh
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 
 BOUND = timedelta(seconds=30)
 

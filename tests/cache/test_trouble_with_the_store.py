@@ -6,11 +6,11 @@ import pytest
 
 from everfresh import Cache, Notice, StoreUnavailable, dep
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.breaking import lose, out_of_order
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, is_fresh
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from everfresh import FOREVER, StoreClosed
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Broken, Upstream
-from tests.cache.waiting import soon
 
 
 async def test_who_watches_gets_the_value_now(colour: Colour, upstream: Upstream) -> None:

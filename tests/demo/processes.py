@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.demo.waiting import until
+from everfresh.testing.waiting import until
 
 DEMO = "import sys; from everfresh.demo import DemoSettings, run; sys.exit(run(DemoSettings({})))"
 

@@ -16,8 +16,8 @@ from everfresh.demo.tracker import changes
 from everfresh.demo.tracker.announce import Announcer, wait_after
 from everfresh.demo.tracker.model import Change
 from everfresh.demo.tracker.storage import Storage
+from everfresh.testing.waiting import soon
 from tests.demo.chance import dice
-from tests.demo.waiting import soon
 
 NOW = 1_800_000_000.0
 

@@ -13,8 +13,8 @@ from everfresh.demo.hub import Demo, running
 from everfresh.demo.tracker.people import DESIGN
 from everfresh.demo.upstream import Tracker
 from everfresh.demo.values import Activity
+from everfresh.testing.waiting import soon
 from tests.demo.processes import kill, trackers_of
-from tests.demo.waiting import soon
 
 SETTINGS = DemoSettings(port=0, upstream_delay=0.02, autopilot=False, store="memory:")
 TOPICS = {"summary", "reviews-mira", "reviews-jonas", "components", "flow", "activity"}

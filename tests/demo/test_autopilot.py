@@ -9,8 +9,8 @@ from everfresh.demo.autopilot import Step, fly, next_step
 from everfresh.demo.tracker.people import DESIGN
 from everfresh.demo.upstream import Tracker
 from everfresh.demo.values import Issue
+from everfresh.testing.waiting import soon
 from tests.demo.chance import dice
-from tests.demo.waiting import soon
 
 
 def issues(n: int, state: str) -> list[Issue]:

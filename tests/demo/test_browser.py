@@ -7,8 +7,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 
+from everfresh.testing.waiting import until
 from tests.demo.processes import DemoProcess, demo
-from tests.demo.waiting import until
 
 pytestmark = pytest.mark.browser
 

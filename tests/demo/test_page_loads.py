@@ -5,8 +5,8 @@ import time
 
 import httpx2
 
+from everfresh.testing.waiting import until
 from tests.demo.processes import demo
-from tests.demo.waiting import until
 
 UPSTREAM_S = 2.0
 N_CHANGES = 100

@@ -13,8 +13,8 @@ import httpx2
 import pytest
 
 from everfresh.demo import DemoSettings, run_once
+from everfresh.testing.waiting import until
 from tests.demo.processes import DEMO, DemoProcess, demo, is_alive, kill, process, trackers_of
-from tests.demo.waiting import until
 
 TOPICS = "topic=summary&topic=activity"
 ENDS_WITHIN_S = 2.0

@@ -6,11 +6,11 @@ import pytest
 
 from everfresh import Cache, FeedRecord, Kind, Position, StoreClosed, dep
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done, entry_of, is_fresh
 from tests.cache.processes import running
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 from tests.feed.following import Following, following
 
 

@@ -1,8 +1,8 @@
 """Having a worker look at its queue, when a test has moved the clock: a worker waits by the real one."""
 
 from everfresh import dep
+from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done, is_fresh
-from tests.cache.waiting import soon
 
 _TAG = dep.Tag("ring")
 

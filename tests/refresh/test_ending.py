@@ -7,10 +7,10 @@ import pytest
 
 from everfresh import FOREVER, Cache, State
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, entry_of, is_fresh
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 
 
 async def test_asynchronous_builds_are_cancelled_and_given_back(cache: Cache, upstream: Upstream, gate: Gate) -> None:

@@ -9,10 +9,10 @@ import pytest
 from everfresh import Notice, State
 from everfresh.refresh import Worker
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done, entry_of, is_fresh
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon
 from tests.refresh.ringing import Bell
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from everfresh import Cache, Event, State, dep
 from everfresh.refresh import Worker
+from everfresh.testing.waiting import soon, until
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, entry_of, is_fresh
 from tests.cache.upstreams import Upstream
-from tests.cache.waiting import soon, until
 
 
 async def test_a_touched_entry_is_rebuilt_before_anybody_asks(colour: Colour, upstream: Upstream) -> None:
