@@ -60,8 +60,7 @@ class SqliteStore(Store):
         self._lives = 0
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         with _translated(path):
-            self._writer = _until_unlocked(lambda: _open(self._path))
-            self._reader = _connect(self._path)
+            self._writer, self._reader = _open_both(self._path)
             self._identity = _identity_of(self._path)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="everfresh-sqlite")
 
@@ -141,13 +140,12 @@ class SqliteStore(Store):
             self._look_at = time.monotonic() + _LOOK_EVERY_S
             if self._is_closed or _identity_of(self._path) == self._identity:
                 return
-            writer, reader = self._writer, self._reader
-            self._writer = _until_unlocked(lambda: _open(self._path))
-            self._reader = _connect(self._path)
+            old = self._writer, self._reader
+            self._writer, self._reader = _open_both(self._path)
             self._identity = _identity_of(self._path)
             self._lives += 1
-            reader.close()
-            writer.close()
+            for connection in old:
+                connection.close()
 
 
 def _identity_of(path: Path) -> tuple[int, int] | None:
@@ -157,6 +155,16 @@ def _identity_of(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _open_both(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """A writing and a reading connection."""
+    writer = _until_unlocked(lambda: _open(path))
+    try:
+        return writer, _connect(path)
+    except BaseException:
+        writer.close()
+        raise
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -190,7 +198,11 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
