@@ -93,15 +93,19 @@ class Follower:
         if not self._store.is_shared or self._poller is not None:
             return
         with self._lock:
-            if self._poller is None:
-                self._poller = threading.Thread(target=self._poll, name="everfresh-follower", daemon=True)
-                self._poller.start()
+            if self._poller is None and not self._stop.is_set():
+                poller = threading.Thread(target=self._poll, name="everfresh-follower", daemon=True)
+                poller.start()
+                # Last, so that whoever stops it finds it started.
+                self._poller = poller
 
     def stop(self) -> None:
         """Stop polling."""
         self._stop.set()
-        if self._poller is not None:
-            self._poller.join()
+        with self._lock:
+            poller = self._poller
+        if poller is not None:
+            poller.join()
 
     def start_over(self) -> None:
         """Have every listener forget what it knows, and look again."""
