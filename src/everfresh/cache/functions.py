@@ -174,8 +174,8 @@ class SyncFunction(CachedFunction[P, R]):
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """The stored value whatever its state, or None; never builds."""
-        entry = self.entry(*args, **kwargs)
-        return self._peeked(self.key(*args, **kwargs), entry)
+        key = self.key(*args, **kwargs)
+        return self._peeked(key, self._engine.store.carry_out(Load(key, self._spec.fingerprint())).entry)
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """The stored entry with its state, version and age, or None; never builds."""
@@ -270,8 +270,9 @@ class AsyncFunction(CachedFunction[P, R]):
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """The stored value whatever its state, or None; never builds."""
-        entry = await self.entry(*args, **kwargs)
-        return self._peeked(self.key(*args, **kwargs), entry)
+        key = self.key(*args, **kwargs)
+        loaded = await self._engine.store.carry_out_async(Load(key, self._spec.fingerprint()))
+        return self._peeked(key, loaded.entry)
 
     async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """The stored entry with its state, version and age, or None; never builds."""

@@ -23,7 +23,6 @@ from typing import assert_never
 
 from everfresh.model.entry import Entry, Key, Lease, State
 from everfresh.model.errors import WaitTimeout
-from everfresh.model.position import Position
 from everfresh.protocol.requests import (
     STRICT,
     Begin,
@@ -49,6 +48,7 @@ from everfresh.protocol.requests import (
     Wait,
     ask,
 )
+from everfresh.protocol.unstored import unstored_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,27 +251,17 @@ def commit(call: Call, lease: Lease, built: Built) -> Steps[Committed]:
         case Committed():
             return outcome
         case Overtaken():
-            return Committed(unstored(call, lease, built, outcome), is_changed=False, is_stored=False)
+            entry = unstored_entry(
+                lease,
+                built,
+                function=call.recipe.function,
+                position=outcome.position,
+                now=outcome.now,
+                reason="its lease was lost while it was built",
+            )
+            return Committed(entry, is_changed=False, is_stored=False)
         case _:
             assert_never(outcome)
-
-
-def unstored(call: Call, lease: Lease, built: Built, overtaken: Overtaken) -> Entry:
-    """The entry that a build made which was not taken: dirty, good for whoever asked before the build began."""
-    return Entry(
-        key=call.key,
-        function=call.recipe.function,
-        state=State.DIRTY,
-        version=0,
-        value=built.value,
-        digest=built.digest,
-        position=Position(lease.begun.epoch, min(lease.begun.sequence, built.good_from)),
-        changed_at=overtaken.position,
-        built_at=overtaken.now,
-        build_s=built.build_s,
-        stale_since=overtaken.now,
-        reason="its lease was lost while it was built",
-    )
 
 
 def settle(keys: Iterable[Key]) -> Steps[None]:

@@ -362,7 +362,3 @@ class Bring(Request[None]):
 @dataclass(frozen=True, slots=True)
 class Roll(Request[float]):
     """A number from 0 to 1, each as likely."""
-
-
-StoreRequest = Load | Begin | Commit | Fail | GiveUp | Extend | TakeDue | Register | Apply | Put | Delete | ReadFeed
-DriverRequest = Build | Wait | Revalidate | Resolve | Bring | Roll

@@ -32,6 +32,7 @@ from everfresh.protocol.requests import (
     TookDue,
 )
 from everfresh.protocol.states import Step, next_state
+from everfresh.protocol.unstored import unstored_entry
 from everfresh.stores.changing import drop, is_outrun, learn, shake_outward, spread, store_value
 from everfresh.stores.tables import Row, Tables, record
 
@@ -71,9 +72,9 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     step = _commit_step(tables, request, row)
     row.state = next_state(row.state, step)
     if row.state is State.DIRTY and request.on_change is OnChange.DROP:
-        entry = _unstored(tables, row, request)
+        outcome = _unstored(tables, row, request)
         drop(tables, row)
-        return Committed(entry, is_changed=False, is_stored=False)
+        return outcome
     is_changed = row.version == 0 or row.digest != built.digest or row.fingerprint != request.fingerprint
     row.fingerprint, row.digest, row.on_change = request.fingerprint, built.digest, request.on_change
     row.good_from = min(row.begun, built.good_from)
@@ -86,7 +87,7 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
         _tell_outward(tables, row, is_changed=is_changed)
     if tables.row(row.key) is not row:
         # It looked at something that was built from it, so its own change has dropped it.
-        return Committed(_unstored(tables, row, request), is_changed=False, is_stored=False)
+        return _unstored(tables, row, request)
     return Committed(_entry(tables, row), is_changed)
 
 
@@ -206,7 +207,7 @@ def _entry(tables: Tables, row: Row) -> Entry:
     epoch = tables.counters.epoch
     return Entry(
         key=row.key,
-        function=row.recipe.function if row.recipe is not None else "",
+        function=row.function(),
         state=row.state,
         version=row.version,
         value=tables.value(row),
@@ -223,23 +224,17 @@ def _entry(tables: Tables, row: Row) -> Entry:
     )
 
 
-def _unstored(tables: Tables, row: Row, request: Commit) -> Entry:
-    """The outrun value of a function that drops on change: its builder may use it, nobody else."""
-    position = Position(tables.counters.epoch, tables.counters.sequence)
-    return Entry(
-        key=row.key,
-        function=row.recipe.function if row.recipe is not None else "",
-        state=State.DIRTY,
-        version=0,
-        value=request.built.value,
-        digest=request.built.digest,
-        position=Position(position.epoch, min(row.begun, request.built.good_from)),
-        changed_at=position,
-        built_at=tables.journal.now,
-        build_s=request.built.build_s,
-        stale_since=tables.journal.now,
+def _unstored(tables: Tables, row: Row, request: Commit) -> Committed:
+    """The outrun value of a function that drops on change."""
+    entry = unstored_entry(
+        request.lease,
+        request.built,
+        function=row.function(),
+        position=Position(tables.counters.epoch, tables.counters.sequence),
+        now=tables.journal.now,
         reason="an event came while it was built",
     )
+    return Committed(entry, is_changed=False, is_stored=False)
 
 
 def _lease(tables: Tables, row: Row, lease_s: float) -> Lease:
