@@ -38,6 +38,11 @@ def canonical_text(value: object) -> str:
     Raises:
         InvalidDependency: the value has no canonical text, for example an object of an unknown class.
     """
+    # The two that nearly every event holds, before the general way.
+    if type(value) is str:
+        return _text_of_str(value)
+    if type(value) is int and value in _INT64:
+        return str(value)
     match value:
         case Enum():
             return canonical_text(value.value)
@@ -125,11 +130,23 @@ def _text_of_nested(value: object, depth: int) -> str:
         raise InvalidDependency(f"dependency value: it is nested over {_MAX_DEPTH} deep. Match on a field inside it.")
     if isinstance(value, Mapping):
         members = cast("Mapping[object, object]", value).items()
-        parts = [_framed(canonical_text(name)) + _framed(_text_of_nested(inner, depth - 1)) for name, inner in members]
+        parts = [framed(canonical_text(name)) + framed(_text_of_nested(inner, depth - 1)) for name, inner in members]
         return "\0map" + "".join(sorted(parts))
     elements = cast("Iterable[object]", value)
-    return "\0list" + "".join(_framed(_text_of_nested(inner, depth - 1)) for inner in elements)
+    return "\0list" + "".join(framed(_text_of_nested(inner, depth - 1)) for inner in elements)
 
 
-def _framed(text: str) -> str:
+def framed(text: str) -> str:
+    """The text with its length before it, so that several in a row never alias."""
     return f"{len(text)}:{text}"
+
+
+def unframed(joined: str) -> list[str]:
+    """The framed texts that stand in a row."""
+    texts: list[str] = []
+    at = 0
+    while at < len(joined):
+        colon = joined.index(":", at)
+        at = colon + 1 + int(joined[at:colon])
+        texts.append(joined[colon + 1 : at])
+    return texts

@@ -13,29 +13,67 @@ class _Absent:
 ABSENT = _Absent()
 
 
+# However the lists of a body are nested, it is not gone through any further.
+_MAX_STEPS = 100_000
+
+
 def values_at(body: object, path: str, *, n_max: int) -> list[Any] | None:
     """Every value at the dotted path; a list on the way, or at its end, gives one value for each element.
 
     Empty when the path is absent; None when there may be more than `n_max`. Keys that hold dots are found too.
     """
+    value = _alone(body, path)
+    return _walked(body, path, n_max)[0] if value is ABSENT else [value]
+
+
+def known_values_at(image: Mapping[str, Any], path: str, *, n_max: int) -> list[Any] | _Absent | None:
+    """As `values_at`, but ABSENT when the image does not say all: the path ends before its end, in any element."""
+    value = _alone(image, path)
+    if value is not ABSENT:
+        return [value]
+    found, is_all = _walked(image, path, n_max)
+    return ABSENT if found is not None and not is_all else found
+
+
+def _alone(body: object, path: str) -> object:
+    """The one value at a path of one or two words, as nearly all are; ABSENT when it takes a longer look."""
+    if type(body) is not dict:
+        return ABSENT
+    members = cast("dict[str, object]", body)
+    head, dot, tail = path.partition(".")
+    value = members.get(head, ABSENT)
+    if dot:
+        if type(value) is not dict or not tail or "." in tail or path in members:
+            return ABSENT
+        value = cast("dict[str, object]", value).get(tail, ABSENT)
+    return ABSENT if isinstance(value, list | tuple) else value
+
+
+def _walked(body: object, path: str, n_max: int) -> tuple[list[Any] | None, bool]:
+    """The values at the path, and whether every way led to its end."""
     found: list[object] = []
+    is_all = True
+    n_steps = 0
     waiting: list[tuple[object, str]] = [(body, path)]
     # A stack of our own: bodies come from outside, and may be nested deeper than Python's.
     while waiting:
+        n_steps += 1
         node, rest = waiting.pop()
         if isinstance(node, list | tuple):
             elements = cast("Sequence[object]", node)
             # Not cut short: what is at the path may stand in the last of them.
             if len(elements) > n_max:
-                return None
+                return None, False
             waiting.extend((element, rest) for element in reversed(elements))
         elif not rest:
             found.append(node)
-        elif isinstance(node, Mapping):
-            waiting.extend(reversed(_steps(cast("Mapping[str, object]", node), rest)))
-        if len(found) + len(waiting) > n_max + len(path):
-            return None
-    return found if len(found) <= n_max else None
+        else:
+            steps = _steps(cast("Mapping[str, object]", node), rest) if isinstance(node, Mapping) else []
+            is_all = is_all and bool(steps)
+            waiting.extend(reversed(steps))
+        if len(found) + len(waiting) > n_max + len(path) or n_steps > _MAX_STEPS:
+            return None, False
+    return (found, is_all) if len(found) <= n_max else (None, False)
 
 
 def _steps(members: Mapping[str, object], path: str) -> list[tuple[object, str]]:
@@ -47,8 +85,3 @@ def _steps(members: Mapping[str, object], path: str) -> list[tuple[object, str]]
             steps.append((members[path[:dot]], path[dot + 1 :]))
         dot = path.find(".", dot + 1)
     return steps
-
-
-def field_of(image: Mapping[str, Any], name: str) -> object:
-    """The field of a row's image, or ABSENT when the image does not say."""
-    return image.get(name, ABSENT)

@@ -1,161 +1,259 @@
-"""Triage: from one event to the buckets that it touches.
+"""Triage: from events to what they touch.
 
-The cost follows the number of shapes that the topic meets, never the number of entries. What cannot be answered
-touches the whole shape (widening): a needless rebuild costs little, a missed one is a bug.
+The cost follows the number of shapes that an event meets, never the number of entries. What cannot be answered touches
+the whole shape (widening), or every candidate of a filter: a needless rebuild costs little, a missed one is a bug.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from math import prod
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
 from everfresh.matching.canonical import canonical_text
-from everfresh.matching.paths import ABSENT, field_of, values_at
-from everfresh.matching.shapes import Bucket, Shape, ShapeId, ShapeKind, bucket_of, shape_and_values
-from everfresh.matching.topics import TopicTrie
+from everfresh.matching.index import Known, ShapeIndex
+from everfresh.matching.probes import Probe
+from everfresh.matching.reading import (
+    MAX_PRODUCT,
+    TOO_MANY,
+    RowView,
+    Texts,
+    Unknown,
+    compared_in_body,
+    texts_in_body,
+)
+from everfresh.matching.shapes import (
+    Bucket,
+    ShapeId,
+    Values,
+    bucket_in,
+    bucket_of,
+    readable,
+    shape_and_values,
+    shapes_to_register,
+)
 from everfresh.model import dependency as dep
-from everfresh.model.errors import InvalidDependency
-from everfresh.model.event import Event, Row
+from everfresh.model.event import Event
 
-# Several lists in one event multiply; beyond this the shape is widened.
-MAX_PRODUCT = 1_000
+__all__ = [
+    "MAX_PRODUCT",
+    "Probe",
+    "ShapeIndex",
+    "Touched",
+    "Widening",
+    "shapes_to_register",
+    "touched_by_events",
+    "touched_by_name",
+]
+
 _ID_FIELD = "id"
+_ANYTHING = "the event says that anything may have changed"
+
+
+class Widening(msgspec.Struct, frozen=True):
+    """A shape that an event had to touch as a whole, and why, for people to read."""
+
+    shape: str
+    reason: str
+    event: int
 
 
 class Touched(msgspec.Struct, frozen=True):
-    """What events touch: buckets, and shapes that are touched as a whole."""
+    """What events touch. Each number is that of the last event, from 0, that touches the bucket or the whole shape.
 
-    buckets: frozenset[Bucket] = frozenset()
-    shapes: frozenset[ShapeId] = frozenset()
-
-
-class ShapeIndex:
-    """The shapes that a store knows, in the order in which it learnt them; `generation` is their number.
-
-    Safe to use from several threads.
+    `probes` decide about the candidates of filtered shapes. `predicates` are the buckets of functions that judge
+    events themselves, with the numbers of all events that they have to be asked about.
     """
 
+    buckets: dict[Bucket, int] = msgspec.field(default_factory=dict[Bucket, int])
+    shapes: dict[ShapeId, int] = msgspec.field(default_factory=dict[ShapeId, int])
+    probes: tuple[Probe, ...] = ()
+    predicates: dict[Bucket, tuple[int, ...]] = msgspec.field(default_factory=dict[Bucket, tuple[int, ...]])
+    widened: tuple[Widening, ...] = ()
+
+
+class _Finding:
+    """What was found so far."""
+
+    __slots__ = ("buckets", "predicates", "probes", "shapes", "widened")
+
     def __init__(self) -> None:
-        self._by_topic: TopicTrie[Shape] = TopicTrie()
-        self._by_type: dict[str, tuple[Shape, ...]] = {}
-        self._lock = threading.Lock()
-        self._known: set[ShapeId] = set()
-        self.generation = 0
-        """How many shapes of the store's list were taken up."""
+        self.buckets: dict[Bucket, int] = {}
+        self.shapes: dict[ShapeId, int] = {}
+        self.probes: list[Probe] = []
+        self.predicates: dict[Bucket, tuple[int, ...]] = {}
+        self.widened: dict[ShapeId, Widening] = {}
 
-    def learn(self, start: int, shapes: Sequence[Shape]) -> None:
-        """Take up the shapes that the store learnt from number `start` on; those already taken up are passed over."""
-        with self._lock:
-            for shape in shapes[self.generation - start :]:
-                self._take_up(shape)
-                # Last, so that whoever reads the generation can rely on all shapes below it.
-                self.generation += 1
+    def widen(self, known: Known, reason: str, number: int) -> None:
+        self.shapes[known.id] = number
+        self.widened[known.id] = Widening(readable(known.shape), reason, number)
 
-    def _take_up(self, shape: Shape) -> None:
-        if shape.id in self._known:
-            return
-        self._known.add(shape.id)
-        if shape.kind is ShapeKind.TOPIC:
-            self._by_topic.add(shape.pattern, shape)
-        elif shape.kind is ShapeKind.ID:
-            self._by_type[shape.pattern] = (*self._by_type.get(shape.pattern, ()), shape)
-
-    def of_topic(self, topic: str) -> tuple[Shape, ...]:
-        """The shapes of topic dependencies whose pattern matches."""
-        return self._by_topic.matching(topic)
-
-    def of_type(self, type_: str) -> Sequence[Shape]:
-        """The shapes of dependencies on objects of the type."""
-        return self._by_type.get(type_, ())
+    def done(self) -> Touched:
+        return Touched(self.buckets, self.shapes, tuple(self.probes), self.predicates, tuple(self.widened.values()))
 
 
 def touched_by_events(events: Iterable[Event], index: ShapeIndex) -> Touched:
     """What the events touch, over all shapes of the index."""
-    buckets: set[Bucket] = set()
-    shapes: set[ShapeId] = set()
-    for event in events:
-        for shape in index.of_topic(event.topic):
-            _collect(shape, _topic_values(shape, event), buckets, shapes)
+    found = _Finding()
+    for number, event in enumerate(events):
         row = event.row
+        if row is None or row.described is None:
+            for known in index.of_topic(event.topic):
+                try:
+                    _look_at_topic(known, event, number, found)
+                except Exception as error:  # noqa: BLE001 - whatever a body does when it is read, it is touched
+                    found.widen(known, f"reading the event raised {type(error).__name__}", number)
         if row is not None:
-            for shape in index.of_type(row.type):
-                if _is_watched(shape, row):
-                    _collect(shape, _row_ids(row), buckets, shapes)
-    return Touched(frozenset(buckets), frozenset(shapes))
+            view = RowView(row)
+            for known in index.of_type(row.type):
+                try:
+                    _look_at_row(known, view, number, found)
+                except Exception as error:  # noqa: BLE001 - as above
+                    found.widen(known, f"reading the event raised {type(error).__name__}", number)
+    return found.done()
 
 
 def touched_by_name(dependencies: Iterable[dep.Dependency], index: ShapeIndex) -> Touched:
-    """What somebody touches who names dependencies; an object by its id is touched whatever is watched of it."""
-    buckets: set[Bucket] = set()
-    for dependency in dependencies:
+    """What somebody touches who names dependencies: an object or a list is touched whatever is watched of it.
+
+    A list that is not described touches all lists of its type.
+
+    Raises:
+        InvalidDependency: a value has no canonical text.
+    """
+    found = _Finding()
+    for number, dependency in enumerate(dependencies):
         shape, values = shape_and_values(dependency)
-        buckets.add(bucket_of(shape.id, values))
+        found.buckets[bucket_in(shape, values)] = number
         match dependency:
-            case dep.Id(type=type_):
-                buckets.update(bucket_of(other.id, values) for other in index.of_type(type_))
+            case dep.Id(type=type_) | dep.Scope(type=type_):
+                for other in index.of_type(type_):
+                    if other.is_like(shape):
+                        found.buckets[bucket_in(other.shape, values)] = number
+            case dep.Undescribed(type=type_):
+                for other in index.of_type(type_):
+                    if other.is_scope:
+                        found.widen(other, "a list was named that is not described", number)
             case dep.Topic() | dep.Tag() | dep.Call():
                 pass
             case _:
                 assert_never(dependency)
-    return Touched(frozenset(buckets))
+    return found.done()
 
 
-def _collect(shape: Shape, values: Sequence[Sequence[Any]] | None, buckets: set[Bucket], shapes: set[ShapeId]) -> None:
-    """Add the buckets of the values, or the whole shape when the values are unknown or too many."""
-    if values is None or prod(map(len, values)) > MAX_PRODUCT:
-        shapes.add(shape.id)
+def _look_at_topic(known: Known, event: Event, number: int, found: _Finding) -> None:
+    if known.is_predicate:
+        bucket = known.bucket
+        found.predicates[bucket] = (*found.predicates.get(bucket, ()), number)
         return
-    try:
-        texts = [{canonical_text(value) for value in alternatives} for alternatives in values]
-    except InvalidDependency:
-        shapes.add(shape.id)
-        return
-    buckets.update(bucket_of(shape.id, combination) for combination in product(*texts))
-
-
-def _topic_values(shape: Shape, event: Event) -> list[list[Any]] | None:
-    """The values of the shape's fields; None when anything may have changed."""
     if event.row is not None and event.row.unknown:
+        found.widen(known, _ANYTHING, number)
+        return
+    alternatives: list[Texts] = []
+    for field in known.fields:
+        texts = texts_in_body(event.body, field)
+        if isinstance(texts, Unknown):
+            found.widen(known, texts.reason, number)
+            return
+        alternatives.append(texts)
+    combinations = _combined(alternatives)
+    if combinations is None:
+        found.widen(known, TOO_MANY.reason, number)
+    elif not known.filters:
+        for values in combinations:
+            found.buckets[bucket_of(known.id, values)] = number
+    else:
+        image = compared_in_body(event.body, known.filters)
+        for values in combinations:
+            stem = bucket_of(known.id, values)
+            found.probes.append(Probe(stem, number, known.operators, None, image, is_any=True))
+
+
+def _combined(alternatives: list[Texts]) -> Sequence[Values] | None:
+    """Every way to take one text of each; None when there are too many."""
+    if len(alternatives) == 1:
+        return [(text,) for text in alternatives[0]]
+    if prod(map(len, alternatives)) > MAX_PRODUCT:
         return None
-    values: list[list[Any]] = []
-    for field in shape.fields:
-        found = values_at(event.body, field, n_max=MAX_PRODUCT)
-        if found is None:
-            return None
-        values.append(found)
-    return values
+    return list(product(*alternatives))
 
 
-def _row_ids(row: Row) -> list[list[Any]] | None:
-    """The ids of the row before and after; None when the event does not say."""
-    if row.unknown:
-        return None
-    ids = [field_of(image, _ID_FIELD) for image in (row.before, row.after) if image is not None]
-    known = [id_ for id_ in ids if id_ is not ABSENT]
-    return [known] if known else None
+def _look_at_row(known: Known, view: RowView, number: int, found: _Finding) -> None:
+    described = view.row.described
+    if known.is_scope:
+        if described is None or view.row.unknown or known.names <= described:
+            _look_at_scope(known, view, number, found)
+    elif described is None:
+        _look_at_id(known, view, number, found)
 
 
-def _is_watched(shape: Shape, row: Row) -> bool:
-    """Whether the event may change one of the fields that the shape watches; all of them when it names none."""
-    if not shape.watch or row.unknown:
-        return True
-    if row.changed is not None:
-        return not row.changed.isdisjoint(shape.watch)
-    if row.before is None or row.after is None:
-        return True
-    return any(_differs(row.before, row.after, name) for name in shape.watch)
+def _look_at_id(known: Known, view: RowView, number: int, found: _Finding) -> None:
+    """The object of either image is touched: a row may get another id."""
+    if view.is_unknown:
+        found.widen(known, _ANYTHING, number)
+        return
+    if known.watch and not view.may_differ(known.watch):
+        return
+    row = view.row
+    # Before and after it is nearly always the same id.
+    ids = {canonical_text(i[_ID_FIELD]) for i in (row.before, row.after) if i is not None and _ID_FIELD in i}
+    if not ids:
+        found.widen(known, "the event carries no id", number)
+    for id_ in ids:
+        found.buckets[bucket_of(known.id, (id_,))] = number
 
 
-def _differs(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> bool:
-    old, new = field_of(before, name), field_of(after, name)
-    return old is ABSENT or new is ABSENT or old != new
+def _look_at_scope(known: Known, view: RowView, number: int, found: _Finding) -> None:
+    if view.is_unknown:
+        found.widen(known, _ANYTHING, number)
+        return
+    if not known.is_any and view.may_leave_alone(known.looked_at):
+        return
+    lists = _lists_of(known, view)
+    if isinstance(lists, Unknown):
+        found.widen(known, lists.reason, number)
+        return
+    before, after = lists
+    is_any = known.is_any or (bool(known.watch) and view.may_differ(known.watch))
+    if known.filters:
+        _probe(known, view, (before, after), Probe(Bucket(b""), number, known.operators, None, None, is_any), found)
+        return
+    for values in (before | after) if is_any else (before ^ after):
+        found.buckets[bucket_of(known.id, values)] = number
 
 
-def shapes_to_register(shapes: Iterable[Shape]) -> Iterator[Shape]:
-    """Those of the shapes that events reach through the index; tags and calls are reached by name."""
-    return (shape for shape in shapes if shape.kind in (ShapeKind.TOPIC, ShapeKind.ID))
+def _lists_of(known: Known, view: RowView) -> tuple[set[Values], set[Values]] | Unknown:
+    """The values of the lists in which the row stood, and in which it stands."""
+    texts = [view.texts(field) for field in known.fields]
+    lists: list[set[Values]] = []
+    for which, is_absent in ((0, view.is_created), (1, view.is_deleted)):
+        alternatives: list[Texts] = []
+        for pair in () if is_absent else texts:
+            one = pair[which]
+            if isinstance(one, Unknown):
+                return one
+            alternatives.append(one)
+        combinations = () if is_absent else _combined(alternatives)
+        if combinations is None:
+            return TOO_MANY
+        lists.append(set(combinations))
+    return lists[0], lists[1]
+
+
+def _probe(known: Known, view: RowView, lists: tuple[set[Values], set[Values]], model: Probe, found: _Finding) -> None:
+    """Probe the stems of the lists; `model` has all but the stem and the images."""
+    before, after = lists
+    old, new = view.compared(known.filters)
+    is_same = not model.is_any and old == new and None not in old
+    for values in before ^ after if is_same else before | after:
+        found.probes.append(
+            msgspec.structs.replace(
+                model,
+                stem=bucket_of(known.id, values),
+                before=old if values in before else None,
+                after=new if values in after else None,
+            )
+        )

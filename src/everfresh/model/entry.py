@@ -37,11 +37,35 @@ class Recipe(msgspec.Struct, frozen=True):
     arguments: bytes
 
 
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a function declares about its entries' life in the store; kept with each entry. Durations in seconds.
+
+    `debounce_s` is how long the queue waits for further events, `max_wait_s` how long at most after the first. After an
+    event the entry is looked at again after each of the delays in `settle_s`, until its value has changed, or, with
+    `keeps_event`, until the build says that it shows what the event told of. A refresh that nobody began for
+    `job_expires_s` is given up, and an entry that nobody read for `keep_warm_s` is not refreshed: it is dropped.
+    """
+
+    on_change: OnChange = OnChange.REFRESH
+    priority: int = 0
+    expires_s: float | None = None
+    debounce_s: float = 0.0
+    max_wait_s: float | None = None
+    settle_s: tuple[float, ...] = ()
+    keeps_event: bool = False
+    job_expires_s: float | None = None
+    keep_warm_s: float | None = None
+
+
+PLAIN_TERMS = Terms()
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A stored result as one step of the store saw it.
 
-    `value` is msgpack; `position` is what the value is good as of; `changed_at` is the commit that last changed the
-    value. Times are unix seconds by the store's clock. `reason` says why the entry is not fresh, or the last error.
+    `value` is msgpack, of the error that the function raised when `is_error`; `position` is what the value is good as
+    of; `changed_at` is the commit that last changed the value. Times are unix seconds by the store's clock. `reason`
+    says why the entry is not fresh, or the last error.
     """
 
     key: Key
@@ -59,20 +83,26 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     retry_at: float | None = None
     expires_at: float | None = None
+    is_error: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """The exclusive, expiring right to build one entry.
 
     `token` fences: a commit with a token that is no longer the entry's changes nothing. `begun` is the position at
-    which the build began, `attempts` the builds that failed since the last event.
+    which the build began, `begun_at` the time, `attempts` the builds that failed since the last event. `event` is the
+    encoded event that the build answers, for functions that ask for it; `cause` the chain of builds whose own events
+    led to this one.
     """
 
     key: Key
     token: int
     begun: Position
     until: float
+    begun_at: float = 0.0
     attempts: int = 0
+    event: bytes | None = None
+    cause: tuple[str, ...] = ()
 
 
 class Kind(str, Enum):  # noqa: UP042 - as above

@@ -7,6 +7,7 @@ EverfreshError
 ├── BuildError
 │   ├── WaitTimeout        another builder holds the entry for too long
 │   ├── RecursiveBuild     a function needs, directly or not, the value that it is building
+│   ├── TooManyGenerations builds publish events that lead to builds that publish events, and so on
 │   └── UnknownFunction    a recipe names a function that this process does not have
 └── StoreError
     ├── StoreUnavailable   the store did not answer; asking again is safe
@@ -95,6 +96,12 @@ class RecursiveBuild(BuildError, RecursionError):
     """A function needs the value that it is building; the message prints the cycle."""
 
     code = "build.recursive"
+
+
+class TooManyGenerations(BuildError):
+    """Builds published events that led to builds that published events, too often; the message prints the chain."""
+
+    code = "build.too_many_generations"
 
 
 class UnknownFunction(BuildError, LookupError):

@@ -19,8 +19,12 @@ _TOPIC = re.compile(r"[^\s.*#\ud800-\udfff]+(?:\.[^\s.*#\ud800-\udfff]+)*")
 class Row(msgspec.Struct, frozen=True):
     """What a row event says of its row; an absent field is unknown, which is not null.
 
-    `before` or `after` is None when the row did not exist then; `unknown` says that any rows of the type may have
+    `before` or `after` is None when the row did not exist then; with `changed`, it may also be that nobody said how it
+    was. A field that is not in `changed` has the same value in both. `unknown` says that any rows of the type may have
     changed in any way.
+
+    With `described`, the images hold derived values of these names, and not the row: they speak to the scopes whose
+    conditions are on these names, and to nothing else. With `unknown` too, they speak to all scopes of the type.
     """
 
     type: str
@@ -28,6 +32,7 @@ class Row(msgspec.Struct, frozen=True):
     after: Mapping[str, Any] | None = None
     changed: frozenset[str] | None = None
     unknown: bool = False
+    described: frozenset[str] | None = None
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -1,10 +1,11 @@
 import sys
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everfresh.matching.paths import ABSENT, field_of, values_at
+from everfresh.matching.paths import ABSENT, known_values_at, values_at
 
 N_MAX = 100
 WORDS = st.sampled_from(["a", "b", "a.b", "b.c"])
@@ -29,6 +30,8 @@ BODIES = st.recursive(
         ({"labels": ("a", ["b", ["c"]])}, "labels", ["a", "b", "c"]),
         ({"bugs": [{"id": 7}, {"name": "x"}, {"id": 8}]}, "bugs.id", [7, 8]),
         ([{"id": 7}, {"id": 8}], "id", [7, 8]),
+        ({"bug": {"ids": [7, 8]}}, "bug.ids", [7, 8]),
+        (MappingProxyType({"bug": 7}), "bug", [7]),
         ({"text": "abc"}, "text", ["abc"]),
         ({"text": "abc"}, "text.a", []),
     ],
@@ -48,6 +51,7 @@ def test_a_path_leads_to_every_value_that_stands_there(body: object, path: str, 
         ({"a.b.c": {"d.e": 7}}, "a.b.c.d.e"),
         ({"a.": {"b": 7}}, "a..b"),
         ({"": {"a": 7}}, ".a"),
+        ({"a.": 7}, "a."),
     ],
     ids=str,
 )
@@ -114,7 +118,34 @@ def test_a_body_may_be_nested_deeper_than_python_calls() -> None:
     assert values_at(body, "", n_max=N_MAX) == [7]
 
 
-def test_an_absent_field_is_told_apart_from_null() -> None:
-    """An image that says nothing of a field does not say that it is empty."""
-    assert field_of({}, "title") is ABSENT
-    assert field_of({"title": None}, "title") is None
+def test_a_body_without_an_end_is_not_gone_through() -> None:
+    """A list in itself, or one body that stands in itself a million times, would hold up everybody."""
+    endless: list[object] = []
+    endless.append(endless)
+
+    assert values_at(endless, "a", n_max=N_MAX) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "path", "values"),
+    [
+        ({"title": None}, "title", [None]),
+        ({"tags": []}, "tags", []),
+        ({"tags": ["a", "b"]}, "tags", ["a", "b"]),
+        ({"author": {"name": "x"}}, "author.name", ["x"]),
+        ({"author.name": "x"}, "author.name", ["x"]),
+        ({"authors": [{"name": "x"}, {"name": "y"}]}, "authors.name", ["x", "y"]),
+        ({"authors": []}, "authors.name", []),
+        ({}, "title", ABSENT),
+        ({"author": {}}, "author.name", ABSENT),
+        ({"author": 7}, "author.name", ABSENT),
+        ({"authors": [{"name": "x"}, {}]}, "authors.name", ABSENT),
+        ({"tags": ["a"] * (N_MAX + 1)}, "tags", None),
+    ],
+    ids=str,
+)
+def test_a_field_that_an_image_does_not_say_in_full_is_unknown(
+    image: dict[str, object], path: str, values: object
+) -> None:
+    """It is told apart from null, from an empty list, and from more than can be looked at."""
+    assert known_values_at(image, path, n_max=N_MAX) == values

@@ -1,6 +1,5 @@
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -15,7 +14,6 @@ from everfresh.matching.triage import (
     MAX_PRODUCT,
     ShapeIndex,
     Touched,
-    shapes_to_register,
     touched_by_events,
     touched_by_name,
 )
@@ -298,48 +296,6 @@ def test_an_object_that_is_named_is_touched_whatever_is_watched_of_it() -> None:
 def test_naming_a_tag_touches_no_object_of_that_name() -> None:
     """Each kind of dependency has buckets of its own."""
     assert not is_in(dep.Call("home"), touched_by_name([dep.Tag("home")], ShapeIndex()))
-
-
-# ------------------------------------------------------------------------------------------------------------- index
-
-SHAPES = shapes_of(
-    [dep.Topic("a.*"), ARTICLE, dep.Tag("x"), TITLE, dep.Topic("a.b"), dep.Topic("a.*", {"x": 1}), dep.Id("author", 1)]
-)
-
-
-@given(st.lists(st.integers(0, len(SHAPES))))
-def test_shapes_may_be_learnt_in_overlapping_slices(cuts: list[int]) -> None:
-    """Two threads that were told of the same shapes leave the index as one would have."""
-    slices = [(start, SHAPES[start:stop]) for start, stop in pairwise([0, *sorted(cuts), len(SHAPES)])]
-    index = ShapeIndex()
-
-    for start, shapes in slices:
-        index.learn(0, SHAPES[:start])
-        index.learn(start, shapes)
-        index.learn(max(start - 2, 0), SHAPES[max(start - 2, 0) : start + len(shapes)])
-
-    assert index.generation == len(SHAPES)
-    assert set(index.of_topic("a.b")) == {SHAPES[0], SHAPES[4], SHAPES[5]}
-    assert index.of_type("article") == (SHAPES[1], SHAPES[3])
-    assert index.of_type("author") == (SHAPES[6],)
-
-
-def test_a_shape_that_the_store_lists_twice_is_filed_once() -> None:
-    """It still counts, as the generation is the length of the store's list."""
-    index = index_of([dep.Topic("a"), dep.Topic("a"), ARTICLE, ARTICLE])
-
-    assert index.generation == 4
-    assert len(index.of_topic("a")) == 1
-    assert len(index.of_type("article")) == 1
-
-
-def test_only_shapes_that_events_reach_are_registered() -> None:
-    """Tags and calls are reached by name, without an index."""
-    dependencies = [dep.Topic("a"), ARTICLE, dep.Tag("home"), dep.Call("f(1)")]
-
-    registered = list(shapes_to_register(shapes_of(dependencies)))
-
-    assert registered == shapes_of(dependencies[:2])
 
 
 def test_moments_of_an_event_meet_those_of_a_dependency() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from everfresh.matching.shapes import Shape, bucket_of, shape_and_values
+from everfresh.matching.shapes import Group, Shape, bucket_in, shape_and_values
 from everfresh.matching.triage import ShapeIndex, Touched, touched_by_events
 from everfresh.model.dependency import Dependency
 from everfresh.model.event import Event
@@ -23,7 +23,13 @@ def shapes_of(dependencies: Iterable[Dependency]) -> list[Shape]:
 def is_in(dependency: Dependency, touched: Touched) -> bool:
     """Whether an entry with the dependency is among what was touched."""
     shape, values = shape_and_values(dependency)
-    return bucket_of(shape.id, values) in touched.buckets or shape.id in touched.shapes
+    if bucket_in(shape, values) in touched.buckets or shape.id in touched.shapes:
+        return True
+    return any(
+        probe.stem == stem and probe.touches(operands)
+        for _, stem, operands in Group(shape, (values,)).filtered()
+        for probe in touched.probes
+    )
 
 
 def touches(event: Event, dependency: Dependency) -> bool:
@@ -35,3 +41,8 @@ def widens(event: Event, dependency: Dependency) -> bool:
     """Whether the event touches all entries with the shape of the dependency."""
     shape, _ = shape_and_values(dependency)
     return shape.id in touched_by_events([event], index_of([dependency])).shapes
+
+
+def reasons(event: Event, *dependencies: Dependency) -> list[str]:
+    """Why the event touches all entries of some shape, for each such shape."""
+    return [widening.reason for widening in touched_by_events([event], index_of(dependencies)).widened]

@@ -1,10 +1,19 @@
 import msgspec
 import pytest
 
+from everfresh.model import conditions as con
 from everfresh.model import dependency as dep
+from everfresh.model.conditions import Condition
 from everfresh.model.errors import InvalidDependency
 
-ONE_OF_EACH = (dep.Topic("bug.*", {"bug.id": 7}), dep.Id("article", 7), dep.Tag("home"), dep.Call("f(1)"))
+ONE_OF_EACH = (
+    dep.Topic("bug.*", {"bug.id": 7}),
+    dep.Id("article", 7),
+    dep.Scope("article", {"state": "open"}),
+    dep.Tag("home"),
+    dep.Call("f(1)"),
+    dep.Undescribed("article", ("state",)),
+)
 
 
 @pytest.mark.parametrize("pattern", ["a", "*", "#", "bugzilla.bug.*", "#.update", "a.#.b", "*.*", "größe.#"])
@@ -25,9 +34,11 @@ def test_a_condition_without_a_field_is_refused(where: object) -> None:
     """A field is a path into the body."""
     with pytest.raises(InvalidDependency, match=r"dep\.Topic: "):
         dep.Topic("bug.*", where)  # type: ignore[arg-type]
+    with pytest.raises(InvalidDependency, match=r"dep\.Scope: "):
+        dep.Scope("bug", where)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", [["a", "b"], ("a",), []], ids=["list", "tuple", "empty"])
+@pytest.mark.parametrize("value", [["a", "b"], ("a",), [], {"a"}], ids=["list", "tuple", "empty", "set"])
 def test_a_field_that_should_equal_a_list_is_refused(value: object) -> None:
     """Lists in events are read element by element, so no event would ever touch the entry."""
     with pytest.raises(InvalidDependency, match="one dependency for each element"):
@@ -39,12 +50,35 @@ def test_an_object_needs_a_type(type_: object) -> None:
     """Ids are unique only within a type."""
     with pytest.raises(InvalidDependency, match="is no type"):
         dep.Id(type_, 7)  # type: ignore[arg-type]
+    with pytest.raises(InvalidDependency, match=r"dep\.Scope: .* is no type"):
+        dep.Scope(type_)  # type: ignore[arg-type]
 
 
 def test_watched_fields_as_one_text_are_refused() -> None:
     """A text would be read as its letters, which no event changes."""
     with pytest.raises(InvalidDependency, match=r"watch=\('title',\)"):
         dep.Id("article", 7, watch="title")  # type: ignore[arg-type]
+    with pytest.raises(InvalidDependency, match=r"watch=\('title',\)"):
+        dep.Scope("article", watch="title")  # type: ignore[arg-type]
+
+
+def test_a_mode_that_does_not_exist_is_refused() -> None:
+    """It would be taken for the other one in silence."""
+    with pytest.raises(InvalidDependency, match="'all' is no mode"):
+        dep.Scope("article", mode="all")  # type: ignore[arg-type]
+
+
+def test_to_watch_fields_in_any_event_is_refused() -> None:
+    """Somebody expects fewer builds from it, and there would be none fewer."""
+    with pytest.raises(InvalidDependency, match="each event of a member touches, so watch"):
+        dep.Scope("article", watch=("title",), mode="any")
+
+
+def test_a_condition_may_stand_where_a_value_does() -> None:
+    """In both kinds that ask for fields."""
+    where = {"price": con.lt(9), "genre": "sf"}
+
+    assert dep.Topic("book.#", where).where == dep.Scope("book", where).where == where
 
 
 @pytest.mark.parametrize("name", ["", None])
@@ -63,6 +97,58 @@ def test_a_tag_may_be_any_value(name: object) -> None:
 def test_an_argument_stands_for_a_parameter() -> None:
     """It carries the name alone; the call gives the value."""
     assert dep.arg("email") == dep.Argument("email")
+
+
+X, Y = dep.arg("x"), dep.arg("y")
+
+
+@pytest.mark.parametrize(
+    ("declared", "dependency"),
+    [
+        (dep.Topic("a", {"x": X, "y": 2}), dep.Topic("a", {"x": 1, "y": 2})),
+        (dep.Id("a", Y, ("t",)), dep.Id("a", 2, ("t",))),
+        (dep.Tag(X), dep.Tag(1)),
+        (dep.Scope("a", {"x": con.gt(X)}, ("t",)), dep.Scope("a", {"x": con.gt(1)}, ("t",))),
+        (dep.Scope("a", {"x": con.between(X, Y)}, mode="any"), dep.Scope("a", {"x": con.between(1, 2)}, mode="any")),
+        (dep.Topic("a", {"x": con.not_(con.one_of(X, Y, 3))}), dep.Topic("a", {"x": con.not_(con.one_of(1, 2, 3))})),
+        (dep.Topic("a", {"x": con.not_(Y)}), dep.Topic("a", {"x": con.not_(2)})),
+    ],
+    ids=["topic", "id", "tag", "scope", "between", "one-of", "not"],
+)
+def test_an_argument_may_stand_wherever_a_value_does(declared: dep.Dependency, dependency: dep.Dependency) -> None:
+    """Each call of the function has a dependency of its own, and no place is forgotten when it is filled."""
+    names = {argument.name for argument in dep.arguments_of(declared)}
+    filled = dep.filled(declared, {"x": 1, "y": 2})
+
+    assert names
+    assert filled == dependency
+    assert dep.arguments_of(filled) == []
+
+
+@pytest.mark.parametrize("dependency", ONE_OF_EACH, ids=lambda declared: type(declared).__name__)
+def test_a_dependency_without_arguments_stays_as_it_is(dependency: dep.Dependency) -> None:
+    """It is the same for all calls."""
+    assert dep.arguments_of(dependency) == []
+    assert dep.filled(dependency, {}) == dependency
+
+
+@pytest.mark.parametrize("values", [[1, 2], (1, 2), {1, 2}, frozenset({1, 2})], ids=lambda value: type(value).__name__)
+def test_a_list_given_for_one_of_counts_by_its_elements(values: object) -> None:
+    """A function that takes several categories depends on each."""
+    filled = dep.filled(dep.Scope("a", {"x": con.one_of(X, 3)}), {"x": values})
+
+    assert filled == dep.Scope("a", {"x": con.one_of(1, 2, 3)})
+
+
+def test_an_empty_list_given_for_one_of_is_met_by_nothing() -> None:
+    """The caller asked for no categories at all, which is no mistake of the declaration."""
+    assert dep.filled(dep.Scope("a", {"x": con.one_of(X)}), {"x": []}) == dep.Scope("a", {"x": Condition("one_of", ())})
+
+
+def test_an_argument_that_cannot_stand_in_its_place_is_refused() -> None:
+    """There is no dependency to build with."""
+    with pytest.raises(InvalidDependency, match="has no order"):
+        dep.filled(dep.Scope("a", {"x": con.lt(X)}), {"x": None})
 
 
 @pytest.mark.parametrize("declared", [*ONE_OF_EACH, dep.arg("id")], ids=lambda declared: type(declared).__name__)

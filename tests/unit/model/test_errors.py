@@ -19,6 +19,7 @@ CODE_OF = {
     "BuildError": "build.error",
     "WaitTimeout": "build.wait_timeout",
     "RecursiveBuild": "build.recursive",
+    "TooManyGenerations": "build.too_many_generations",
     "UnknownFunction": "build.unknown_function",
     "StoreError": "store.error",
     "StoreUnavailable": "store.unavailable",

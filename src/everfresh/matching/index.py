@@ -1,0 +1,90 @@
+"""The shapes that a store knows, filed so that an event finds those that it may touch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from everfresh.matching.shapes import Shape, ShapeId, ShapeKind, bucket_of
+from everfresh.matching.topics import TopicTrie
+
+
+class Known:
+    """A shape, and what is asked of it for every event."""
+
+    __slots__ = (
+        "bucket",
+        "fields",
+        "filters",
+        "id",
+        "is_any",
+        "is_predicate",
+        "is_scope",
+        "looked_at",
+        "names",
+        "operators",
+        "shape",
+        "watch",
+    )
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.id = shape.id
+        self.fields = shape.fields
+        self.filters = shape.filters
+        self.operators = tuple(operator for _, operator in shape.filters)
+        self.watch = shape.watch
+        self.names = frozenset((*shape.fields, *(field for field, _ in shape.filters)))
+        """The fields that decide who is a member."""
+        self.looked_at = tuple({*self.names, *shape.watch})
+        self.is_any = shape.mode == "any"
+        self.is_scope = shape.kind is ShapeKind.SCOPE
+        self.is_predicate = shape.kind is ShapeKind.PREDICATE
+        self.bucket = bucket_of(shape.id, ())
+        """The one bucket of a shape without values."""
+
+    def is_like(self, shape: Shape) -> bool:
+        """Whether the other is of the same objects or lists, whatever either watches."""
+        mine = self.shape
+        return mine.kind is shape.kind and mine.fields == shape.fields and mine.filters == shape.filters
+
+
+class ShapeIndex:
+    """The shapes that a store knows, in the order in which it learnt them; `generation` is their number.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._by_topic: TopicTrie[Known] = TopicTrie()
+        self._by_type: dict[str, tuple[Known, ...]] = {}
+        self._lock = threading.Lock()
+        self._taken_up: set[ShapeId] = set()
+        self.generation = 0
+        """How many shapes of the store's list were taken up."""
+
+    def learn(self, start: int, shapes: Sequence[Shape]) -> None:
+        """Take up the shapes that the store learnt from number `start` on; those already taken up are passed over."""
+        with self._lock:
+            for shape in shapes[self.generation - start :]:
+                self._take_up(shape)
+                # Last, so that whoever reads the generation can rely on all shapes below it.
+                self.generation += 1
+
+    def _take_up(self, shape: Shape) -> None:
+        if shape.id in self._taken_up:
+            return
+        self._taken_up.add(shape.id)
+        known = Known(shape)
+        if shape.kind in (ShapeKind.TOPIC, ShapeKind.PREDICATE):
+            self._by_topic.add(shape.pattern, known)
+        elif shape.kind in (ShapeKind.ID, ShapeKind.SCOPE):
+            self._by_type[shape.pattern] = (*self._by_type.get(shape.pattern, ()), known)
+
+    def of_topic(self, topic: str) -> tuple[Known, ...]:
+        """The shapes of topic dependencies and predicates whose pattern matches."""
+        return self._by_topic.matching(topic)
+
+    def of_type(self, type_: str) -> tuple[Known, ...]:
+        """The shapes of dependencies on objects of the type, and on lists of them."""
+        return self._by_type.get(type_, ())

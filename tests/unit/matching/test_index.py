@@ -1,0 +1,70 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from everfresh.matching.index import ShapeIndex
+from everfresh.matching.shapes import CALL_SHAPE, TAG_SHAPE, predicate_shape, shapes_to_register
+from everfresh.model import dependency as dep
+from tests.unit.matching.triaging import index_of, shapes_of
+
+ARTICLE = dep.Id("article", 7)
+SHAPES = shapes_of(
+    [
+        dep.Topic("a.*"),
+        ARTICLE,
+        dep.Tag("x"),
+        dep.Id("article", 7, ("title",)),
+        dep.Topic("a.b"),
+        dep.Topic("a.*", {"x": 1}),
+        dep.Id("author", 1),
+        dep.Scope("article"),
+    ]
+)
+LISTED = SHAPES[7]
+
+
+@given(st.lists(st.integers(0, len(SHAPES))))
+def test_shapes_may_be_learnt_in_overlapping_slices(cuts: list[int]) -> None:
+    """Two threads that were told of the same shapes leave the index as one would have."""
+    slices = [(start, SHAPES[start:stop]) for start, stop in pairwise([0, *sorted(cuts), len(SHAPES)])]
+    index = ShapeIndex()
+
+    for start, shapes in slices:
+        index.learn(0, SHAPES[:start])
+        index.learn(start, shapes)
+        index.learn(max(start - 2, 0), SHAPES[max(start - 2, 0) : start + len(shapes)])
+
+    assert index.generation == len(SHAPES)
+    assert {known.shape for known in index.of_topic("a.b")} == {SHAPES[0], SHAPES[4], SHAPES[5]}
+    assert [known.shape for known in index.of_type("article")] == [SHAPES[1], SHAPES[3], LISTED]
+    assert [known.shape for known in index.of_type("author")] == [SHAPES[6]]
+
+
+def test_a_shape_that_the_store_lists_twice_is_filed_once() -> None:
+    """It still counts, as the generation is the length of the store's list."""
+    index = index_of([dep.Topic("a"), dep.Topic("a"), ARTICLE, ARTICLE])
+
+    assert index.generation == 4
+    assert len(index.of_topic("a")) == 1
+    assert len(index.of_type("article")) == 1
+
+
+def test_only_shapes_that_events_reach_are_registered() -> None:
+    """Tags and calls are reached by name, without an index."""
+    reached = [*shapes_of([dep.Topic("a"), ARTICLE, dep.Scope("article")]), predicate_shape("a.#", "f")]
+
+    registered = list(shapes_to_register([*reached, TAG_SHAPE, CALL_SHAPE]))
+
+    assert registered == reached
+
+
+def test_a_predicate_is_found_by_the_topics_that_it_is_asked_about() -> None:
+    """It stands among the topics, and says that it is another thing."""
+    index = ShapeIndex()
+    index.learn(0, [predicate_shape("a.#", "f")])
+
+    (known,) = index.of_topic("a.b")
+
+    assert known.is_predicate
+    assert index.of_topic("b") == ()
