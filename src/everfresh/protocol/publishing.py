@@ -2,41 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
-from everfresh.matching.triage import ShapeIndex, Touched, touched_by_events, touched_by_name
+from everfresh.matching.shapes import Bucket
+from everfresh.matching.triage import ShapeIndex, Touched, Widening, touched_by_events, touched_by_name
 from everfresh.model.dependency import Dependency
+from everfresh.model.entry import Key
 from everfresh.model.event import Event
-from everfresh.protocol.requests import Applied, Apply, ShapesMoved, Steps, ask
+from everfresh.protocol.applying import Applied, Apply, Candidates, Judge, Mention, ShapesMoved
+from everfresh.protocol.requests import Steps, ask
+
+_MAX_TEXT = 300
 
 
-def publish(events: Sequence[Event], index: ShapeIndex, *, is_dry: bool = False) -> Steps[Applied]:
-    """Apply the events as one step; with `is_dry` only say what they would touch."""
-    return (yield from _apply(lambda: touched_by_events(events, index), index, _reason(events), is_dry=is_dry))
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of events: where they stand, what was touched, and which shapes had to be touched as a whole.
+
+    `n_judged` is how many candidates predicates were asked about.
+    """
+
+    applied: Applied
+    widened: tuple[Widening, ...]
+    n_judged: int
 
 
-def invalidate(dependencies: Sequence[Dependency], index: ShapeIndex) -> Steps[Applied]:
+def publish(
+    events: Sequence[Event],
+    index: ShapeIndex,
+    *,
+    cause: tuple[str, ...] = (),
+    encode: Callable[[Event], bytes | None] | None = None,
+    is_dry: bool = False,
+) -> Steps[Published]:
+    """Apply the events as one step; with `is_dry` only say what they would touch.
+
+    `cause` is the chain of builds that publish them. Entries that ask for it keep the event as `encode` writes it.
+    """
+    mentions = tuple(Mention(text_of(event), event) for event in events)
+
+    def triage() -> Touched:
+        return touched_by_events(events, index)
+
+    apply = partial(Apply, cause=cause, encode=encode, is_dry=is_dry)
+    return (yield from _apply(triage, index, mentions, events, apply))
+
+
+def invalidate(
+    dependencies: Sequence[Dependency], index: ShapeIndex, *, cause: tuple[str, ...] = ()
+) -> Steps[Published]:
     """Touch by name, as if an event had come."""
-    return (yield from _apply(lambda: touched_by_name(dependencies, index), index, "invalidated by name"))
+
+    def triage() -> Touched:
+        return touched_by_name(dependencies, index)
+
+    mentions = tuple(Mention(f"invalidated {_name_of(dependency)}") for dependency in dependencies)
+    return (yield from _apply(triage, index, mentions, (), partial(Apply, cause=cause)))
 
 
-def _apply(triage: Callable[[], Touched], index: ShapeIndex, reason: str, *, is_dry: bool = False) -> Steps[Applied]:
+def text_of(event: Event) -> str:
+    """The event in one line for people: its topic and its id."""
+    text = f"event {event.topic}" + (f" {event.id}" if event.id else "")
+    return text[:_MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+def _name_of(dependency: Dependency) -> str:
+    return repr(dependency)[:_MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+def _apply(
+    triage: Callable[[], Touched],
+    index: ShapeIndex,
+    mentions: tuple[Mention, ...],
+    events: Sequence[Event],
+    apply: Callable[..., Apply],
+) -> Steps[Published]:
     while True:
         # The generation is read before triage: shapes learnt meanwhile by another thread only add buckets.
         generation = index.generation
-        answer = yield from ask(Apply(triage(), generation, reason, is_dry))
+        touched = triage()
+        n_judged, spared = yield from _judged(touched, events)
+        told = _told(mentions, touched.widened)
+        answer = yield from ask(apply(touched, generation, told, spared))
         match answer:
             case Applied():
-                return answer
+                return Published(answer, touched.widened, n_judged)
             case ShapesMoved():
                 index.learn(generation, answer.shapes)
             case _:
                 assert_never(answer)
 
 
-def _reason(events: Sequence[Event]) -> str:
-    if len(events) == 1:
-        text = f"event {events[0].topic}" + (f" {events[0].id}" if events[0].id else "")
-        return text[:300].encode("utf-8", "replace").decode()
-    return f"{len(events)} events"
+def _judged(touched: Touched, events: Sequence[Event]) -> Steps[tuple[int, Mapping[Bucket, frozenset[Key]]]]:
+    """Ask predicates about the entries that stand there now; those that come later are touched, which costs little."""
+    if not touched.predicates:
+        return 0, {}
+    candidates = yield from ask(Candidates(tuple(touched.predicates)))
+    if not candidates:
+        return 0, {}
+    spared = yield from ask(Judge(candidates, tuple(events), touched.predicates))
+    return len(candidates), spared
+
+
+def _told(mentions: tuple[Mention, ...], widened: Sequence[Widening]) -> tuple[Mention, ...]:
+    """The mentions, each with why it touched more than it says."""
+    if not widened:
+        return mentions
+    reasons: dict[int, dict[str, None]] = {}
+    for widening in widened:
+        reasons.setdefault(widening.event, {})[widening.reason] = None
+    return tuple(
+        replace(mention, text=f"{mention.text} (widened: {', '.join(reasons[number])})"[:_MAX_TEXT])
+        if number in reasons
+        else mention
+        for number, mention in enumerate(mentions)
+    )

@@ -24,7 +24,7 @@ from typing import assert_never
 from everfresh.model.entry import Entry, Key, Lease, State
 from everfresh.model.errors import WaitTimeout
 from everfresh.protocol.requests import (
-    STRICT,
+    NOTHING_OLD,
     Begin,
     Bounds,
     Bring,
@@ -144,7 +144,10 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
                 return entry
             case Settle(keys) if not has_settled:
                 has_settled = True
-                yield from settle(keys)
+                is_failing = not (yield from settle(keys))
+                if is_failing and loaded.entry is not None and may_stand_in(loaded.entry, loaded.now, bounds):
+                    # Its own build would meet the same failure, and this value may stand in for that.
+                    return loaded.entry
             case _:
                 found = yield from _build_or_wait(call, bounds, queueing, good_from)
                 if found is not None:
@@ -174,6 +177,8 @@ def begin(call: Call, good_from: int | None) -> Begin:
         shapes=call.shapes,
         lease_s=call.policy.lease_s,
         good_from=good_from,
+        terms=call.policy.terms,
+        watched=call.watched,
     )
 
 
@@ -183,7 +188,7 @@ def rebuild(call: Call) -> Steps[Entry]:
     arrived = loaded.position.sequence
     queueing = _Queueing(since=loaded.now, arrived=loaded.applied)
     while True:
-        found = yield from _build_or_wait(call, STRICT, queueing, None)
+        found = yield from _build_or_wait(call, NOTHING_OLD, queueing, None)
         if found is not None:
             return found
         loaded = yield from ask(Load(call.key, call.fingerprint))
@@ -193,42 +198,49 @@ def rebuild(call: Call) -> Steps[Entry]:
 
 def build(call: Call, lease: Lease, bounds: Bounds) -> Steps[Entry]:
     """Build under a lease that was taken; what the function raises is raised unless the last value may stand in."""
-    outcome = yield from attempt(call, lease)
+    outcome = yield from attempt(call, lease, is_strict=bounds.is_strict)
     match outcome:
         case Committed(entry):
             return entry
         case Failure(error, kept):
-            if kept.entry is not None and (_is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
+            if kept.entry is not None and (is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
                 return kept.entry
             raise error
         case _:
             assert_never(outcome)
 
 
-def _is_built_since(kept: Loaded, lease: Lease) -> bool:
+def is_built_since(kept: Loaded, lease: Lease) -> bool:
     """Whether the lease was lost and whoever took over has built the entry."""
     entry = kept.entry
     return entry is not None and is_settled(entry, kept.now) and entry.position.sequence >= lease.begun.sequence
 
 
-def attempt(call: Call, lease: Lease) -> Steps[Committed | Failure]:
+def attempt(call: Call, lease: Lease, *, is_strict: bool = False) -> Steps[Committed | Failure]:
     """Build, and end the lease whatever happens: with the value, with the failure, or given back when cancelled."""
     try:
-        built = yield from ask(Build(call, lease))
+        built = yield from ask(Build(call, lease, is_strict))
     except GeneratorExit:
         # The driver itself is gone; nobody would carry out another request. The lease expires.
         raise
     except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
-        roll = yield from ask(Roll())
-        retry_s = retry_in_s(lease.attempts + 1, call.policy, roll)
-        kept = yield from ask(
-            Fail(lease=lease, fingerprint=call.fingerprint, reason=reason_of(error), retry_in_s=retry_s)
-        )
-        return Failure(error, kept)
+        return Failure(error, (yield from fail(call, lease, error)))
     except BaseException:
         yield from ask(GiveUp(lease))
         raise
     return (yield from commit(call, lease, built))
+
+
+def fail(call: Call, lease: Lease, error: Exception) -> Steps[Loaded]:
+    """End the lease of a build that raised; what is kept."""
+    roll = yield from ask(Roll())
+    retry_s = retry_in_s(lease.attempts + 1, call.policy, roll)
+    reason = reason_of(error)
+    return (
+        yield from ask(
+            Fail(lease=lease, fingerprint=call.fingerprint, reason=reason, retry_in_s=retry_s, roll=roll),
+        )
+    )
 
 
 def commit(call: Call, lease: Lease, built: Built) -> Steps[Committed]:
@@ -243,7 +255,7 @@ def commit(call: Call, lease: Lease, built: Built) -> Steps[Committed]:
             lease=lease,
             built=built,
             fingerprint=call.fingerprint,
-            on_change=call.policy.on_change,
+            terms=call.policy.terms,
             retry_in_s=retry_s,
         )
     )
@@ -264,8 +276,11 @@ def commit(call: Call, lease: Lease, built: Built) -> Steps[Committed]:
             assert_never(outcome)
 
 
-def settle(keys: Iterable[Key]) -> Steps[None]:
-    """Bring the entries up to date, so that those built from them are settled or known to be dirty."""
+def settle(keys: Iterable[Key]) -> Steps[bool]:
+    """Bring the entries up to date, so that those built from them are settled or known to be dirty.
+
+    Answered with whether no build failed on the way.
+    """
     for key in keys:
         loaded = yield from ask(Load(key))
         if loaded.entry is None or loaded.recipe is None or is_settled(loaded.entry, loaded.now):
@@ -276,7 +291,8 @@ def settle(keys: Iterable[Key]) -> Steps[None]:
         try:
             yield from ask(Bring(call))
         except Exception:  # noqa: BLE001 - the outer build meets the same error, or does without this entry
-            return
+            return False
+    return True
 
 
 def reason_of(error: BaseException) -> str:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from everfresh.matching.shapes import Group, Shape
-from everfresh.matching.triage import Touched
-from everfresh.model.entry import Entry, FeedRecord, Key, Lease, OnChange, Recipe
+from everfresh.model.entry import PLAIN_TERMS, Entry, FeedRecord, Key, Lease, Recipe, Terms
 from everfresh.model.position import Position
 
 A = TypeVar("A")
@@ -42,7 +41,8 @@ def ask(request: Request[A]) -> Steps[A]:
 class Loaded:
     """An entry as it stands, or None; the newest position, and the sequence of the events applied last.
 
-    `unsettled` are the entries below that are not fresh.
+    `unsettled` are the entries below that are not fresh. `broken` answers a failure that has paused the refreshes of
+    its function: its name and for how many seconds.
     """
 
     entry: Entry | None
@@ -52,6 +52,7 @@ class Loaded:
     recipe: Recipe | None = None
     unsettled: tuple[Key, ...] = ()
     is_leased: bool = False
+    broken: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ class Load(Request[Loaded]):
     """Read one entry. A value with another `fingerprint` is not there; None accepts any."""
 
     key: Key
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadMany(Request[tuple[Loaded, ...]]):
+    """Read several entries as of one moment, in order; `Load` for each."""
+
+    keys: tuple[Key, ...]
     fingerprint: str | None = None
 
 
@@ -79,7 +88,8 @@ class Busy:
 class Begin(Request[Lease | NotNeeded | Busy]):
     """Take the lease of an entry; register the declared shapes in the same step.
 
-    Not needed when the entry is fresh, or good as of `good_from` or later; None begins whatever the state.
+    Not needed when the entry is fresh, or good as of `good_from` or later; None begins whatever the state. An entry
+    that was not there stands in the buckets of `watched` from now on: those of predicates, which look at builds too.
     """
 
     key: Key
@@ -88,6 +98,8 @@ class Begin(Request[Lease | NotNeeded | Busy]):
     shapes: tuple[Shape, ...]
     lease_s: float
     good_from: int | None
+    terms: Terms = PLAIN_TERMS
+    watched: tuple[Group, ...] = ()
 
 
 ABSENT = ""
@@ -108,7 +120,8 @@ class Built:
 
     `good_from` is below the lease's position when something older was read on the way; `expires_at` is the earliest end
     of what was read, None when nothing ends. `is_makeshift` says that a nested build failed and the function went on
-    without it.
+    without it; `is_error` that the value is an error which may be cached; `is_private` that nothing may be stored.
+    `is_awaited` is whether the value shows what the lease's event told of, None when nobody can say.
     """
 
     value: bytes
@@ -119,15 +132,22 @@ class Built:
     build_s: float
     expires_at: float | None = None
     is_makeshift: bool = False
+    is_error: bool = False
+    is_private: bool = False
+    is_awaited: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The build was taken; `is_stored` is False when it was outrun and its function drops on change."""
+    """The build was taken; `is_stored` is False when it was outrun and its function drops on change.
+
+    With `is_recovery` it is the first after failures that had paused the refreshes of its function.
+    """
 
     entry: Entry
     is_changed: bool
     is_stored: bool = True
+    is_recovery: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +163,30 @@ class Commit(Request[Committed | Overtaken]):
     """Store a built value with its dependencies and its feed record.
 
     With `retry_in_s` the value is makeshift: it is stored, but the entry stays dirty and is built again after that.
+    `builder` says for people who built it.
     """
 
     lease: Lease
     built: Built
     fingerprint: str
-    on_change: OnChange
+    terms: Terms = PLAIN_TERMS
     retry_in_s: float | None = None
+    builder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fail(Request[Loaded]):
     """End a lease without a value. Answered like `Load`, with the last good value, which is kept; there may be none.
 
-    With `retry_in_s` None the entry is listed as failed until an event or a person retries it.
+    With `retry_in_s` None the entry is listed as failed until an event or a person retries it. `roll`, from 0 to 1,
+    spreads the pause of a function whose entries all fail.
     """
 
     lease: Lease
     fingerprint: str | None
     reason: str
     retry_in_s: float | None
+    roll: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,29 +205,14 @@ class Extend(Request[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A lease that a worker took from the queue, with what it needs to build."""
+class Limit:
+    """How fast the entries of one function may be refreshed, over all processes; None for no limit."""
 
-    lease: Lease
-    recipe: Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class TookDue:
-    """The leases taken, most urgent first, and when the next entry falls due (None: nothing waits)."""
-
-    due: tuple[Due, ...]
-    now: float
-    next_due: float | None
+    n_at_once: int | None = None
+    per_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TakeDue(Request[TookDue]):
-    """Lease the due entries of these functions, most urgent first, at most `n_max`."""
-
-    functions: frozenset[str]
-    n_max: int
-    lease_s: float
+UNLIMITED = Limit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,35 +220,6 @@ class Register(Request[None]):
     """Make shapes known, so that from now on events fire their buckets."""
 
     shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ShapesMoved:
-    """The store knows shapes that the asker does not: those after its generation, in order."""
-
-    shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The events are applied; keys of what was touched directly, and of what is suspect because of it."""
-
-    position: Position
-    touched: tuple[Key, ...]
-    suspect: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Apply(Request[Applied | ShapesMoved]):
-    """Apply what events touch. Refused when the store knows more shapes than `generation`, as triage was incomplete.
-
-    With `is_dry`, nothing changes.
-    """
-
-    touched: Touched
-    generation: int
-    reason: str
-    is_dry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,25 +270,32 @@ class Call:
     fingerprint: str
     shapes: tuple[Shape, ...]
     policy: Policy
+    watched: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How old a value may be served, in seconds: while its refresh is due or running, and while its build fails."""
+    """How old a value may be served, in seconds: while its refresh is due or running, and while its build fails.
+
+    With `is_strict`, what a build calls on the way is read strictly too, whatever its own functions declare.
+    """
 
     stale_while_revalidate_s: float = 0.0
     stale_if_error_s: float = 0.0
+    is_strict: bool = False
 
 
-STRICT = Bounds()
+NOTHING_OLD = Bounds()
+STRICT = Bounds(is_strict=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What a function declares about its entries."""
 
-    bounds: Bounds = STRICT
-    on_change: OnChange = OnChange.REFRESH
+    bounds: Bounds = NOTHING_OLD
+    terms: Terms = PLAIN_TERMS
+    limit: Limit = UNLIMITED
     lease_s: float = 10.0
     wait_timeout_s: float = 60.0
     max_attempts: int = 8
@@ -318,10 +305,23 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Build(Request[Built]):
-    """Run the user's function; what it raises is raised at the `yield`."""
+    """Run the user's function; what it raises is raised at the `yield`.
+
+    With `is_strict`, what it calls is not served old values either, not even in place of a build that fails.
+    """
 
     call: Call
     lease: Lease
+    is_strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildMany(Request[tuple[Built | Exception, ...]]):
+    """Run a function that loads many keys at once; answered with a value or an error for each call, in order."""
+
+    calls: tuple[Call, ...]
+    leases: tuple[Lease, ...]
+    is_strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,4 +22,5 @@ def unstored_entry(lease: Lease, built: Built, *, function: str, position: Posit
         build_s=built.build_s,
         stale_since=now,
         reason=reason,
+        is_error=built.is_error,
     )

@@ -1,7 +1,7 @@
 """What the scripts of these tests are about: one call, its entry, its lease, and the answers of a store."""
 
 from everfresh.matching.shapes import Shape, ShapeKind
-from everfresh.model.entry import Entry, Key, Lease, OnChange, Recipe, State
+from everfresh.model.entry import PLAIN_TERMS, Entry, Key, Lease, Recipe, State, Terms
 from everfresh.model.position import Position
 from everfresh.protocol.requests import Begin, Built, Call, Commit, Committed, Fail, Load, Loaded, Policy
 
@@ -69,14 +69,15 @@ def begin(*, good_from: int | None) -> Begin:
     )
 
 
-def commit(on_change: OnChange = OnChange.REFRESH) -> Commit:
+def commit(terms: Terms = PLAIN_TERMS, *, lease: Lease | None = None) -> Commit:
     """The request that stores what was built."""
-    return Commit(lease=LEASE, built=BUILT, fingerprint="f1", on_change=on_change)
+    return Commit(lease=LEASE if lease is None else lease, built=BUILT, fingerprint="f1", terms=terms)
 
 
-def fail(reason: str, retry_in_s: float | None) -> Fail:
+def fail(reason: str, retry_in_s: float | None, *, roll: float = 0.5, lease: Lease | None = None) -> Fail:
     """The request that ends the lease without a value."""
-    return Fail(lease=LEASE, fingerprint="f1", reason=reason, retry_in_s=retry_in_s)
+    held = LEASE if lease is None else lease
+    return Fail(lease=held, fingerprint="f1", reason=reason, retry_in_s=retry_in_s, roll=roll)
 
 
 CALL = call()

@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Script(Generic[T]):
     """Plays one run of the rules.
 
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(Load(KEY, FINGERPRINT)).gets(loaded(entry()))
 

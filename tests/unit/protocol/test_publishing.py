@@ -1,23 +1,28 @@
 import pytest
 
-from everfresh.matching.shapes import ShapeKind, bucket_of, shape_and_values
+from everfresh.matching.shapes import Group, ShapeKind, bucket_of, predicate_shape, shape_and_values
 from everfresh.matching.triage import ShapeIndex, Touched
 from everfresh.model import dependency as dep
-from everfresh.model.entry import Key
+from everfresh.model.entry import Key, Recipe
 from everfresh.model.event import Event
-from everfresh.protocol.publishing import invalidate, publish
-from everfresh.protocol.requests import Applied, Apply, ShapesMoved
+from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Judge, Mention, ShapesMoved
+from everfresh.protocol.publishing import Published, invalidate, publish
 from tests.unit.protocol.making import at
 from tests.unit.protocol.script import Script
 
 BUG = dep.Topic("bug.*", {"bug.id": 7})
 EVENT = Event("bug.update", {"bug": {"id": 7}}, id="m-1")
+MENTION = Mention("event bug.update m-1", EVENT)
 APPLIED = Applied(at(8), (Key("f(1)"),), ())
+PUBLISHED = Published(APPLIED, (), 0)
+PREDICATE = predicate_shape("bug.#", "f")
+BUCKET = Group(PREDICATE, ((),)).buckets()[0]
+CANDIDATES = (Candidate(BUCKET, Key("f(1)"), Recipe("f", b"1")), Candidate(BUCKET, Key("f(2)"), Recipe("f", b"2")))
 
 
-def touched_of(*dependencies: dep.Dependency) -> Touched:
+def touched_of(*dependencies: dep.Dependency, number: int = 0) -> Touched:
     parts = [shape_and_values(dependency) for dependency in dependencies]
-    return Touched(frozenset(bucket_of(shape.id, values) for shape, values in parts))
+    return Touched({bucket_of(shape.id, values): number for shape, values in parts})
 
 
 def index_of(*dependencies: dep.Dependency) -> ShapeIndex:
@@ -26,22 +31,58 @@ def index_of(*dependencies: dep.Dependency) -> ShapeIndex:
     return index
 
 
+def index_with_predicate() -> ShapeIndex:
+    index = ShapeIndex()
+    index.learn(0, [PREDICATE])
+    return index
+
+
 def test_an_event_is_applied_to_what_triage_finds() -> None:
     """One step of the store, and the answer is the store's."""
     script = Script(publish([EVENT], index_of(BUG)))
 
-    script.asks(Apply(touched_of(BUG), 1, "event bug.update m-1")).gets(APPLIED)
+    script.asks(Apply(touched_of(BUG), 1, (MENTION,))).gets(APPLIED)
 
-    assert script.result == APPLIED
+    assert script.result == PUBLISHED
 
 
 def test_a_dry_run_changes_nothing() -> None:
     """The store is told so, in the same words."""
     script = Script(publish([EVENT], index_of(BUG), is_dry=True))
 
-    script.asks(Apply(touched_of(BUG), 1, "event bug.update m-1", is_dry=True)).gets(APPLIED)
+    script.asks(Apply(touched_of(BUG), 1, (MENTION,), is_dry=True)).gets(APPLIED)
 
-    assert script.result == APPLIED
+    assert script.result == PUBLISHED
+
+
+def test_events_of_one_request_keep_their_numbers() -> None:
+    """So that each entry is told of the event that touches it."""
+    other = Event("bug.new")
+    script = Script(publish([other, EVENT], index_of(BUG)))
+
+    script.asks(Apply(touched_of(BUG, number=1), 1, (Mention("event bug.new", other), MENTION)))
+
+
+def test_the_builds_that_published_are_told() -> None:
+    """So that a chain of them can be seen, and ended. Those touched by name have a cause as well."""
+    chain = ("f(1)", "g(1)")
+
+    script = Script(publish([EVENT], index_of(BUG), cause=chain))
+    script.asks(Apply(touched_of(BUG), 1, (MENTION,), cause=chain))
+
+    script = Script(invalidate([dep.Tag("home")], ShapeIndex(), cause=chain))
+    script.asks(Apply(touched_of(dep.Tag("home")), 0, (Mention("invalidated Tag(name='home')"),), cause=chain))
+
+
+def test_the_store_is_told_how_events_are_written() -> None:
+    """It keeps them for functions that ask for them."""
+    script = Script(publish([EVENT], ShapeIndex(), encode=lambda event: event.topic.encode()))
+
+    request = script.request
+
+    assert isinstance(request, Apply)
+    assert request.encode is not None
+    assert request.encode(EVENT) == b"bug.update"
 
 
 def test_an_event_meets_shapes_that_another_process_declared() -> None:
@@ -49,10 +90,10 @@ def test_an_event_meets_shapes_that_another_process_declared() -> None:
     index = ShapeIndex()
     script = Script(publish([EVENT], index))
 
-    script.asks(Apply(Touched(), 0, "event bug.update m-1")).gets(ShapesMoved((shape_and_values(BUG)[0],)))
-    script.asks(Apply(touched_of(BUG), 1, "event bug.update m-1")).gets(APPLIED)
+    script.asks(Apply(Touched(), 0, (MENTION,))).gets(ShapesMoved((shape_and_values(BUG)[0],)))
+    script.asks(Apply(touched_of(BUG), 1, (MENTION,))).gets(APPLIED)
 
-    assert script.result == APPLIED
+    assert script.result == PUBLISHED
     assert index.generation == 1
 
 
@@ -61,10 +102,10 @@ def test_shapes_may_come_while_the_event_is_under_way() -> None:
     first, second = dep.Topic("bug.#"), BUG
     script = Script(publish([EVENT], ShapeIndex()))
 
-    script.asks(Apply(Touched(), 0, "event bug.update m-1")).gets(ShapesMoved((shape_and_values(first)[0],)))
-    script.asks(Apply(touched_of(first), 1, "event bug.update m-1")).gets(ShapesMoved((shape_and_values(second)[0],)))
+    script.asks(Apply(Touched(), 0, (MENTION,))).gets(ShapesMoved((shape_and_values(first)[0],)))
+    script.asks(Apply(touched_of(first), 1, (MENTION,))).gets(ShapesMoved((shape_and_values(second)[0],)))
 
-    script.asks(Apply(touched_of(first, second), 2, "event bug.update m-1"))
+    script.asks(Apply(touched_of(first, second), 2, (MENTION,)))
 
 
 def test_another_thread_may_teach_the_index_first() -> None:
@@ -72,50 +113,136 @@ def test_another_thread_may_teach_the_index_first() -> None:
     index = ShapeIndex()
     script = Script(publish([EVENT], index))
     shapes = (shape_and_values(BUG)[0],)
-    script.asks(Apply(Touched(), 0, "event bug.update m-1"))
+    script.asks(Apply(Touched(), 0, (MENTION,)))
 
     index.learn(0, shapes)
     script.gets(ShapesMoved(shapes))
 
-    script.asks(Apply(touched_of(BUG), 1, "event bug.update m-1"))
-    assert index.of_topic("bug.update") == shapes
+    script.asks(Apply(touched_of(BUG), 1, (MENTION,)))
+    assert index.generation == 1
 
 
 @pytest.mark.parametrize(
-    ("events", "reason"),
+    ("event", "text"),
     [
-        ([Event("bug.update")], "event bug.update"),
-        ([Event("bug.update", id="m-1")], "event bug.update m-1"),
-        ([Event("bug.update"), Event("bug.new")], "2 events"),
-        ([Event("bug.update", id="\ud800")], "event bug.update ?"),
-        ([Event("bug.update", id="m" * 500)], "event bug.update " + "m" * 283),
+        (Event("bug.update"), "event bug.update"),
+        (Event("bug.update", id="m-1"), "event bug.update m-1"),
+        (Event("bug.update", id="\ud800"), "event bug.update ?"),
+        (Event("bug.update", id="m" * 500), "event bug.update " + "m" * 283),
     ],
-    ids=["topic", "id", "several", "not-utf-8", "long"],
+    ids=["topic", "id", "not-utf-8", "long"],
 )
-def test_entries_are_told_why_they_are_stale(events: list[Event], reason: str) -> None:
+def test_entries_are_told_why_they_are_stale(event: Event, text: str) -> None:
     """One line of bounded length, which every store can hold."""
-    script = Script(publish(events, ShapeIndex()))
+    script = Script(publish([event], ShapeIndex()))
 
-    script.asks(Apply(Touched(), 0, reason))
+    script.asks(Apply(Touched(), 0, (Mention(text, event),)))
+
+
+# --------------------------------------------------------------------------------------------------------- widening
+
+
+def test_an_event_that_touches_a_whole_shape_says_why() -> None:
+    """To the entries, and to whoever published; the other events are told as ever."""
+    unknown = Event.unknown("article")
+    index = index_of(dep.Id("article", 1), BUG)
+    script = Script(publish([EVENT, unknown], index))
+
+    request = script.request
+    assert isinstance(request, Apply)
+    texts = [mention.text for mention in request.mentions]
+    script.gets(APPLIED)
+
+    assert texts == [
+        "event bug.update m-1",
+        f"event {unknown.topic} (widened: the event says that anything may have changed)",
+    ]
+    assert [widening.event for widening in script.result.widened] == [1]
+
+
+def test_each_reason_is_told_once_and_in_bounded_length() -> None:
+    """However many shapes were touched for it."""
+    index = index_of(*(dep.Id("article", 1, (f"field {number}",)) for number in range(9)), dep.Id("article", 1))
+    script = Script(publish([Event.change("article", changed=[f"field {number}" for number in range(9)])], index))
+
+    request = script.request
+
+    assert isinstance(request, Apply)
+    assert len(request.touched.widened) == 10
+    assert request.mentions[0].text.count("the event carries no id") == 1
+    assert len(request.mentions[0].text) <= 300
+
+
+# ------------------------------------------------------------------------------------------------------- predicates
+
+
+def test_predicates_are_asked_about_the_entries_that_stand_there() -> None:
+    """With the events of their topics; those that they spare are not touched, and it is said how many were asked."""
+    script = Script(publish([EVENT], index_with_predicate()))
+    touched = Touched(predicates={BUCKET: (0,)})
+
+    script.asks(Candidates((BUCKET,))).gets(CANDIDATES)
+    script.asks(Judge(CANDIDATES, (EVENT,), {BUCKET: (0,)})).gets({BUCKET: frozenset({Key("f(1)")})})
+    script.asks(Apply(touched, 1, (MENTION,), {BUCKET: frozenset({Key("f(1)")})})).gets(APPLIED)
+
+    assert script.result == Published(APPLIED, (), 2)
+
+
+def test_nobody_is_asked_when_nobody_stands_there() -> None:
+    """Who comes between is touched."""
+    script = Script(publish([EVENT], index_with_predicate()))
+
+    script.asks(Candidates((BUCKET,))).gets(())
+    script.asks(Apply(Touched(predicates={BUCKET: (0,)}), 1, (MENTION,))).gets(APPLIED)
+
+    assert script.result == PUBLISHED
+
+
+def test_predicates_are_asked_again_when_shapes_moved() -> None:
+    """Others may stand there by now."""
+    script = Script(publish([EVENT], index_with_predicate()))
+
+    script.asks(Candidates((BUCKET,))).gets(CANDIDATES)
+    script.asks(Judge(CANDIDATES, (EVENT,), {BUCKET: (0,)})).gets({})
+    script.asks(Apply(Touched(predicates={BUCKET: (0,)}), 1, (MENTION,))).gets(ShapesMoved((shape_and_values(BUG)[0],)))
+
+    script.asks(Candidates((BUCKET,)))
+
+
+# ---------------------------------------------------------------------------------------------------------- by name
 
 
 def test_invalidating_touches_by_name() -> None:
-    """As if an event had come."""
-    script = Script(invalidate([dep.Tag("home"), dep.Id("article", 7)], ShapeIndex()))
+    """As if an event had come; each is told of the one that was named."""
+    script = Script(invalidate([dep.Tag("home"), dep.Tag("news")], ShapeIndex()))
 
-    request = Apply(touched_of(dep.Tag("home"), dep.Id("article", 7)), 0, "invalidated by name")
-    script.asks(request).gets(APPLIED)
+    touched = Touched({**touched_of(dep.Tag("home")).buckets, **touched_of(dep.Tag("news"), number=1).buckets})
+    mentions = (Mention("invalidated Tag(name='home')"), Mention("invalidated Tag(name='news')"))
+    script.asks(Apply(touched, 0, mentions)).gets(APPLIED)
 
-    assert script.result == APPLIED
+    assert script.result == PUBLISHED
+
+
+def test_a_name_is_told_in_one_line_of_bounded_length() -> None:
+    """It is stored with the entry."""
+    script = Script(invalidate([dep.Tag("n" * 500 + "\ud800")], ShapeIndex()))
+
+    request = script.request
+
+    assert isinstance(request, Apply)
+    assert len(request.mentions[0].text) == len("invalidated ") + 300
+    assert request.mentions[0].event is None
 
 
 def test_invalidating_an_object_meets_those_who_watch_it_in_another_process() -> None:
     """Their shape is learnt from the store first."""
     watching = dep.Id("article", 7, ("title",))
-    script = Script(invalidate([dep.Id("article", 7)], ShapeIndex()))
+    named = dep.Id("article", 7)
+    mentions = (Mention(f"invalidated {named!r}"),)
+    script = Script(invalidate([named], ShapeIndex()))
 
     moved = ShapesMoved((shape_and_values(watching)[0],))
     assert moved.shapes[0].kind is ShapeKind.ID
-    script.asks(Apply(touched_of(dep.Id("article", 7)), 0, "invalidated by name")).gets(moved)
+    script.asks(Apply(touched_of(named), 0, mentions)).gets(moved)
 
-    script.asks(Apply(touched_of(dep.Id("article", 7), watching), 1, "invalidated by name"))
+    script.asks(Apply(touched_of(named, watching), 1, mentions))

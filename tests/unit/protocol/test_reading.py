@@ -4,10 +4,12 @@ from math import inf
 import msgspec
 import pytest
 
-from everfresh.model.entry import Entry, OnChange, State
+from everfresh.matching.shapes import Group, predicate_shape
+from everfresh.model.entry import Entry, OnChange, State, Terms
 from everfresh.model.errors import WaitTimeout
 from everfresh.protocol.reading import attempt, read, rebuild, settle
 from everfresh.protocol.requests import (
+    NOTHING_OLD,
     STRICT,
     Bounds,
     Bring,
@@ -51,7 +53,7 @@ BUSY = Busy(NOW, NOW + 8.0)
 DOWN = ConnectionError("down")
 
 
-def script_at_build(*, bounds: Bounds = STRICT, found: Entry | None = None) -> Script[Entry]:
+def script_at_build(*, bounds: Bounds = NOTHING_OLD, found: Entry | None = None) -> Script[Entry]:
     """A reader that has the lease and builds."""
     script = Script(read(CALL, bounds))
     script.asks(LOAD).gets(loaded(found))
@@ -65,7 +67,7 @@ def script_at_build(*, bounds: Bounds = STRICT, found: Entry | None = None) -> S
 
 def test_a_fresh_entry_is_served() -> None:
     """A hit is one step of the store."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(FRESH))
 
@@ -74,7 +76,7 @@ def test_a_fresh_entry_is_served() -> None:
 
 def test_a_value_as_of_the_asked_position_is_served_whatever_its_state() -> None:
     """Who waits only for its own write does not wait for those of others."""
-    script = Script(read(CALL, STRICT, good_from=5))
+    script = Script(read(CALL, NOTHING_OLD, good_from=5))
 
     script.asks(LOAD).gets(loaded(DIRTY, newest=7))
 
@@ -106,7 +108,7 @@ def test_a_failing_value_within_its_bounds_is_served_without_a_refresh() -> None
 
 def test_a_reader_who_finds_nothing_builds() -> None:
     """Without any worker running everything stays correct."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(LEASE)
@@ -127,7 +129,7 @@ def test_a_stale_value_beyond_its_bounds_is_built_anew() -> None:
 
 def test_a_reader_needs_no_more_than_was_applied_when_it_came() -> None:
     """An event that comes while it waits is not its own; else a stream of events would hold it for ever."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(DIRTY, newest=7))
     script.asks(begin(good_from=7)).gets(NotNeeded())
@@ -139,15 +141,16 @@ def test_a_reader_needs_no_more_than_was_applied_when_it_came() -> None:
 
 
 def test_a_function_says_what_an_event_does_to_its_values() -> None:
-    """The commit tells the store."""
-    dropping = call(replace(POLICY, on_change=OnChange.DROP))
-    script = Script(read(dropping, STRICT))
+    """Its lease and its commit tell the store."""
+    terms = Terms(on_change=OnChange.DROP, priority=3)
+    dropping = call(replace(POLICY, terms=terms))
+    script = Script(read(dropping, NOTHING_OLD))
 
     script.asks(LOAD).gets(NOTHING)
-    script.asks(begin(good_from=7)).gets(LEASE)
+    script.asks(replace(begin(good_from=7), terms=terms)).gets(LEASE)
     script.asks(Build(dropping, LEASE)).gets(BUILT)
 
-    script.asks(commit(OnChange.DROP))
+    script.asks(commit(terms))
 
 
 def test_a_build_that_was_outrun_is_good_for_whoever_asked_before() -> None:
@@ -196,12 +199,45 @@ def test_a_value_that_was_not_taken_is_said_to_be_neither_stored_nor_changed() -
     assert (script.result.is_stored, script.result.is_changed) == (False, False)
 
 
+def test_an_error_that_was_not_taken_is_an_error_still() -> None:
+    """Its builder raises it, and does not take it for a value."""
+    raised = replace(BUILT, is_error=True)
+    script = Script(attempt(CALL, LEASE))
+
+    script.asks(Build(CALL, LEASE)).gets(raised)
+    script.asks(replace(commit(), built=raised)).gets(Overtaken(at(9), NOW + 20.0))
+
+    assert isinstance(script.result, Committed)
+    assert script.result.entry.is_error
+
+
+@pytest.mark.parametrize(("bounds", "is_strict"), [(STRICT, True), (NOTHING_OLD, False)], ids=["strict", "plain"])
+def test_a_strict_reader_builds_strictly(bounds: Bounds, is_strict: bool) -> None:
+    """What its build calls on the way is read strictly too."""
+    script = Script(read(CALL, bounds))
+
+    script.asks(LOAD).gets(NOTHING)
+    script.asks(begin(good_from=7)).gets(LEASE)
+
+    script.asks(Build(CALL, LEASE, is_strict))
+
+
+def test_a_build_stands_where_its_predicates_look_from_the_beginning() -> None:
+    """Events that come while it is built are judged for it."""
+    watched = (Group(predicate_shape("bug.#", "f"), ((),)),)
+    script = Script(read(replace(CALL, watched=watched), NOTHING_OLD))
+
+    script.asks(LOAD).gets(NOTHING)
+
+    script.asks(replace(begin(good_from=7), watched=watched))
+
+
 # ----------------------------------------------------------------------------------------------------------- waiting
 
 
 def test_a_reader_waits_for_the_build_under_way() -> None:
     """One build serves all who came before it began."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(newest=7, applied=6))
     script.asks(begin(good_from=7)).gets(BUSY)
@@ -213,7 +249,7 @@ def test_a_reader_waits_for_the_build_under_way() -> None:
 
 def test_a_reader_takes_over_when_the_lease_has_run_out() -> None:
     """A dead builder keeps nobody waiting longer than its lease."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(BUSY)
@@ -237,7 +273,7 @@ def test_a_reader_takes_over_when_the_lease_has_run_out() -> None:
 )
 def test_a_reader_waits_no_longer_than_it_may(busy: Busy, timeout_s: float) -> None:
     """It looks again when the lease may have ended, or when its patience has."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(busy)
@@ -247,7 +283,7 @@ def test_a_reader_waits_no_longer_than_it_may(busy: Busy, timeout_s: float) -> N
 
 def test_a_reader_that_waited_for_too_long_says_so() -> None:
     """The time counts from its first look, however often it looked since."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(BUSY)
@@ -261,7 +297,7 @@ def test_a_reader_that_waited_for_too_long_says_so() -> None:
 
 def test_a_build_that_fails_fails_for_those_who_wait() -> None:
     """Fifty readers of a broken source ask it once."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(DIRTY))
     script.asks(begin(good_from=7)).gets(BUSY)
@@ -305,7 +341,7 @@ INNER_DIRTY = loaded(entry(State.DIRTY, key=INNER, stale_since=NOW), recipe=INNE
 
 def test_a_reader_of_a_suspect_entry_settles_what_is_below() -> None:
     """If the inner value comes out equal, the outer one is fresh again without a build."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
     script.asks(Load(INNER)).gets(INNER_DIRTY)
@@ -319,7 +355,7 @@ def test_a_reader_of_a_suspect_entry_settles_what_is_below() -> None:
 @pytest.mark.parametrize("found", [SUSPECT, DIRTY], ids=["suspect-again", "dirty"])
 def test_a_reader_settles_once_and_then_builds(found: Entry) -> None:
     """A value that something shakes again and again is built, not chased."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
     script.asks(Load(INNER)).gets(INNER_DIRTY)
@@ -330,9 +366,34 @@ def test_a_reader_settles_once_and_then_builds(found: Entry) -> None:
     script.asks(begin(good_from=7))
 
 
+def test_what_is_suspect_stands_in_when_what_is_below_it_fails() -> None:
+    """Its own build would meet the same failure, which its bound covers."""
+    script = script_after_settling_failed(Bounds(stale_if_error_s=11.0))
+
+    assert script.result == SUSPECT
+
+
+def test_without_a_bound_what_is_suspect_is_built_though_what_is_below_it_fails() -> None:
+    """It may do without that; else its reader hears the error."""
+    script = script_after_settling_failed(NOTHING_OLD)
+
+    script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
+
+    script.asks(begin(good_from=7))
+
+
+def script_after_settling_failed(bounds: Bounds) -> Script[Entry]:
+    script = Script(read(CALL, bounds))
+    script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
+    script.asks(Load(INNER)).gets(INNER_DIRTY)
+    script.asks(Resolve(INNER, INNER_CALL.recipe)).gets(INNER_CALL)
+    script.asks(Bring(INNER_CALL)).meets(DOWN)
+    return script
+
+
 def test_a_suspect_entry_above_nothing_unsettled_is_built() -> None:
     """There is nothing to settle it by."""
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(loaded(SUSPECT))
 
@@ -354,7 +415,7 @@ def test_settling_passes_over_what_nobody_needs_to_bring(found: object) -> None:
 
     script.asks(Load(INNER)).gets(found)
 
-    assert script.result is None
+    assert script.result is True
 
 
 def test_settling_passes_over_a_function_that_is_not_here() -> None:
@@ -375,7 +436,7 @@ def test_settling_ends_at_the_first_that_fails() -> None:
     script.asks(Resolve(INNER, INNER_CALL.recipe)).gets(INNER_CALL)
     script.asks(Bring(INNER_CALL)).meets(DOWN)
 
-    assert script.result is None
+    assert script.result is False
 
 
 # ----------------------------------------------------------------------------------------------------------- failing
@@ -440,6 +501,29 @@ def test_what_was_there_before_does_not_stand_in_for_a_strict_reader() -> None:
         script.gets(loaded(entry(good_as_of=6)))
 
 
+def test_what_another_built_meanwhile_does_not_stand_in_when_its_time_is_over() -> None:
+    """It was as good as a build of one's own, and is not any more."""
+    script = script_at_build(found=DIRTY)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail("ConnectionError: down", retry_in_s=0.25))
+
+    with pytest.raises(ConnectionError, match="down"):
+        script.gets(loaded(entry(good_as_of=7, expires_at=NOW)))
+
+
+@pytest.mark.parametrize("roll", [0.0, 1.0])
+def test_one_roll_spreads_the_retry_and_the_pause_of_the_function(roll: float) -> None:
+    """Those who failed together come back one by one, whichever of the two they wait for."""
+    script = script_at_build(found=DIRTY)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(roll)
+
+    script.asks(fail("ConnectionError: down", retry_in_s=0.5 * roll, roll=roll))
+
+
 @pytest.mark.parametrize(("n_failed", "retry_s"), [(0, 0.25), (1, 0.5), (2, 300.0)])
 def test_a_makeshift_value_is_built_again_later(n_failed: int, retry_s: float) -> None:
     """The function did without something that failed, so its value is stored and not believed for long."""
@@ -457,7 +541,7 @@ def test_a_makeshift_value_is_built_again_later(n_failed: int, retry_s: float) -
 def test_each_try_in_a_row_waits_longer_until_the_last(n_failed: int, retry_s: float | None) -> None:
     """The lease carries how many failed before."""
     lease = msgspec.structs.replace(LEASE, attempts=n_failed)
-    script = Script(read(CALL, STRICT))
+    script = Script(read(CALL, NOTHING_OLD))
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(lease)

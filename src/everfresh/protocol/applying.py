@@ -1,0 +1,84 @@
+"""Requests that apply events: what predicates say of candidates, and the step that touches entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from everfresh.matching.shapes import Bucket, Shape
+from everfresh.matching.triage import Touched
+from everfresh.model.entry import Key, Recipe
+from everfresh.model.event import Event
+from everfresh.model.position import Position
+from everfresh.protocol.requests import Request
+
+
+@dataclass(frozen=True, slots=True)
+class ShapesMoved:
+    """The store knows shapes that the asker does not: those after its generation, in order."""
+
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """An event as it is told to people, and the event itself, None when dependencies were named."""
+
+    text: str
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry whose function's predicate decides whether an event touches it."""
+
+    bucket: Bucket
+    key: Key
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates(Request[tuple[Candidate, ...]]):
+    """The entries in the buckets of predicates, with their recipes."""
+
+    buckets: tuple[Bucket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The events are applied; keys of what was touched directly, and of what is suspect because of it."""
+
+    position: Position
+    touched: tuple[Key, ...]
+    suspect: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(Request[Applied | ShapesMoved]):
+    """Apply what events touch. Refused when the store knows more shapes than `generation`, as triage was incomplete.
+
+    `mentions` are the events, by the numbers that `touched` names. Of a predicate's bucket all entries are touched but
+    those that it `spared`. `cause` is the chain of builds that published them. Entries whose terms ask for it keep the
+    event as `encode` writes it. With `is_dry`, nothing changes.
+    """
+
+    touched: Touched
+    generation: int
+    mentions: tuple[Mention, ...]
+    spared: Mapping[Bucket, frozenset[Key]] = field(default_factory=dict[Bucket, frozenset[Key]])
+    cause: tuple[str, ...] = ()
+    encode: Callable[[Event], bytes | None] | None = field(default=None, compare=False)
+    is_dry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judge(Request[Mapping[Bucket, frozenset[Key]]]):
+    """Ask the predicates of functions which candidates none of the events touches; those are spared.
+
+    `events` are the numbers of those that each bucket is to be asked about. A predicate that raises spares nobody, nor
+    does one of a function that this process does not have.
+    """
+
+    candidates: tuple[Candidate, ...]
+    events: tuple[Event, ...]
+    numbers: Mapping[Bucket, tuple[int, ...]]

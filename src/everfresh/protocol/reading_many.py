@@ -1,0 +1,133 @@
+"""Reading many calls of one function that loads many keys at once: one look, one build, a commit for each.
+
+Own builds are committed before anybody else's are waited for, so two readers of overlapping keys never wait for each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from everfresh.model.entry import Entry, Key, Lease
+from everfresh.protocol.reading import (
+    Rebuild,
+    Serve,
+    Settle,
+    begin,
+    commit,
+    fail,
+    is_built_since,
+    may_stand_in,
+    read,
+    verdict,
+)
+from everfresh.protocol.requests import (
+    Bounds,
+    BuildMany,
+    Built,
+    Busy,
+    Call,
+    GiveUp,
+    Loaded,
+    LoadMany,
+    NotNeeded,
+    Revalidate,
+    Steps,
+    ask,
+)
+
+
+def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
+    """An entry for each call, good enough for the bounds, in order; all calls are of one function.
+
+    What the function raises is raised once all else is committed.
+    """
+    if not calls:
+        return []
+    found: dict[Key, Entry] = {}
+    missing, good_from = yield from _look(calls, bounds, found)
+    held: dict[Key, Lease] = {}
+    try:
+        failures = yield from _build_missing(missing, bounds, good_from, found, held)
+    except GeneratorExit:
+        # The driver itself is gone; nobody would carry out another request. The leases expire.
+        raise
+    except BaseException:
+        for lease in held.values():
+            yield from ask(GiveUp(lease))
+        raise
+    if failures:
+        raise failures[0]
+    for call in calls:
+        if call.key not in found:
+            # Somebody else builds it, or it wants what is below it settled: an ordinary read does both.
+            found[call.key] = yield from read(call, bounds, good_from=good_from)
+    return [found[call.key] for call in calls]
+
+
+def _look(calls: Sequence[Call], bounds: Bounds, found: dict[Key, Entry]) -> Steps[tuple[list[Call], int]]:
+    """Take what is good enough; the calls that are left, each once, and the position of the look."""
+    distinct = {call.key: call for call in calls}
+    looked: tuple[Loaded, ...] = yield from ask(LoadMany(tuple(distinct), calls[0].fingerprint))
+    good_from = min(loaded.position.sequence for loaded in looked)
+    missing: list[Call] = []
+    for call, loaded in zip(distinct.values(), looked, strict=True):
+        judged = verdict(loaded, bounds, good_from)
+        match judged:
+            case Serve(entry, is_stale):
+                found[call.key] = entry
+                if is_stale:
+                    yield from ask(Revalidate(call))
+            case Rebuild():
+                missing.append(call)
+            case Settle():
+                # An ordinary read settles what is below it, which may spare the build.
+                pass
+            case _:
+                assert_never(judged)
+    return missing, good_from
+
+
+def _build_missing(
+    missing: Sequence[Call], bounds: Bounds, good_from: int, found: dict[Key, Entry], held: dict[Key, Lease]
+) -> Steps[list[Exception]]:
+    """Build those whose lease can be had, in one run of the function; what it raised and nothing stands in for.
+
+    `held` are the leases that are not ended yet, whatever is raised here.
+    """
+    for call in missing:
+        lease = yield from ask(begin(call, good_from))
+        match lease:
+            case Lease():
+                held[call.key] = lease
+            case NotNeeded() | Busy():
+                pass
+            case _:
+                assert_never(lease)
+    ours = [call for call in missing if call.key in held]
+    if not ours:
+        return []
+    outcomes = yield from _outcomes(ours, [held[call.key] for call in ours], is_strict=bounds.is_strict)
+    failures: list[Exception] = []
+    for call, outcome in zip(ours, outcomes, strict=True):
+        lease = held[call.key]
+        if isinstance(outcome, Built):
+            found[call.key] = (yield from commit(call, lease, outcome)).entry
+            del held[call.key]
+            continue
+        kept = yield from fail(call, lease, outcome)
+        del held[call.key]
+        if kept.entry is not None and (is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
+            found[call.key] = kept.entry
+        else:
+            failures.append(outcome)
+    return failures
+
+
+def _outcomes(calls: Sequence[Call], leases: Sequence[Lease], *, is_strict: bool) -> Steps[Sequence[Built | Exception]]:
+    """What the run gave for each call."""
+    try:
+        return (yield from ask(BuildMany(tuple(calls), tuple(leases), is_strict)))
+    except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
+        return [error] * len(calls)
