@@ -5,8 +5,8 @@ without the name of the one entry, of several, that they came through.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -15,30 +15,50 @@ import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, invariant, multiple, rule
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from everfresh.matching.triage import ShapeIndex
-from everfresh.model.dependency import Call, Dependency, Id, Tag, Topic
-from everfresh.model.entry import FeedRecord, Key, Lease, OnChange
+from everfresh.matching.shapes import Group, predicate_shape
+from everfresh.model.conditions import ge, lt
+from everfresh.model.dependency import Call, Dependency, Id, Scope, Tag, Topic
+from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Lease, OnChange, State, Terms
 from everfresh.model.event import Event
 from everfresh.model.position import Position
+from everfresh.protocol.applying import Candidates
+from everfresh.protocol.inspecting import Count, Explain, ListEntries
 from everfresh.protocol.publishing import invalidate, publish
+from everfresh.protocol.queueing import Distrust, Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
+    UNLIMITED,
+    Commit,
     Delete,
     Extend,
     Fail,
     GiveUp,
+    Limit,
     Load,
+    LoadMany,
     ReadFeed,
     Register,
     Request,
     Steps,
-    TakeDue,
     ask,
 )
+from everfresh.protocol.scheduling import HEAD_START_S
 from everfresh.stores.memory import MemoryStore
 from everfresh.stores.sqlite import SqliteStore
-from everfresh.testing.by_hand import FUNCTION, NOT_THERE, ByHand, begin_of, commit_of, put_of, shapes_of
+from everfresh.stores.store import Store
+from everfresh.stores.tables import Room
+from everfresh.testing.by_hand import (
+    FUNCTION,
+    NOT_THERE,
+    ByHand,
+    begin_of,
+    commit_of,
+    encoded,
+    put_of,
+    recipe_of,
+    shapes_of,
+)
 from everfresh.testing.clock import FakeClock
 
 # Hypothesis shrinks what it finds, which takes its time.
@@ -46,7 +66,7 @@ pytestmark = pytest.mark.timeout(300)
 
 KEYS = ("a", "b", "c", "d", "e")
 Leases = tuple[Lease, Lease]
-WayToCommit = tuple[OnChange, str, float | None]
+WayToCommit = tuple[Terms, str, float | None, float | None]
 A = TypeVar("A")
 T = TypeVar("T")
 
@@ -58,16 +78,36 @@ fingerprints = st.sampled_from(["f1", "f1", "f2"])
 functions = st.sampled_from([FUNCTION, "other"])
 tags = st.sampled_from([Tag("x"), Tag("y")])
 articles = st.builds(Id, st.just("article"), st.sampled_from([1, 2]), st.sampled_from([(), ("title",)]))
-topics = st.sampled_from([Topic("bug.*", {"id": 1}), Topic("bug.new")])
-names = st.lists(st.one_of(tags, articles, st.builds(Call, keys)), min_size=1, max_size=2)
-dependencies = st.lists(st.one_of(tags, articles, topics), max_size=3)
+topics = st.sampled_from([Topic("bug.*", {"id": 1}), Topic("bug.new"), Topic("bug.#", {"id": lt(2)})])
+lists = st.sampled_from(
+    [Scope("article", {"title": "t"}), Scope("article", {"id": lt(2)}), Scope("article", {"id": ge(2)}, ("title",))]
+)
+names = st.lists(st.one_of(tags, articles, lists, st.builds(Call, keys)), min_size=1, max_size=2)
+dependencies = st.lists(st.one_of(tags, articles, topics, lists), max_size=3)
+PREDICATE = (Group(predicate_shape("bug.#", FUNCTION), ((),)),)
+watched = st.sampled_from([(), (), PREDICATE])
 images = st.none() | st.builds(dict, id=st.sampled_from([1, 2]), title=st.sampled_from(["t", "u"]))
 bulk_updates = st.just(Event.change("article", changed=["title"])) | st.just(Event.unknown("article"))
 rows = st.tuples(images, images).filter(any).map(lambda pair: Event.change("article", before=pair[0], after=pair[1]))
 bugs = st.builds(Event, st.sampled_from(["bug.new", "bug.old"]), st.builds(dict, id=st.sampled_from([1, 2])))
 events = st.one_of(rows, bulk_updates, bugs)
-on_changes = st.sampled_from([OnChange.REFRESH, OnChange.REFRESH, OnChange.DROP])
-ways_to_commit = st.tuples(on_changes, fingerprints, lifetimes)
+causes = st.sampled_from([(), (), ("f(1)",)])
+terms_ = st.sampled_from(
+    [
+        PLAIN_TERMS,
+        PLAIN_TERMS,
+        Terms(on_change=OnChange.DROP),
+        Terms(expires_s=5.0),
+        Terms(debounce_s=2.0, max_wait_s=5.0),
+        Terms(settle_s=(2.0, 8.0), keeps_event=True),
+        Terms(priority=1, job_expires_s=5.0),
+        Terms(keep_warm_s=8.0),
+    ]
+)
+limits = st.sampled_from([Limit(n_at_once=1), Limit(per_s=1.0), Limit(n_at_once=2, per_s=0.2)])
+rooms = st.sampled_from([Room(), Room(), Room(max_entries=3), Room(max_bytes=3)])
+ways_to_commit = st.tuples(terms_, fingerprints, lifetimes, st.sampled_from([None, None, None, 5.0]))
+kinds = st.sampled_from([{}, {}, {}, {"is_error": True}, {"is_private": True}, {"is_awaited": False}])
 
 
 class StoresAgree(RuleBasedStateMachine):
@@ -79,11 +119,19 @@ class StoresAgree(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.folder = TemporaryDirectory()
-        file = Path(self.folder.name) / "cache.db"
-        self.stores = (MemoryStore(clock=self.clock), SqliteStore(file, clock=self.clock))
-        self.indexes = (ShapeIndex(), ShapeIndex())
-        self.epochs = [store.carry_out(ReadFeed(None)).position.epoch for store in self.stores]
+        self.stores: tuple[Store, ...] = ()
+        self.hands: tuple[ByHand, ...] = ()
+        self.epochs: list[str] = []
         self.sequence = 0
+
+    @initialize(room=rooms)
+    def open(self, room: Room) -> None:
+        """Make both, with as much room."""
+        file = Path(self.folder.name) / "cache.db"
+        memory, sqlite = MemoryStore(clock=self.clock, room=room), SqliteStore(file, clock=self.clock, room=room)
+        self.stores = (memory, sqlite)
+        self.hands = (ByHand(memory), ByHand(sqlite))
+        self.epochs = [store.carry_out(ReadFeed(None)).position.epoch for store in self.stores]
 
     def teardown(self) -> None:
         """Let go of the file."""
@@ -99,36 +147,93 @@ class StoresAgree(RuleBasedStateMachine):
         good_from=st.none() | st.integers(0, 60),
         fingerprint=fingerprints,
         function=functions,
+        terms=terms_,
+        groups=watched,
     )
-    def begin(
-        self, key: str, declared: list[Dependency], good_from: int | None, fingerprint: str, function: str
+    def begin(  # noqa: PLR0917 - all that may be said of a build
+        self,
+        key: str,
+        declared: list[Dependency],
+        good_from: int | None,
+        fingerprint: str,
+        function: str,
+        terms: Terms,
+        groups: tuple[Group, ...],
     ) -> MultipleResults[Leases] | Leases:
         """Ask for a lease."""
-        request = begin_of(key, *declared, good_from=good_from, fingerprint=fingerprint, function=function)
+        request = begin_of(key, *declared, good_from=good_from, fingerprint=fingerprint, function=function, terms=terms)
+        request = replace(request, shapes=(*request.shapes, *(group.shape for group in groups)), watched=groups)
         ours, theirs = self.ask(lambda _: request)
         return (ours, theirs) if isinstance(ours, Lease) and isinstance(theirs, Lease) else multiple()
 
     @rule(target=leases, some=st.sets(functions))
     def take_due(self, some: set[str]) -> MultipleResults[Leases]:
         """Take all that is due; of what falls due in one moment, either may come first."""
-        took = self.ask(lambda _: TakeDue(frozenset(some), 100, 10.0))
+        took = self.ask(lambda _: TakeDue(dict.fromkeys(some, UNLIMITED), 100, 10.0))
         found = [{due.lease.key: due.lease for due in answer.due} for answer in took]
         return multiple(*((lease, found[1][key]) for key, lease in found[0].items()))
 
-    @rule(lease=leases, value=values, groups=dependencies, seen=seen_values, others=ways_to_commit)
-    def commit(
-        self, lease: Leases, value: object, groups: list[Dependency], seen: dict[str, object], others: WayToCommit
+    @rule(target=leases, function=functions, limit=limits)
+    def take_within_limits(self, function: str, limit: Limit) -> MultipleResults[Leases]:
+        """Take what a limit allows, when it is clear which goes first."""
+        now = self.clock()
+        listed = self.stores[0].carry_out(ListEntries(function=function))
+        places = [round(entry.due % HEAD_START_S, 4) for entry in listed if entry.due is not None and entry.due <= now]
+        if len(set(places)) < len(places):
+            return multiple()
+        took = self.ask(lambda _: TakeDue({function: limit}, 100, 10.0))
+        found = [{due.lease.key: due.lease for due in answer.due} for answer in took]
+        return multiple(*((lease, found[1][key]) for key, lease in found[0].items()))
+
+    @rule(
+        lease=leases,
+        value=values,
+        groups=dependencies,
+        seen=seen_values,
+        others=ways_to_commit,
+        kind=kinds,
+        predicates=watched,
+    )
+    def commit(  # noqa: PLR0917 - all that may be said of a value
+        self,
+        lease: Leases,
+        value: object,
+        groups: list[Dependency],
+        seen: dict[str, object],
+        others: WayToCommit,
+        kind: dict[str, bool],
+        predicates: tuple[Group, ...],
     ) -> None:
         """Commit under any lease that was ever given, lost or not."""
-        on_change, fingerprint, lasts_s = others
+        terms, fingerprint, lasts_s, retry_in_s = others
         expires_at = None if lasts_s is None else self.clock() + lasts_s
-        made = {"seen": seen, "on_change": on_change, "fingerprint": fingerprint, "expires_at": expires_at}
-        self.ask(lambda i: commit_of(lease[i], value, *groups, **made))
+
+        def request(i: int) -> Commit:
+            made = commit_of(
+                lease[i], value, *groups, seen=seen, terms=terms, fingerprint=fingerprint, expires_at=expires_at
+            )
+            built = replace(made.built, groups=(*made.built.groups, *predicates), **kind)
+            return replace(made, built=built, retry_in_s=retry_in_s, builder="somebody")
+
+        self.ask(request)
 
     @rule(lease=leases, retry_in_s=st.none() | st.sampled_from([0.0, 5.0]), fingerprint=fingerprints)
     def fail(self, lease: Leases, retry_in_s: float | None, fingerprint: str) -> None:
         """A build raised."""
-        self.ask(lambda i: Fail(lease=lease[i], fingerprint=fingerprint, reason="it broke", retry_in_s=retry_in_s))
+        reason = "it broke"
+        self.ask(lambda i: Fail(lease=lease[i], fingerprint=fingerprint, reason=reason, retry_in_s=retry_in_s))
+
+    @rule(function=functions)
+    def break_down(self, function: str) -> None:
+        """The upstream of a function goes down for all of its entries."""
+        for number in range(5):
+            key = KEYS[number]
+            answers = self.ask(lambda _, key=key: begin_of(key, function=function))
+            if isinstance(answers[0], Lease) and isinstance(answers[1], Lease):
+                leases = (answers[0], answers[1])
+                self.ask(
+                    lambda i, leases=leases: Fail(lease=leases[i], fingerprint=None, reason="down", retry_in_s=1.0)
+                )
 
     @rule(lease=leases)
     def give_up(self, lease: Leases) -> None:
@@ -140,15 +245,39 @@ class StoresAgree(RuleBasedStateMachine):
         """Leases are renewed."""
         self.ask(lambda i: Extend(tuple(lease[i] for lease in some), 10.0))
 
-    @rule(some=st.lists(events, min_size=1, max_size=2), is_dry=st.booleans())
-    def publish(self, some: list[Event], is_dry: bool) -> None:
-        """Events come."""
-        self.run(lambda i: publish(some, self.indexes[i], is_dry=is_dry))
+    @rule(some=st.lists(events, min_size=1, max_size=2), is_dry=st.booleans(), spared=st.sets(keys), cause=causes)
+    def publish(self, some: list[Event], is_dry: bool, spared: set[str], cause: tuple[str, ...]) -> None:
+        """Events come, and predicates spare some entries."""
+        for hand in self.hands:
+            hand.spares = frozenset(spared)
+        self.run(lambda i: publish(some, self.hands[i].index, is_dry=is_dry, cause=cause, encode=encoded))
 
-    @rule(some=names)
-    def invalidate(self, some: list[Dependency]) -> None:
+    @rule(some=names, cause=causes)
+    def invalidate(self, some: list[Dependency], cause: tuple[str, ...]) -> None:
         """Somebody touches by name."""
-        self.run(lambda i: invalidate(some, self.indexes[i]))
+        self.run(lambda i: invalidate(some, self.hands[i].index, cause=cause))
+
+    @rule(key=keys, function=functions, terms=terms_)
+    def enqueue(self, key: str, function: str, terms: Terms) -> None:
+        """Somebody wants an entry to be warm."""
+        self.ask(lambda _: Enqueue({Key(key): recipe_of(key, function)}, terms))
+
+    @rule(some=st.lists(keys, max_size=3))
+    def retry(self, some: list[str]) -> None:
+        """A person retries."""
+        self.ask(lambda _: Retry(tuple(map(Key, some))))
+
+    @rule(key=keys, ago_s=st.sampled_from([0.0, 1.0]), watched_s=st.sampled_from([0.0, 5.0]))
+    def note(self, key: str, ago_s: float, watched_s: float) -> None:
+        """Somebody reads, or watches."""
+        now = self.clock()
+        self.ask(lambda _: Note({Key(key): now - ago_s}, {Key(key): now + watched_s} if watched_s else {}))
+
+    @rule(is_so=st.sampled_from([False, False, False, True]))
+    def distrust(self, is_so: bool) -> None:
+        """The store begins a new life, now and then."""
+        if is_so:
+            self.ask(lambda _: Distrust("it was put back", 0.5))
 
     @rule(some=dependencies)
     def register(self, some: list[Dependency]) -> None:
@@ -176,8 +305,25 @@ class StoresAgree(RuleBasedStateMachine):
         """Whatever is stored is stored in both."""
         for key in KEYS:
             for fingerprint in (None, "f2"):
-                ours, theirs = (plain(store.carry_out(Load(Key(key), fingerprint))) for store in self.stores)
-                assert ours == theirs
+                self.compare(Load(Key(key), fingerprint))
+            self.compare(Explain(Key(key)))
+
+    @rule(some=st.lists(keys, max_size=3), fingerprint=st.none() | fingerprints)
+    def load_many(self, some: list[str], fingerprint: str | None) -> None:
+        """Several are read at once."""
+        self.compare(LoadMany(tuple(map(Key, some)), fingerprint))
+
+    @rule(function=st.none() | functions, state=st.none() | st.sampled_from(State), after=keys, n_max=st.integers(1, 5))
+    def look(self, function: str | None, state: State | None, after: str, n_max: int) -> None:
+        """People look at lists, and the rules at candidates."""
+        self.compare(ListEntries(function, state, Key(after), n_max))
+        self.compare(Count(function))
+        self.compare(Candidates(tuple(PREDICATE[0].buckets())))
+
+    def compare(self, request: Request[A]) -> None:
+        """Both answer alike, and nothing changes."""
+        ours, theirs = (plain(store.carry_out(request)) for store in self.stores)
+        assert ours == theirs
 
     def ask(self, make: Callable[[int], Request[A]]) -> tuple[A, A]:
         """Ask both; their answers, and what they wrote to the feed, must be alike."""
@@ -187,7 +333,7 @@ class StoresAgree(RuleBasedStateMachine):
         """Run the rules on both."""
         # Each step has its own time, so that nothing falls due with something else by chance.
         self.clock.advance(0.001)
-        answers = ByHand(self.stores[0]).run(make(0)), ByHand(self.stores[1]).run(make(1))
+        answers = self.hands[0].run(make(0)), self.hands[1].run(make(1))
         assert plain(answers[0]) == plain(answers[1])
         batches = [
             store.carry_out(ReadFeed(Position(epoch, self.sequence)))
@@ -195,6 +341,7 @@ class StoresAgree(RuleBasedStateMachine):
         ]
         assert plain(batches[0]) == plain(batches[1])
         self.sequence = batches[0].position.sequence
+        self.epochs = [batch.position.epoch for batch in batches]
         return answers
 
 
@@ -209,6 +356,8 @@ def plain(answer: object) -> object:
             return sorted(map(plain, answer), key=repr)
         case msgspec.Struct():
             found = msgspec.structs.asdict(answer)
+        case Mapping():
+            return {name: plain(value) for name, value in answer.items() if value}
         case _ if is_dataclass(answer):
             found = {field.name: getattr(answer, field.name) for field in fields(answer)}
         case _:

@@ -1,4 +1,4 @@
-"""The steps around a build: load, begin, commit, fail, give up, extend, take what is due, read the feed.
+"""The steps around a build: load, begin, commit, fail, give up, extend.
 
 Rules
 - A lease is an entry's token and its end by the store's clock. Who shows another token, or is late, changes nothing.
@@ -9,38 +9,52 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
+
 from everfresh.matching.shapes import call_bucket
-from everfresh.model.entry import Entry, Key, Kind, Lease, OnChange, State
+from everfresh.model.entry import Key, Kind, Lease, OnChange, State
 from everfresh.model.position import Position
 from everfresh.protocol.requests import (
-    ABSENT,
     Begin,
     Busy,
     Commit,
     Committed,
-    Due,
     Extend,
     Fail,
-    FeedBatch,
     GiveUp,
     Load,
     Loaded,
+    LoadMany,
     NotNeeded,
     Overtaken,
-    ReadFeed,
-    TakeDue,
-    TookDue,
+)
+from everfresh.protocol.scheduling import (
+    due_after_touch,
+    next_look,
+    pace_after_failure,
+    pace_after_success,
+    shows_event,
 )
 from everfresh.protocol.states import Step, next_state
-from everfresh.protocol.unstored import unstored_entry
-from everfresh.stores.changing import drop, is_outrun, learn, shake_outward, spread, store_value
+from everfresh.stores.changing import Why, drop, is_outrun, learn, make_room, queue, shake_outward, spread, store_value
+from everfresh.stores.showing import digest_of, entry_of, loaded, newest, unsettled_below, unstored
 from everfresh.stores.tables import Row, Tables, record
+
+_OUTRUN = "an event came while it was built"
+_PRIVATE = "it hangs on a list that nobody described"
+_NOT_KEPT = "its own change dropped it, or the store has no room for it"
 
 
 def load(tables: Tables, request: Load) -> Loaded:
     """Carry out `Load`."""
-    row = tables.row(request.key)
-    return _loaded(tables, row, request.fingerprint)
+    return loaded(tables, tables.row(request.key), request.fingerprint)
+
+
+def load_many(tables: Tables, request: LoadMany) -> tuple[Loaded, ...]:
+    """Carry out `LoadMany`."""
+    return tuple(loaded(tables, tables.row(key), request.fingerprint) for key in request.keys)
 
 
 def begin(tables: Tables, request: Begin) -> Lease | NotNeeded | Busy:
@@ -49,7 +63,10 @@ def begin(tables: Tables, request: Begin) -> Lease | NotNeeded | Busy:
     now = tables.journal.now
     row = tables.row(request.key)
     if row is None:
-        row = Row(key=request.key, recipe=request.recipe)
+        # An event during the first build does not end it: what comes out is dropped, if the function wants that.
+        terms = msgspec.structs.replace(request.terms, on_change=OnChange.REFRESH)
+        row = Row(key=request.key, recipe=request.recipe, read_at=now, terms=terms)
+        tables.counters.n_entries += 1
     elif row.version and row.fingerprint == request.fingerprint and request.good_from is not None:
         # The same that a reader asks of what it loads; else the two would send each other round for ever.
         is_good = row.stale_since is None or row.good_from >= request.good_from
@@ -58,37 +75,38 @@ def begin(tables: Tables, request: Begin) -> Lease | NotNeeded | Busy:
     if row.is_leased(now):
         return Busy(now, row.until)
     row.recipe = request.recipe
-    return _lease(tables, row, request.lease_s)
+    if any(group not in row.groups for group in request.watched):
+        tables.relink(row, tuple(dict.fromkeys((*row.groups, *request.watched))))
+    return take_lease(tables, row, request.lease_s)
 
 
 def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     """Carry out `Commit`."""
-    counters, now, built = tables.counters, tables.journal.now, request.built
+    now, built = tables.journal.now, request.built
     row = _held(tables, request.lease)
     if row is None:
-        return Overtaken(Position(counters.epoch, counters.sequence), now)
+        return Overtaken(newest(tables), now)
+    pace = tables.pace(row.function())
+    tables.set_pace(row.function(), pace_after_success(pace))
     learn(tables, (group.shape for group in built.groups))
     row.seen = built.seen
-    step = _commit_step(tables, request, row)
-    row.state = next_state(row.state, step)
-    if row.state is State.DIRTY and request.on_change is OnChange.DROP:
-        outcome = _unstored(tables, row, request)
+    row.state = next_state(row.state, _commit_step(tables, request, row))
+    if built.is_private or (row.state is State.DIRTY and request.terms.on_change is OnChange.DROP):
+        outcome = unstored(tables, row, request, _PRIVATE if built.is_private else _OUTRUN)
         drop(tables, row)
-        return outcome
+        return replace(outcome, is_recovery=pace.is_broken)
     is_changed = row.version == 0 or row.digest != built.digest or row.fingerprint != request.fingerprint
-    row.fingerprint, row.digest, row.on_change = request.fingerprint, built.digest, request.on_change
-    row.good_from = min(row.begun, built.good_from)
-    row.built_at, row.build_s = now, built.build_s
-    row.attempts, row.retry_at, row.expires_at = 0, None, built.expires_at
-    _end_lease(row)
-    _after_commit(row, now, request)
-    store_value(tables, row, built.value, built.groups, is_changed=is_changed)
+    _take_over(tables, row, request)
+    _after_commit(row, now, request, is_changed=is_changed)
+    cause = request.lease.cause
+    store_value(tables, row, built.value, built.groups, is_changed=is_changed, cause=cause)
     if tables.row(row.key) is row:
-        _tell_outward(tables, row, is_changed=is_changed)
+        _tell_outward(tables, row, cause, is_changed=is_changed)
+    make_room(tables, row)
     if tables.row(row.key) is not row:
-        # It looked at something that was built from it, so its own change has dropped it.
-        return _unstored(tables, row, request)
-    return Committed(_entry(tables, row), is_changed)
+        # It looked at something that was built from it, so its own change has dropped it; or it found no room.
+        return replace(unstored(tables, row, request, _NOT_KEPT), is_recovery=pace.is_broken)
+    return Committed(entry_of(tables, row), is_changed, is_recovery=pace.is_broken)
 
 
 def fail(tables: Tables, request: Fail) -> Loaded:
@@ -96,27 +114,48 @@ def fail(tables: Tables, request: Fail) -> Loaded:
     now = tables.journal.now
     row = _held(tables, request.lease)
     if row is None:
-        return _loaded(tables, tables.row(request.lease.key), request.fingerprint)
-    if row.version == 0:
+        return loaded(tables, tables.row(request.lease.key), request.fingerprint)
+    paused_s = _note_failure(tables, row, request.roll)
+    broken = None if paused_s is None else (row.function(), paused_s)
+    if row.version == 0 and not row.is_wanted:
         drop(tables, row)
-        return _loaded(tables, None, None)
+        return replace(loaded(tables, None, None), broken=broken)
     if _is_unharmed(row, now):
-        _keep(tables, row)
-        return _loaded(tables, row, request.fingerprint)
-    retry_s = request.retry_in_s
+        _keep(tables, row, request.lease)
+    else:
+        _fail(tables, row, request)
+    return replace(loaded(tables, row, request.fingerprint), broken=broken)
+
+
+def _note_failure(tables: Tables, row: Row, roll: float) -> float | None:
+    """Note that a build of the function failed; for how long this pauses its refreshes, None when it does not."""
+    now, before = tables.journal.now, tables.pace(row.function())
+    after = pace_after_failure(before, row.key, now=now, roll=roll)
+    tables.set_pace(row.function(), after)
+    return after.paused_until - now if after.paused_until > max(now, before.paused_until) else None
+
+
+def _fail(tables: Tables, row: Row, request: Fail) -> None:
+    now, pace, retry_s = tables.journal.now, tables.pace(row.function()), request.retry_in_s
     if row.state is State.DIRTY:
         # An event came during this try: the source has changed, so the count begins anew, as it would after the try.
         row.attempts, retry_s = -1, 0.0
+    elif pace.is_broken:
+        # Its upstream is down for all. To count this try would only give the entry up sooner.
+        row.attempts -= 1
+    if pace.is_broken:
+        retry_s = max(pace.paused_until - now, retry_s or 0.0)
     row.state = next_state(row.state, Step.EXHAUST if retry_s is None else Step.FAIL)
     _end_lease(row)
     row.attempts += 1
     row.reason = request.reason
     row.stale_since = now if row.stale_since is None else row.stale_since
-    row.retry_at = row.due = None if retry_s is None else now + retry_s
+    row.retry_at = None if retry_s is None else now + retry_s
+    row.queued_at = now if row.queued_at is None else row.queued_at
+    queue(row, row.retry_at, now)
     record(tables, row, Kind.FAILED)
     tables.save(row)
     shake_outward(tables, [row.key])
-    return _loaded(tables, row, request.fingerprint)
 
 
 def give_up(tables: Tables, request: GiveUp) -> None:
@@ -124,17 +163,18 @@ def give_up(tables: Tables, request: GiveUp) -> None:
     row = _held(tables, request.lease)
     if row is None:
         return
-    if row.version == 0:
+    if row.version == 0 and not row.is_wanted:
         drop(tables, row)
         return
     now = tables.journal.now
     if _is_unharmed(row, now):
-        _keep(tables, row)
+        _keep(tables, row, request.lease)
         return
     row.state = next_state(row.state, Step.GIVE_UP)
     _end_lease(row)
     row.stale_since = now if row.stale_since is None else row.stale_since
-    row.due = now
+    row.queued_at = now if row.queued_at is None else row.queued_at
+    queue(row, now, now)
     record(tables, row, Kind.STALE)
     tables.save(row)
     shake_outward(tables, [row.key])
@@ -142,102 +182,20 @@ def give_up(tables: Tables, request: GiveUp) -> None:
 
 def extend(tables: Tables, request: Extend) -> bool:
     """Carry out `Extend`."""
+    now = tables.journal.now
     n_held = 0
     for lease in request.leases:
         row = _held(tables, lease)
         if row is not None:
-            row.until = row.due = tables.journal.now + request.lease_s
+            row.until = now + request.lease_s
+            queue(row, row.until, now)
             tables.save(row)
             n_held += 1
     return n_held == len(request.leases)
 
 
-def take_due(tables: Tables, request: TakeDue) -> TookDue:
-    """Carry out `TakeDue`."""
-    now = tables.journal.now
-    rows, next_due = tables.due(now, request.functions, request.n_max)
-    taken: list[Due] = []
-    for row in rows:
-        if tables.row(row.key) is not row:
-            # It was built from one that this step has dropped, and went with it.
-            continue
-        if row.version == 0:
-            # Its first builder died. Whoever asked for it builds it; nobody else knows that it is wanted.
-            drop(tables, row)
-        elif row.recipe is not None:
-            taken.append(Due(_lease(tables, row, request.lease_s), row.recipe))
-    return TookDue(tuple(taken), now, next_due)
-
-
-def read_feed(tables: Tables, request: ReadFeed) -> FeedBatch:
-    """Carry out `ReadFeed`."""
-    counters = tables.counters
-    end = Position(counters.epoch, counters.sequence)
-    after = request.after
-    if after is None:
-        return FeedBatch((), end)
-    is_known = after.epoch == counters.epoch and counters.feed_floor <= after.sequence <= counters.sequence
-    if not is_known:
-        return FeedBatch((), end, is_reset=True)
-    records = tables.since(after.sequence, request.n_max)
-    if records and len(records) == request.n_max:
-        end = Position(counters.epoch, records[-1].sequence)
-    return FeedBatch(tuple(records), end)
-
-
-def _loaded(tables: Tables, row: Row | None, fingerprint: str | None) -> Loaded:
-    counters, now = tables.counters, tables.journal.now
-    position = Position(counters.epoch, counters.sequence)
-    if row is None:
-        return Loaded(entry=None, position=position, applied=counters.applied, now=now)
-    has_ended = row.recipe is None and row.has_expired(now)
-    is_there = row.version > 0 and not has_ended and fingerprint in (None, row.fingerprint)
-    return Loaded(
-        entry=_entry(tables, row) if is_there else None,
-        position=position,
-        applied=counters.applied,
-        now=now,
-        recipe=row.recipe,
-        unsettled=_unsettled(tables, row) if row.state is State.SUSPECT else (),
-        is_leased=row.is_leased(now),
-    )
-
-
-def _entry(tables: Tables, row: Row) -> Entry:
-    epoch = tables.counters.epoch
-    return Entry(
-        key=row.key,
-        function=row.function(),
-        state=row.state,
-        version=row.version,
-        value=tables.value(row),
-        digest=row.digest,
-        position=Position(epoch, row.good_from),
-        changed_at=Position(epoch, row.changed_at),
-        built_at=row.built_at,
-        build_s=row.build_s,
-        stale_since=row.stale_since,
-        reason=row.reason,
-        attempts=row.attempts,
-        retry_at=row.retry_at,
-        expires_at=row.expires_at,
-    )
-
-
-def _unstored(tables: Tables, row: Row, request: Commit) -> Committed:
-    """The outrun value of a function that drops on change."""
-    entry = unstored_entry(
-        request.lease,
-        request.built,
-        function=row.function(),
-        position=Position(tables.counters.epoch, tables.counters.sequence),
-        now=tables.journal.now,
-        reason="an event came while it was built",
-    )
-    return Committed(entry, is_changed=False, is_stored=False)
-
-
-def _lease(tables: Tables, row: Row, lease_s: float) -> Lease:
+def take_lease(tables: Tables, row: Row, lease_s: float) -> Lease:
+    """Give the row to a new builder; nobody holds it."""
     counters, now = tables.counters, tables.journal.now
     # A lease that ran out while nobody ended it: its builder died, which counts as a failed try.
     if row.token is not None:
@@ -245,10 +203,21 @@ def _lease(tables: Tables, row: Row, lease_s: float) -> Lease:
     counters.token += 1
     row.state = next_state(row.state, Step.BEGIN)
     row.token, row.begun = counters.token, counters.sequence
-    row.until = row.due = now + lease_s
+    # What comes from now on is a job of its own.
+    cause, row.cause, row.queued_at = row.cause, (), None
+    row.until = now + lease_s
+    queue(row, row.until, now)
     tables.save(row)
-    begun = Position(counters.epoch, row.begun)
-    return Lease(key=row.key, token=row.token, begun=begun, until=row.until, attempts=row.attempts)
+    return Lease(
+        key=row.key,
+        token=row.token,
+        begun=Position(counters.epoch, row.begun),
+        until=row.until,
+        begun_at=now,
+        attempts=row.attempts,
+        event=row.event,
+        cause=cause,
+    )
 
 
 def _held(tables: Tables, lease: Lease) -> Row | None:
@@ -268,43 +237,88 @@ def _is_unharmed(row: Row, now: float) -> bool:
     return row.state is State.BUILDING and row.stale_since is None and not row.has_expired(now)
 
 
-def _keep(tables: Tables, row: Row) -> None:
+def _keep(tables: Tables, row: Row, lease: Lease) -> None:
     row.state = next_state(row.state, Step.KEEP)
     _end_lease(row)
-    row.due = row.expires_at
+    _queue_settled(row, tables.journal.now, lease)
     record(tables, row, Kind.FRESH)
     tables.save(row)
 
 
 def _commit_step(tables: Tables, request: Commit, row: Row) -> Step:
-    if is_outrun(tables, request.built.groups, row.begun) or not _is_seen_current(tables, row):
+    if is_outrun(tables, request.built.groups, row.begun, row.groups) or not _is_seen_current(tables, row):
         return Step.COMMIT_OUTRUN
     if request.retry_in_s is not None:
         return Step.COMMIT_OUTRUN
-    return Step.COMMIT_SHAKEN if _unsettled(tables, row) else Step.COMMIT
+    return Step.COMMIT_SHAKEN if unsettled_below(tables, row) else Step.COMMIT
 
 
-def _after_commit(row: Row, now: float, request: Commit) -> None:
+def _take_over(tables: Tables, row: Row, request: Commit) -> None:
+    """Write what was built into the row."""
+    now, built, terms = tables.journal.now, request.built, request.terms
+    row.fingerprint, row.digest, row.terms = request.fingerprint, built.digest, terms
+    row.is_error, row.builder = built.is_error, request.builder
+    row.good_from = min(row.begun, built.good_from)
+    row.built_at, row.build_s = now, built.build_s
+    ends = [end for end in (built.expires_at, _end_of_life(terms.expires_s, now)) if end is not None]
+    row.attempts, row.retry_at, row.expires_at = 0, None, min(ends, default=None)
+    _end_lease(row)
+
+
+def _end_of_life(expires_s: float | None, now: float) -> float | None:
+    return None if expires_s is None else now + expires_s
+
+
+def _after_commit(row: Row, now: float, request: Commit, *, is_changed: bool) -> None:
     """Set what follows from the state that the commit led to."""
+    if row.state is State.DIRTY:
+        # The value is newer than what made the old one stale.
+        row.stale_since = now
+        _queue_again(row, now, request)
+        return
+    if row.event_at is not None and shows_event(is_changed=is_changed, is_awaited=request.built.is_awaited):
+        row.event_at = row.event = None
+    _queue_settled(row, now, request.lease)
     if row.state is State.FRESH:
         row.stale_since, row.reason = None, ""
-        # What ends by time is refreshed by time, unless its function leaves that to the next reader.
-        row.due = row.expires_at if row.on_change is OnChange.REFRESH else None
-        return
-    # The value is newer than what made the old one stale.
-    row.stale_since = now
-    if row.state is State.DIRTY and request.retry_in_s is not None:
-        row.attempts = request.lease.attempts + 1
-        row.due = row.retry_at = now + request.retry_in_s
-        row.reason = "built without an entry whose build failed"
-    elif row.state is State.DIRTY:
-        row.due = now
-        row.reason = row.reason or "an event came while it was built"
     else:
-        row.reason = "built from an unsettled entry"
+        row.stale_since, row.reason = now, "built from an unsettled entry"
 
 
-def _tell_outward(tables: Tables, row: Row, *, is_changed: bool) -> None:
+def _queue_again(row: Row, now: float, request: Commit) -> None:
+    if request.retry_in_s is not None:
+        row.attempts = request.lease.attempts + 1
+        row.retry_at = now + request.retry_in_s
+        row.reason = "built without an entry whose build failed"
+        queue(row, row.retry_at, now)
+        return
+    row.reason = row.reason or _OUTRUN
+    row.queued_at = now if row.queued_at is None else row.queued_at
+    if row.terms.settle_s and row.event_at is None:
+        # The event came before the entry was known to hang on it. This build has not shown it, nor may the next.
+        row.event_at = now
+    queue(row, due_after_touch(row.terms, now=now, queued_at=row.queued_at), now)
+
+
+def _queue_settled(row: Row, now: float, lease: Lease) -> None:
+    """Queue an entry that is settled, for what may come by time alone: its end, or a look for a late change.
+
+    A build that began before it was time to look, however late it ended, has not looked.
+    """
+    look: float | None = None
+    row.queued_at = None
+    if row.event_at is None:
+        row.event = None
+    else:
+        look = next_look(row.terms, event_at=row.event_at, now=lease.begun_at)
+        if look is None:
+            row.event_at = row.event = None
+    # What ends by time is refreshed by time, unless its function leaves that to the next reader.
+    end = row.expires_at if row.terms.on_change is OnChange.REFRESH else None
+    queue(row, min((due for due in (look, end) if due is not None), default=None), now)
+
+
+def _tell_outward(tables: Tables, row: Row, cause: tuple[str, ...], *, is_changed: bool) -> None:
     """Settle or shake who was built from the entry, as it came out of the commit."""
     if row.state is not State.FRESH:
         record(tables, row, Kind.STALE)
@@ -312,29 +326,15 @@ def _tell_outward(tables: Tables, row: Row, *, is_changed: bool) -> None:
         return
     if not is_changed:
         record(tables, row, Kind.FRESH)
-    _settle_outward(tables, row.key)
+    _settle_outward(tables, row.key, cause)
 
 
 def _is_seen_current(tables: Tables, row: Row) -> bool:
     """Whether every entry that was read still has the value that was seen, or still is not there."""
-    return all(_digest(tables, seen.key) == seen.digest for seen in row.seen)
+    return all(digest_of(tables, seen.key) == seen.digest for seen in row.seen)
 
 
-def _digest(tables: Tables, key: Key) -> str:
-    row = tables.row(key)
-    return ABSENT if row is None or row.is_gone(tables.journal.now) else row.digest
-
-
-def _unsettled(tables: Tables, row: Row) -> tuple[Key, ...]:
-    """The entries below that are not known to be up to date."""
-    return tuple(
-        seen.key
-        for seen in row.seen
-        if (inner := tables.row(seen.key)) is not None and inner.version and inner.stale_since is not None
-    )
-
-
-def _settle_outward(tables: Tables, key: Key) -> None:
+def _settle_outward(tables: Tables, key: Key, cause: tuple[str, ...]) -> None:
     frontier = [key]
     while frontier:
         inner = frontier.pop()
@@ -345,8 +345,8 @@ def _settle_outward(tables: Tables, key: Key) -> None:
             # What broke it may be well again, though its value is the same; or it did without what is there now. Only
             # the inner entry that changed is looked at: what the others changed has touched this one already.
             seen = next((seen.digest for seen in row.seen if seen.key == inner), None)
-            if row.state is State.FAILED or seen != _digest(tables, inner):
-                spread(tables, [outer], f"{inner} was refreshed", by_call=True)
+            if row.state is State.FAILED or seen != digest_of(tables, inner):
+                spread(tables, {outer: Why(f"{inner} was refreshed", cause=cause, is_by_call=True)})
             elif row.state is State.SUSPECT and not tables.any_stale([seen.key for seen in row.seen]):
                 row.state, row.stale_since, row.reason = next_state(row.state, Step.SETTLE), None, ""
                 record(tables, row, Kind.FRESH)

@@ -9,34 +9,78 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from everfresh.matching.shapes import CALL_SHAPE, Bucket, Group, Shape, ShapeId, call_bucket
+from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, ShapeKind, call_bucket
 from everfresh.matching.triage import shapes_to_register
-from everfresh.model.entry import Key, Kind, OnChange, State
-from everfresh.model.position import Position
-from everfresh.protocol.requests import Applied, Apply, Delete, Put, Register, Seen, ShapesMoved
+from everfresh.model.entry import PLAIN_TERMS, Key, Kind, OnChange, State
+from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Mention, ShapesMoved
+from everfresh.protocol.requests import Delete, Put, Register, Seen
+from everfresh.protocol.scheduling import due_after_touch, rank_of
 from everfresh.protocol.states import Step, next_state
+from everfresh.stores.showing import newest
 from everfresh.stores.tables import Row, Tables, record
 
 # Expired values that a put clears away; more than one, so that they get fewer even while others are put.
 _N_SWEPT = 2
+# How many of the last events each entry remembers, for people.
+_N_REMEMBERED = 5
+# How many of the coldest entries are looked at to find one that nothing was built from.
+_N_COLDEST = 16
+# A step that clears more than this would hold up all others; what is left goes with the next ones.
+_MAX_EVICTED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why an entry is touched: in words, by which event, and through which chain of builds.
+
+    `encoded` gives the event for entries that keep it. With `is_by_call` an entry that it was built from changed.
+    """
+
+    text: str
+    encoded: Callable[[], bytes | None] | None = None
+    cause: tuple[str, ...] = ()
+    is_by_call: bool = False
 
 
 def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
     """Carry out `Apply`."""
     if request.generation < tables.n_known():
         return ShapesMoved(tables.known(request.generation))
-    counters = tables.counters
-    members = _members(tables, request.touched.buckets, request.touched.shapes)
+    members = _members(tables, request)
     if request.is_dry:
-        return Applied(Position(counters.epoch, counters.sequence), tuple(members), ())
+        return Applied(newest(tables), tuple(members), ())
+    counters = tables.counters
     counters.sequence += 1
     counters.applied = counters.sequence
-    tables.fire(request.touched.buckets, counters.sequence)
-    tables.fire(request.touched.shapes, counters.sequence)
-    touched, suspect = spread(tables, members, request.reason)
-    return Applied(Position(counters.epoch, counters.sequence), touched, suspect)
+    touched = request.touched
+    tables.fire(touched.buckets, counters.sequence)
+    tables.fire(touched.shapes, counters.sequence)
+    tables.fire(touched.predicates, counters.sequence)
+    for probe in touched.probes:
+        tables.keep_probe(probe, counters.sequence)
+    whys = [Why(mention.text, _encoder(request, mention), request.cause) for mention in request.mentions]
+    keys, suspect = spread(tables, {key: whys[event] for key, event in members.items()})
+    return Applied(newest(tables), keys, suspect)
+
+
+def _encoder(request: Apply, mention: Mention) -> Callable[[], bytes | None] | None:
+    encode, event = request.encode, mention.event
+    return None if encode is None or event is None else partial(encode, event)
+
+
+def candidates(tables: Tables, request: Candidates) -> tuple[Candidate, ...]:
+    """Carry out `Candidates`."""
+    found: list[Candidate] = []
+    for bucket in request.buckets:
+        for key in tables.members(bucket):
+            row = tables.row(key)
+            if row is not None and row.recipe is not None:
+                found.append(Candidate(bucket, key, row.recipe))
+    return tuple(found)
 
 
 def register(tables: Tables, request: Register) -> None:
@@ -56,18 +100,22 @@ def put(tables: Tables, request: Put) -> bool:
     now = tables.journal.now
     if row is None:
         row = Row(key=request.key, recipe=None)
+        tables.counters.n_entries += 1
     # Over anything that was not served, or is built, the same value is news too.
     is_same = row.recipe is None and row.digest == request.digest and not row.is_gone(now)
-    row.recipe, row.state, row.on_change = None, State.FRESH, OnChange.DROP
-    row.token = row.stale_since = row.retry_at = None
+    row.recipe, row.state, row.terms = None, State.FRESH, PLAIN_TERMS
+    row.token = row.stale_since = row.retry_at = row.queued_at = row.event_at = row.event = None
     row.fingerprint, row.digest, row.reason, row.attempts, row.seen = "", request.digest, "", 0, seen
     row.good_from, row.built_at, row.build_s = tables.counters.sequence, now, 0.0
-    row.expires_at = row.due = None if request.expires_s is None else now + request.expires_s
+    row.builder, row.is_error, row.read_at, row.history = "", False, max(now, row.read_at), ()
+    row.expires_at = None if request.expires_s is None else now + request.expires_s
+    queue(row, row.expires_at, now)
     store_value(tables, row, request.value, request.groups, is_changed=not is_same)
     # Nobody else comes by to clear away what has expired.
-    for expired in tables.due(now, frozenset({""}), _N_SWEPT)[0]:
+    for expired in tables.due(now, {"": _N_SWEPT}, _N_SWEPT)[0]:
         if tables.row(expired.key) is expired:
             drop(tables, expired)
+    make_room(tables, row)
     return True
 
 
@@ -90,21 +138,70 @@ def learn(tables: Tables, shapes: Iterable[Shape]) -> None:
             tables.learn(shape, tables.counters.applied)
 
 
-def is_outrun(tables: Tables, groups: Iterable[Group], begun: int) -> bool:
-    """Whether one of the dependencies fired, or may have fired unseen, after the position."""
+def is_outrun(tables: Tables, groups: Iterable[Group], begun: int, linked: Sequence[Group] = ()) -> bool:
+    """Whether one of the dependencies fired, or may have fired unseen, after the position.
+
+    Events that a predicate looked at have touched those that stood in its bucket, as the `linked` groups say; only to
+    those that did not are its marks news.
+    """
     if begun < tables.counters.fired_floor:
         return True
     for group in groups:
         shape = group.shape
+        if shape.kind is ShapeKind.PREDICATE and group in linked:
+            continue
         # A shape younger than the build: events before it was known left no mark.
         if (tables.born(shape.id) or 0) > begun:
             return True
         if tables.last_fired((shape.id, *group.buckets())) > begun:
             return True
+        for _, stem, operands in group.filtered():
+            if any(probe.touches(operands) for probe in tables.probes(stem, begun)):
+                return True
     return False
 
 
-def store_value(tables: Tables, row: Row, value: bytes, groups: tuple[Group, ...], *, is_changed: bool) -> None:
+def queue(row: Row, due: float | None, now: float) -> None:
+    """Have the queue look at the row at `due`, or not at all; the row is not saved."""
+    row.due = due
+    if due is not None:
+        row.rank = rank_of(row.terms, due=due, now=now, read_at=row.read_at, watched_until=row.watched_until)
+
+
+def make_room(tables: Tables, kept: Row) -> None:
+    """Drop entries while there are more than the store may hold: the longest unread, if nothing was built from them.
+
+    What was just written is kept, unless it is larger than all the room there is.
+    """
+    room = tables.room
+    if tables.row(kept.key) is not kept:
+        return
+    if room.max_bytes is not None and kept.n_bytes > room.max_bytes:
+        drop(tables, kept)
+        return
+    for _ in range(_MAX_EVICTED):
+        counters = tables.counters
+        is_over = room.max_entries is not None and counters.n_entries > room.max_entries
+        if not is_over and (room.max_bytes is None or counters.n_bytes <= room.max_bytes):
+            return
+        now = tables.journal.now
+        coldest = [row for row in tables.coldest(_N_COLDEST) if row.key != kept.key and not row.is_leased(now)]
+        if not coldest:
+            return
+        drop(tables, next((row for row in coldest if not tables.members(call_bucket(row.key))), coldest[0]))
+        if tables.row(kept.key) is not kept:
+            return
+
+
+def store_value(
+    tables: Tables,
+    row: Row,
+    value: bytes,
+    groups: tuple[Group, ...],
+    *,
+    is_changed: bool,
+    cause: tuple[str, ...] = (),
+) -> None:
     """Write the row with its new links; a changed value gets a version, a record, and touches who was built from it."""
     if is_changed:
         # Above every version that a dropped entry of this key may have had.
@@ -112,33 +209,37 @@ def store_value(tables: Tables, row: Row, value: bytes, groups: tuple[Group, ...
     tables.relink(row, groups)
     if is_changed:
         row.changed_at = record(tables, row, Kind.CHANGED)
+        tables.counters.n_bytes += len(value) - row.n_bytes
+        row.n_bytes = len(value)
     tables.save(row)
     if is_changed:
         tables.set_value(row, value)
-        spread(tables, tables.members(call_bucket(row.key)), f"{row.key} changed", by_call=True)
+        touch_outer(tables, row, f"{row.key} changed", cause)
 
 
-def spread(
-    tables: Tables, keys: Iterable[Key], reason: str, *, by_call: bool = False
-) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
-    """Touch the entries and shake who was built from them; the keys touched and the keys made suspect.
+def touch_outer(tables: Tables, row: Row, text: str, cause: tuple[str, ...]) -> None:
+    """Touch who was built from the entry."""
+    why = Why(text, cause=cause, is_by_call=True)
+    spread(tables, dict.fromkeys(tables.members(call_bucket(row.key)), why))
 
-    With `by_call` the keys are those built from an entry that changed.
-    """
-    waiting = deque((key, by_call) for key in keys)
+
+def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
+    """Touch the entries and shake who was built from them; the keys touched and the keys made suspect."""
+    waiting = deque(whys.items())
     touched: dict[Key, None] = {}
     dirty: list[Key] = []
     while waiting:
-        key, is_by_call = waiting.popleft()
+        key, why = waiting.popleft()
         row = None if key in touched else tables.row(key)
         if row is None:
             continue
         touched[key] = None
-        if row.recipe is None or row.on_change is OnChange.DROP:
+        if row.recipe is None or row.terms.on_change is OnChange.DROP:
             _drop(tables, row)
-            waiting.extend((outer, True) for outer in tables.members(call_bucket(key)))
+            outer_why = Why(f"{key} was dropped", cause=why.cause, is_by_call=True)
+            waiting.extend((outer, outer_why) for outer in tables.members(call_bucket(key)))
         else:
-            _make_dirty(tables, row, reason, is_by_call=is_by_call)
+            _make_dirty(tables, row, why)
             dirty.append(key)
     suspect = shake_outward(tables, dirty)
     return tuple(touched), suspect
@@ -160,29 +261,49 @@ def _seen_by_put(tables: Tables, request: Put) -> tuple[Seen, ...] | None:
     return tuple(seen)
 
 
-def _members(tables: Tables, buckets: Iterable[Bucket], shapes: Iterable[ShapeId]) -> dict[Key, None]:
-    found: dict[Key, None] = {}
-    for bucket in sorted(buckets):
-        found.update(dict.fromkeys(tables.members(bucket)))
-    for shape in sorted(shapes):
-        found.update(dict.fromkeys(tables.members_of_shape(shape)))
+def _members(tables: Tables, request: Apply) -> dict[Key, int]:
+    """The entries that the events touch, each with the number of the last event that does."""
+    touched = request.touched
+    found: dict[Key, int] = {}
+    for bucket, event in touched.buckets.items():
+        _found(found, tables.members(bucket), event)
+    for shape, event in touched.shapes.items():
+        _found(found, tables.members_of_shape(shape), event)
+    for probe in touched.probes:
+        for bucket, operands in tables.conditions(probe.stem):
+            if probe.touches(operands):
+                _found(found, tables.members(bucket), probe.event)
+    for bucket, events in touched.predicates.items():
+        spared = request.spared.get(bucket, frozenset())
+        _found(found, [key for key in tables.members(bucket) if key not in spared], events[-1])
     return found
 
 
-def _make_dirty(tables: Tables, row: Row, reason: str, *, is_by_call: bool) -> None:
+def _found(found: dict[Key, int], keys: Sequence[Key], event: int) -> None:
+    for key in keys:
+        found[key] = max(found.get(key, 0), event)
+
+
+def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
+    now = tables.journal.now
     # One that waits for its next try is due at once, which is news for workers.
     is_news = row.state is not State.DIRTY or row.retry_at is not None
     # A build under way may have caused, and seen, the change of an entry below it. Its commit compares what it saw with
     # what is there, so the change by itself does not outrun it.
-    step = Step.SHAKE if is_by_call and row.is_leased(tables.journal.now) else Step.TOUCH
+    step = Step.SHAKE if why.is_by_call and row.is_leased(now) else Step.TOUCH
     row.state = next_state(row.state, step)
-    row.reason, row.attempts, row.retry_at = reason, 0, None
-    if row.stale_since is None:
-        row.stale_since = tables.journal.now
-    if row.token is None:
-        # While a lease is held, `due` is its end; whoever ends it queues the entry again.
-        row.due = tables.journal.now
-    if is_news:
+    row.reason, row.attempts, row.retry_at, row.cause = why.text, 0, None, why.cause
+    row.stale_since = now if row.stale_since is None else row.stale_since
+    row.queued_at = now if row.queued_at is None else row.queued_at
+    if not why.is_by_call:
+        row.event_at = now if row.terms.settle_s else None
+        row.event = why.encoded() if row.terms.keeps_event and why.encoded is not None else None
+        row.history = (*row.history, why.text)[-_N_REMEMBERED:]
+    # While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
+    if row.token is None and (row.due is None or row.due > now):
+        queue(row, due_after_touch(row.terms, now=now, queued_at=row.queued_at), now)
+    # Of an entry without a value nobody was told yet.
+    if is_news and row.version:
         record(tables, row, Kind.STALE)
     tables.save(row)
 
@@ -212,8 +333,8 @@ def shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:
 def _drop(tables: Tables, row: Row) -> None:
     counters = tables.counters
     counters.version_floor = max(counters.version_floor, row.version)
-    # An entry without a value had one before, maybe: its record must not go back behind that.
-    row.version = row.version or counters.version_floor
+    counters.n_entries -= 1
+    counters.n_bytes -= row.n_bytes
     tables.relink(row, ())
     record(tables, row, Kind.DROPPED)
     tables.remove(row)
@@ -222,4 +343,4 @@ def _drop(tables: Tables, row: Row) -> None:
 def drop(tables: Tables, row: Row) -> None:
     """Remove an entry; who was built from it is touched, as nobody watches over its dependencies any more."""
     _drop(tables, row)
-    spread(tables, tables.members(call_bucket(row.key)), f"{row.key} was dropped", by_call=True)
+    touch_outer(tables, row, f"{row.key} was dropped", row.cause)

@@ -6,53 +6,62 @@ the whole store, which begins a new life, empty. Nothing survives the process.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush, nsmallest
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-from everfresh.matching.shapes import SHAPE_ID_BYTES, Bucket, Group, Shape, ShapeId, buckets_of
+from everfresh.matching.shapes import SHAPE_ID_BYTES, Bucket, Group, Shape, ShapeId, buckets_of, stem_of
+from everfresh.matching.triage import Probe
 from everfresh.model.clock import Clock, wall_clock
-from everfresh.model.entry import FeedRecord, Key
+from everfresh.model.entry import FeedRecord, Key, State
 from everfresh.model.errors import StoreClosed
 from everfresh.model.marks import override
+from everfresh.protocol.inspecting import Counted, Listed
 from everfresh.protocol.requests import Request
+from everfresh.protocol.scheduling import NO_PACE, Pace
+from everfresh.stores.asking import listed
+from everfresh.stores.memory_queue import MemoryQueue
 from everfresh.stores.store import STEPS, StepListener, Store, is_reading
-from everfresh.stores.tables import Counters, Journal, Row, Tables
+from everfresh.stores.tables import NO_ROOM_LIMIT, Counters, Journal, Room, Row, Tables, new_epoch
 
 A = TypeVar("A")
+K = TypeVar("K", bound=bytes)
+V = TypeVar("V")
 
 # A follower further behind starts over. At 100 bytes a record this is a megabyte.
 MAX_FEED = 10_000
 # Marks that no live lease needs; enough that a value computed for minutes can still be put.
 MAX_FIRED = 100_000
+# What events said about filtered shapes, for builds under way; a few hundred bytes each.
+MAX_PROBES = 10_000
 _MAX_LEFT_OVER = 64
-
-
-def new_epoch() -> str:
-    """A name for one life of a store."""
-    return secrets.token_hex(8)
 
 
 class MemoryTables(Tables):
     """The tables as dicts."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
         self.counters = Counters(epoch=new_epoch())
         self.journal = Journal(0.0)
+        self.room = room
         self._rows: dict[Key, Row] = {}
         self._values: dict[Key, bytes] = {}
         self._leased: dict[Key, None] = {}
-        # Due entries by function; which item of its heap speaks for a key, all others being left over.
-        self._heaps: dict[str, list[tuple[float, int, Key]]] = {}
-        self._queued: dict[Key, tuple[float, int]] = {}
-        self._n_queued = 0
+        self._queue = MemoryQueue()
+        self._pace: dict[str, Pace] = {}
+        # Entries with a value by when they were last read, one item each; kept only where room may run short.
+        self._by_age: list[tuple[float, Key]] = []
+        self._aged: set[Key] = set()
         self._members: dict[Bucket, dict[Key, None]] = {}
         self._buckets: dict[ShapeId, dict[Bucket, None]] = {}
+        self._operands: dict[Bucket, dict[Bucket, tuple[str, ...]]] = {}
         self._fired: dict[Bucket | ShapeId, int] = {}
+        self._probes: dict[Bucket, deque[tuple[int, Probe]]] = {}
+        self._n_probes = 0
         self._shapes: list[Shape] = []
         self._born: dict[ShapeId, int] = {}
         self._feed: list[FeedRecord] = []
@@ -69,18 +78,7 @@ class MemoryTables(Tables):
             self._leased.pop(key, None)
         else:
             self._leased[key] = None
-        queued = self._queued.get(key)
-        if row.due is None:
-            self._queued.pop(key, None)
-        elif queued is None or queued[0] != row.due:
-            self._n_queued += 1
-            self._queued[key] = (row.due, self._n_queued)
-            heap = self._heaps.setdefault(row.function(), [])
-            heappush(heap, (row.due, self._n_queued, key))
-            # Without a worker nobody takes from the heap what is left over in it.
-            if len(heap) > 2 * len(self._queued) + _MAX_LEFT_OVER:
-                heap[:] = [item for item in heap if self._speaks(item)]
-                heapify(heap)
+        self._queue.put(row)
 
     @override
     def remove(self, row: Row) -> None:
@@ -88,7 +86,7 @@ class MemoryTables(Tables):
         del self._rows[key]
         self._values.pop(key, None)
         self._leased.pop(key, None)
-        self._queued.pop(key, None)
+        self._queue.remove(key)
 
     @override
     def value(self, row: Row) -> bytes:
@@ -97,31 +95,67 @@ class MemoryTables(Tables):
     @override
     def set_value(self, row: Row, value: bytes) -> None:
         self._values[row.key] = value
+        if self.room != NO_ROOM_LIMIT and row.key not in self._aged:
+            self._aged.add(row.key)
+            heappush(self._by_age, (row.read_at, row.key))
+            if len(self._by_age) > 2 * len(self._values) + _MAX_LEFT_OVER:
+                self._by_age = [(self._rows[key].read_at, key) for key in self._values]
+                self._aged = set(self._values)
+                heapify(self._by_age)
 
     @override
-    def due(self, now: float, functions: frozenset[str], n_max: int) -> tuple[list[Row], float | None]:
-        heaps = [heap for name in functions if (heap := self._heaps.get(name)) is not None]
-        taken: list[tuple[list[tuple[float, int, Key]], tuple[float, int, Key]]] = []
-        next_due: float | None = None
-        while heap := self._earliest(heaps):
-            if heap[0][0] > now or len(taken) == n_max:
-                next_due = heap[0][0]
-                break
-            taken.append((heap, heappop(heap)))
-        for heap, item in taken:
-            heappush(heap, item)
-        return [self._rows[key] for _, (_, _, key) in taken], next_due
+    def keys(self, after: Key, n_max: int) -> Sequence[Key]:
+        return nsmallest(n_max, (key for key in self._rows if key > after))
 
-    def _earliest(self, heaps: list[list[tuple[float, int, Key]]]) -> list[tuple[float, int, Key]] | None:
-        """The heap with the earliest item at its head, once what is left over is gone."""
-        for heap in heaps:
-            while heap and not self._speaks(heap[0]):
-                heappop(heap)
-        return min((heap for heap in heaps if heap), key=lambda heap: heap[0], default=None)
+    @override
+    def due(self, now: float, quotas: Mapping[str, int], n_max: int) -> tuple[list[Row], float | None]:
+        keys, next_due = self._queue.due(now, quotas, n_max)
+        return [self._rows[key] for key in keys], next_due
 
-    def _speaks(self, item: tuple[float, int, Key]) -> bool:
-        due, number, key = item
-        return self._queued.get(key) == (due, number)
+    @override
+    def n_leased(self, function: str, now: float) -> int:
+        rows = (self._rows[key] for key in self._leased)
+        return sum(row.is_leased(now) and row.function() == function for row in rows)
+
+    @override
+    def pace(self, function: str) -> Pace:
+        return self._pace.get(function, NO_PACE)
+
+    @override
+    def set_pace(self, function: str, pace: Pace) -> None:
+        if pace == NO_PACE:
+            self._pace.pop(function, None)
+        else:
+            self._pace[function] = pace
+
+    @override
+    def coldest(self, n_max: int) -> list[Row]:
+        found: list[Row] = []
+        while self._by_age and len(found) < n_max:
+            read_at, key = heappop(self._by_age)
+            row = self._rows.get(key)
+            if row is None or key not in self._values:
+                self._aged.discard(key)
+            elif row.read_at > read_at:
+                # It was read since it was put here.
+                heappush(self._by_age, (row.read_at, key))
+            else:
+                found.append(row)
+        for row in found:
+            heappush(self._by_age, (row.read_at, row.key))
+        return found
+
+    @override
+    def listed(self, function: str | None, state: State | None, after: Key, n_max: int) -> list[Listed]:
+        rows = (row for row in self._rows.values() if row.key > after)
+        fitting = (row for row in rows if function in (None, row.function()) and state in (None, row.state))
+        return [listed(row) for row in nsmallest(n_max, fitting, key=lambda row: row.key)]
+
+    @override
+    def counted(self, function: str | None) -> Counted:
+        rows = [row for row in self._rows.values() if function in (None, row.function())]
+        n_by_state = Counter(row.state for row in rows)
+        return Counted(len(rows), sum(row.version > 0 for row in rows), n_by_state, sum(row.n_bytes for row in rows))
 
     @override
     def any_stale(self, keys: Sequence[Key]) -> bool:
@@ -138,6 +172,10 @@ class MemoryTables(Tables):
         return tuple(self._members.get(bucket, ()))
 
     @override
+    def conditions(self, stem: Bucket) -> Sequence[tuple[Bucket, tuple[str, ...]]]:
+        return tuple(self._operands.get(stem, {}).items())
+
+    @override
     def members_of_shape(self, shape: ShapeId) -> Sequence[Key]:
         found: dict[Key, None] = {}
         for bucket in self._buckets.get(shape, ()):
@@ -146,12 +184,17 @@ class MemoryTables(Tables):
 
     @override
     def relink(self, row: Row, groups: tuple[Group, ...]) -> None:
+        if groups == row.groups:
+            return
         old, new = buckets_of(row.groups), buckets_of(groups)
         for bucket in old - new:
             self._unlink(bucket, row.key)
         for bucket in new - old:
             self._members.setdefault(bucket, {})[row.key] = None
             self._buckets.setdefault(ShapeId(bucket[:SHAPE_ID_BYTES]), {})[bucket] = None
+        for group in groups:
+            for bucket, stem, operands in group.filtered():
+                self._operands.setdefault(stem, {})[bucket] = operands
         row.groups = groups
 
     def _unlink(self, bucket: Bucket, key: Key) -> None:
@@ -161,10 +204,8 @@ class MemoryTables(Tables):
             return
         del self._members[bucket]
         shape = ShapeId(bucket[:SHAPE_ID_BYTES])
-        buckets = self._buckets[shape]
-        del buckets[bucket]
-        if not buckets:
-            del self._buckets[shape]
+        _discard(self._buckets, shape, bucket)
+        _discard(self._operands, stem_of(bucket), bucket)
 
     @override
     def fire(self, marks: Iterable[Bucket | ShapeId], sequence: int) -> None:
@@ -185,7 +226,31 @@ class MemoryTables(Tables):
             if sequence > below:
                 return
             del self._fired[mark]
-            self.counters.fired_floor = sequence
+            self.counters.fired_floor = max(self.counters.fired_floor, sequence)
+
+    @override
+    def keep_probe(self, probe: Probe, sequence: int) -> None:
+        self._probes.setdefault(probe.stem, deque()).append((sequence, probe))
+        self._n_probes += 1
+        if self._n_probes > MAX_PROBES:
+            self._prune_probes()
+
+    def _prune_probes(self) -> None:
+        """Forget the older half; builds that began before what is left count as outrun."""
+        sequences = sorted(sequence for probes in self._probes.values() for sequence, _ in probes)
+        floor = sequences[len(sequences) // 2]
+        for stem, probes in tuple(self._probes.items()):
+            kept = deque(item for item in probes if item[0] > floor)
+            if kept:
+                self._probes[stem] = kept
+            else:
+                del self._probes[stem]
+        self._n_probes = sum(map(len, self._probes.values()))
+        self.counters.fired_floor = max(self.counters.fired_floor, floor)
+
+    @override
+    def probes(self, stem: Bucket, after: int) -> Iterable[Probe]:
+        return [probe for sequence, probe in self._probes.get(stem, ()) if sequence > after]
 
     @override
     def last_fired(self, marks: Iterable[Bucket | ShapeId]) -> int:
@@ -222,11 +287,21 @@ class MemoryTables(Tables):
         return self._feed[start : start + n_max]
 
 
+def _discard(inner_of: dict[K, dict[Bucket, V]], outer: K, bucket: Bucket) -> None:
+    """Take the bucket out, and the outer key with its last."""
+    inner = inner_of.get(outer)
+    if inner is not None:
+        inner.pop(bucket, None)
+        if not inner:
+            del inner_of[outer]
+
+
 class MemoryStore(Store):
     """Entries in this process's memory."""
 
-    def __init__(self, *, clock: Clock = wall_clock) -> None:
-        self._tables = MemoryTables()
+    def __init__(self, *, clock: Clock = wall_clock, room: Room = NO_ROOM_LIMIT) -> None:
+        self._room = room
+        self._tables = MemoryTables(room)
         self._lock = threading.Lock()
         self._clock = clock
         self._listeners: list[StepListener] = []
@@ -248,7 +323,7 @@ class MemoryStore(Store):
             except BaseException:
                 # An interrupt came in the middle, and there is no way back to the state before: begin a new life.
                 if not is_reading(request):
-                    self._tables = MemoryTables()
+                    self._tables = MemoryTables(self._room)
                     for listener in self._listeners:
                         listener(())
                 raise
@@ -256,11 +331,13 @@ class MemoryStore(Store):
     def _step(self, request: Request[A]) -> A:
         tables = self._tables
         journal = tables.journal = Journal(self._clock())
+        epoch = tables.counters.epoch
         # One table for all steps cannot carry each request's type; Request[A] promises the A.
         answer = cast("A", STEPS[type(cast("Request[Any]", request))](tables, request))
-        if journal.records:
+        is_same_life = tables.counters.epoch == epoch
+        if journal.records or not is_same_life:
             for listener in self._listeners:
-                listener(journal.records)
+                listener(journal.records if is_same_life else ())
         return answer
 
     @override

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from everfresh.model.entry import FeedRecord
+from everfresh.protocol.applying import Apply, Candidates
+from everfresh.protocol.inspecting import Count, Explain, ListEntries
+from everfresh.protocol.queueing import Distrust, Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
-    Apply,
     Begin,
     Commit,
     Delete,
@@ -15,13 +17,13 @@ from everfresh.protocol.requests import (
     Fail,
     GiveUp,
     Load,
+    LoadMany,
     Put,
     ReadFeed,
     Register,
     Request,
-    TakeDue,
 )
-from everfresh.stores import building, changing
+from everfresh.stores import asking, building, changing, queueing
 from everfresh.stores.tables import Tables
 
 A = TypeVar("A")
@@ -71,20 +73,30 @@ class Store(Protocol):
 # One step for each request. The values cannot be typed more narrowly in one table: each takes its own request.
 STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
     Load: building.load,
+    LoadMany: building.load_many,
     Begin: building.begin,
     Commit: building.commit,
     Fail: building.fail,
     GiveUp: building.give_up,
     Extend: building.extend,
-    TakeDue: building.take_due,
-    ReadFeed: building.read_feed,
+    TakeDue: queueing.take_due,
+    Enqueue: queueing.enqueue,
+    Retry: queueing.retry,
+    Note: queueing.note,
+    Distrust: queueing.distrust,
+    Candidates: changing.candidates,
     Apply: changing.apply,
     Register: changing.register,
     Put: changing.put,
     Delete: changing.delete,
+    ReadFeed: asking.read_feed,
+    ListEntries: asking.list_entries,
+    Count: asking.count,
+    Explain: asking.explain,
 }
 
 
 def is_reading(request: Request[Any]) -> bool:
     """Whether the step leaves the store as it is."""
-    return isinstance(request, Load | ReadFeed) or (isinstance(request, Apply) and request.is_dry)
+    is_question = isinstance(request, Load | LoadMany | ReadFeed | Candidates | ListEntries | Count | Explain)
+    return is_question or (isinstance(request, Apply) and request.is_dry)

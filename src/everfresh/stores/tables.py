@@ -6,13 +6,17 @@ under a lock, `sqlite` as SQL in one transaction. A row that a step has seen is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from everfresh.matching.shapes import Bucket, Group, Shape, ShapeId
-from everfresh.model.entry import FeedRecord, Key, Kind, OnChange, Recipe, State
+from everfresh.matching.triage import Probe
+from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Kind, Recipe, State, Terms
+from everfresh.protocol.inspecting import Counted, Listed
 from everfresh.protocol.requests import Seen
+from everfresh.protocol.scheduling import Pace
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,7 +24,10 @@ class Row:
     """One entry, without its value. `recipe` is None for a value that was put; `version` 0 means: no value yet.
 
     `token` is None when nobody holds the lease. `due` is when the queue should look at the entry: for a refresh, or
-    when a lease expires; None when it need not.
+    when a lease expires; None when it need not. `rank` orders those that are due, the lowest first. `queued_at` is when
+    the first event came that no build has answered; `event_at` when the last came that the value may not show yet, and
+    `event` is that event, encoded. `n_bytes` is the size of the value. `builder` says who built the value, and before
+    there is one, who queued it.
     """
 
     key: Key
@@ -35,7 +42,7 @@ class Row:
     build_s: float = 0.0
     groups: tuple[Group, ...] = ()
     seen: tuple[Seen, ...] = ()
-    on_change: OnChange = OnChange.REFRESH
+    terms: Terms = PLAIN_TERMS
     stale_since: float | None = None
     reason: str = ""
     attempts: int = 0
@@ -45,10 +52,26 @@ class Row:
     until: float = 0.0
     begun: int = 0
     expires_at: float | None = None
+    rank: float = 0.0
+    queued_at: float | None = None
+    event_at: float | None = None
+    event: bytes | None = None
+    cause: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    builder: str = ""
+    is_error: bool = False
+    n_bytes: int = 0
+    read_at: float = 0.0
+    watched_until: float = 0.0
 
     def function(self) -> str:
         """The function's name; empty for a value that was put."""
         return "" if self.recipe is None else self.recipe.function
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it has no value yet, and is to get one though no reader waits for it."""
+        return self.version == 0 and bool(self.builder)
 
     def is_leased(self, now: float) -> bool:
         """Whether somebody holds the right to build it."""
@@ -70,8 +93,9 @@ class Row:
 class Counters:
     """The numbers of a store.
 
-    `sequence` is the newest position and `applied` that of the last events; `fired_floor` is where fired marks begin
-    to be complete, `feed_floor` where the feed does; `version_floor` is the highest version of any dropped entry.
+    `n_entries` and `n_bytes` count the entries and the bytes of their values. `sequence` is the newest position and
+    `applied` that of the last events; `fired_floor` is where fired marks begin to be complete, `feed_floor` where the
+    feed does; `version_floor` is the highest version of any dropped entry.
     """
 
     epoch: str
@@ -81,6 +105,19 @@ class Counters:
     feed_floor: int = 0
     version_floor: int = 0
     token: int = 0
+    n_entries: int = 0
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a store may hold; None for no limit. Bytes are those of the values."""
+
+    max_entries: int | None = None
+    max_bytes: int | None = None
+
+
+NO_ROOM_LIMIT = Room()
 
 
 @dataclass(slots=True)
@@ -111,14 +148,11 @@ class Rows(Protocol):
         ...
 
     def set_value(self, row: Row, value: bytes) -> None:
-        """Store the value; the row is saved already."""
+        """Store the value; the row is saved already, with its `n_bytes`."""
         ...
 
-    def due(self, now: float, functions: frozenset[str], n_max: int) -> tuple[list[Row], float | None]:
-        """The due rows of the functions, longest due first, and when the next one falls due.
-
-        The empty name stands for values that were put, which fall due when they expire.
-        """
+    def keys(self, after: Key, n_max: int) -> Sequence[Key]:
+        """The keys after that one, in the order of their texts."""
         ...
 
     def any_stale(self, keys: Sequence[Key]) -> bool:
@@ -130,6 +164,46 @@ class Rows(Protocol):
         ...
 
 
+class Queue(Protocol):
+    """What is due, how fast functions may be refreshed, and who may go when room is needed."""
+
+    def due(self, now: float, quotas: Mapping[str, int], n_max: int) -> tuple[list[Row], float | None]:
+        """The due rows of the functions, lowest rank first, and when the next one falls due.
+
+        Of each function at most its quota. The empty name stands for values that were put, which fall due when they
+        expire. What the quotas hold back does not count as due next.
+        """
+        ...
+
+    def n_leased(self, function: str, now: float) -> int:
+        """How many entries of the function are being built."""
+        ...
+
+    def pace(self, function: str) -> Pace:
+        """How the function's refreshes went lately; `NO_PACE` when nothing is noted."""
+        ...
+
+    def set_pace(self, function: str, pace: Pace) -> None:
+        """Note it; `NO_PACE` needs no place."""
+        ...
+
+    def coldest(self, n_max: int) -> list[Row]:
+        """The rows with a value that were read longest ago, the longest first."""
+        ...
+
+
+class Census(Protocol):
+    """What people ask."""
+
+    def listed(self, function: str | None, state: State | None, after: Key, n_max: int) -> list[Listed]:
+        """Entries in the order of their keys."""
+        ...
+
+    def counted(self, function: str | None) -> Counted:
+        """How many there are."""
+        ...
+
+
 class Index(Protocol):
     """Which entries stand in a bucket, when it last fired, and which shapes are known."""
 
@@ -137,16 +211,31 @@ class Index(Protocol):
         """The entries in the bucket."""
         ...
 
+    def conditions(self, stem: Bucket) -> Sequence[tuple[Bucket, tuple[str, ...]]]:
+        """The buckets of a filtered shape that begin with the stem and have members, with their operands."""
+        ...
+
     def members_of_shape(self, shape: ShapeId) -> Sequence[Key]:
         """The entries in any bucket of the shape."""
         ...
 
     def relink(self, row: Row, groups: tuple[Group, ...]) -> None:
-        """Take the entry out of its buckets and put it into those of the groups; sets `row.groups`."""
+        """Take the entry out of its buckets and put it into those of the groups; sets `row.groups`.
+
+        The operands of a filtered bucket are kept with it, from its first member to its last.
+        """
         ...
 
     def fire(self, marks: Iterable[Bucket | ShapeId], sequence: int) -> None:
         """Note that the buckets, or whole shapes, fired."""
+        ...
+
+    def keep_probe(self, probe: Probe, sequence: int) -> None:
+        """Keep what an event said about a stem, for the builds under way."""
+        ...
+
+    def probes(self, stem: Bucket, after: int) -> Iterable[Probe]:
+        """What events after the position said about the stem."""
         ...
 
     def last_fired(self, marks: Iterable[Bucket | ShapeId]) -> int:
@@ -186,18 +275,25 @@ class Log(Protocol):
         ...
 
 
-class Tables(Rows, Index, Shapes, Log, Protocol):
+def new_epoch() -> str:
+    """A name for one life of a store."""
+    return secrets.token_hex(8)
+
+
+class Tables(Rows, Queue, Index, Census, Shapes, Log, Protocol):
     """All tables of a store, within one step."""
 
     counters: Counters
     journal: Journal
+    room: Room
 
 
 def record(tables: Tables, row: Row, kind: Kind) -> int:
     """Write the feed record of what became of the row; answered with its sequence."""
     counters = tables.counters
     counters.sequence += 1
-    made = FeedRecord(counters.sequence, row.key, kind, row.version, row.digest)
+    # An entry without a value had one before, maybe: its record must not go back behind that.
+    made = FeedRecord(counters.sequence, row.key, kind, row.version or counters.version_floor, row.digest)
     tables.append(made)
     tables.journal.records.append(made)
     return counters.sequence

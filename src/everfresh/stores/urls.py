@@ -10,12 +10,13 @@ from everfresh.model.errors import StoreUrlInvalid
 from everfresh.stores.memory import MemoryStore
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import Store
+from everfresh.stores.tables import NO_ROOM_LIMIT, Room
 
 _KNOWN = "Use 'memory:', 'sqlite:///cache.db' or 'sqlite:////var/lib/app/cache.db'."
 
 
-def open_store(url: object, *, clock: Clock = wall_clock) -> Store:
-    """The store that the URL names.
+def open_store(url: object, *, clock: Clock = wall_clock, room: Room = NO_ROOM_LIMIT) -> Store:
+    """The store that the URL names, holding no more than there is room for.
 
     Raises:
         StoreUrlInvalid: it names none.
@@ -26,10 +27,10 @@ def open_store(url: object, *, clock: Clock = wall_clock) -> Store:
         msg = f"store URL: {type(url).__name__} is none. {_KNOWN}"
         raise StoreUrlInvalid(msg)
     if url == "memory:":
-        return MemoryStore(clock=clock)
+        return MemoryStore(clock=clock, room=room)
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
-        return SqliteStore(_sqlite_path(rest), clock=clock)
+        return SqliteStore(_sqlite_path(rest), clock=clock, room=room)
     # Nothing after the scheme is shown: it may hold a password.
     msg = f"store URL {scheme[:20]!r}...: there is no store of this kind. {_KNOWN}"
     raise StoreUrlInvalid(msg)

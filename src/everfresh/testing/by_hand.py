@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
 
-from everfresh.matching.shapes import Group, Shape, grouped, shape_and_values
+from everfresh.matching.shapes import Bucket, Group, Shape, grouped, shape_and_values
 from everfresh.matching.triage import ShapeIndex
 from everfresh.model.dependency import Call, Dependency
-from everfresh.model.entry import Entry, FeedRecord, Key, Lease, OnChange, Recipe, State
+from everfresh.model.entry import PLAIN_TERMS, Entry, FeedRecord, Key, Lease, OnChange, Recipe, State, Terms
 from everfresh.model.event import Event
 from everfresh.model.position import Position
+from everfresh.protocol.applying import Applied, Judge
+from everfresh.protocol.inspecting import Explain, Explained
 from everfresh.protocol.publishing import invalidate, publish
+from everfresh.protocol.queueing import Due, Enqueue, Note, TakeDue, TookDue
 from everfresh.protocol.requests import (
     ABSENT,
-    Applied,
+    UNLIMITED,
     Begin,
     Built,
     Commit,
     Committed,
     Delete,
-    Due,
     Fail,
+    Limit,
     Load,
     Loaded,
     Put,
@@ -33,7 +37,6 @@ from everfresh.protocol.requests import (
     Request,
     Seen,
     Steps,
-    TakeDue,
 )
 from everfresh.stores.store import Store
 
@@ -46,6 +49,7 @@ LEASE_S = 10.0
 NOT_THERE = object()
 """Stands for the value of an entry that a build looked for and did not find."""
 _NOTHING: Mapping[str, object] = MappingProxyType({})
+_NO_TIMES: Mapping[str, float] = MappingProxyType({})
 
 
 def digest_of(value: object) -> str:
@@ -63,26 +67,38 @@ def shapes_of(*dependencies: Dependency) -> tuple[Shape, ...]:
     return tuple({shape_and_values(dependency)[0]: None for dependency in dependencies})
 
 
-def begin_of(
+def recipe_of(key: str, function: str = FUNCTION) -> Recipe:
+    """What a worker needs to build the entry."""
+    return Recipe(function, key.encode("utf-8", "surrogatepass"))
+
+
+def begin_of(  # noqa: PLR0913 - as in `commit_of`
     key: str,
     *declared: Dependency,
     good_from: int | None = None,
     fingerprint: str = FINGERPRINT,
     function: str = FUNCTION,
     lease_s: float = LEASE_S,
+    terms: Terms = PLAIN_TERMS,
+    watched: tuple[Group, ...] = (),
 ) -> Begin:
-    """The request for the lease of an entry; without `good_from`, whatever its state."""
+    """The request for the lease of an entry; without `good_from`, whatever its state.
+
+    The shapes of `watched`, the groups of predicates, are declared too.
+    """
     return Begin(
         key=Key(key),
-        recipe=Recipe(function, key.encode("utf-8", "surrogatepass")),
+        recipe=recipe_of(key, function),
         fingerprint=fingerprint,
-        shapes=shapes_of(*declared),
+        shapes=(*shapes_of(*declared), *(group.shape for group in watched)),
         lease_s=lease_s,
         good_from=good_from,
+        terms=terms,
+        watched=watched,
     )
 
 
-def commit_of(
+def commit_of(  # noqa: PLR0913 - a test names what it is about, and nothing else
     lease: Lease,
     value: object,
     *dependencies: Dependency,
@@ -90,8 +106,14 @@ def commit_of(
     on_change: OnChange = OnChange.REFRESH,
     fingerprint: str = FINGERPRINT,
     expires_at: float | None = None,
+    terms: Terms = PLAIN_TERMS,
+    is_awaited: bool | None = None,
+    builder: str = "",
 ) -> Commit:
-    """The commit of a value; `seen` are the entries that its build read, with the values that they had."""
+    """The commit of a value; `seen` are the entries that its build read, with the values that they had.
+
+    `on_change` is part of the terms, which may be given whole.
+    """
     built = Built(
         value=msgspec.msgpack.encode(value),
         digest=digest_of(value),
@@ -100,8 +122,11 @@ def commit_of(
         good_from=lease.begun.sequence,
         build_s=0.25,
         expires_at=expires_at,
+        is_awaited=is_awaited,
     )
-    return Commit(lease=lease, built=built, fingerprint=fingerprint, on_change=on_change)
+    if on_change is not OnChange.REFRESH:
+        terms = msgspec.structs.replace(terms, on_change=on_change)
+    return Commit(lease=lease, built=built, fingerprint=fingerprint, terms=terms, builder=builder)
 
 
 def put_of(
@@ -120,9 +145,11 @@ class ByHand:
         self.store = store
         self.index = ShapeIndex()
         """The shapes that the publisher knows."""
+        self.spares: frozenset[str] = frozenset()
+        """The keys of the entries that predicates spare."""
 
     def run(self, steps: Steps[T]) -> T:
-        """Carry out rules that need nothing but the store."""
+        """Carry out rules that need nothing but the store, and predicates."""
         answer: object = None
         while True:
             try:
@@ -130,7 +157,14 @@ class ByHand:
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            answer = self.store.carry_out(request)
+            answer = self._judge(request) if isinstance(request, Judge) else self.store.carry_out(request)
+
+    def _judge(self, request: Judge) -> Mapping[Bucket, frozenset[Key]]:
+        spared: dict[Bucket, set[Key]] = {}
+        for candidate in request.candidates:
+            if candidate.key in self.spares:
+                spared.setdefault(candidate.bucket, set()).add(candidate.key)
+        return {bucket: frozenset(keys) for bucket, keys in spared.items()}
 
     def lease(
         self,
@@ -155,14 +189,28 @@ class ByHand:
         *dependencies: Dependency,
         seen: Mapping[str, object] = _NOTHING,
         on_change: OnChange = OnChange.REFRESH,
+        terms: Terms = PLAIN_TERMS,
+        is_awaited: bool | None = None,
     ) -> Committed:
         """Commit a value under a lease that holds.
 
         Raises:
             AssertionError: the lease was lost.
         """
-        request = commit_of(lease, value, *dependencies, seen=seen, on_change=on_change)
+        request = commit_of(
+            lease, value, *dependencies, seen=seen, on_change=on_change, terms=terms, is_awaited=is_awaited
+        )
         return _only(Committed, self.store.carry_out(request))
+
+    def commit_groups(self, lease: Lease, groups: tuple[Group, ...], value: object = 1) -> Entry:
+        """Commit a value that stands in these groups, under a lease that holds.
+
+        Raises:
+            AssertionError: the lease was lost.
+        """
+        request = commit_of(lease, value)
+        answer = self.store.carry_out(replace(request, built=replace(request.built, groups=groups)))
+        return _only(Committed, answer).entry
 
     def build(
         self,
@@ -171,29 +219,59 @@ class ByHand:
         *dependencies: Dependency,
         seen: Mapping[str, object] = _NOTHING,
         on_change: OnChange = OnChange.REFRESH,
+        terms: Terms = PLAIN_TERMS,
+        function: str = FUNCTION,
     ) -> Entry:
         """Build an entry, undisturbed."""
-        lease = self.lease(key, *dependencies)
-        return self.commit(lease, value, *dependencies, seen=seen, on_change=on_change).entry
+        lease = self.lease(key, *dependencies, function=function)
+        return self.commit(lease, value, *dependencies, seen=seen, on_change=on_change, terms=terms).entry
 
     def fail(
-        self, lease: Lease, *, retry_in_s: float | None = 1.0, reason: str = "it broke", fingerprint: str = FINGERPRINT
+        self,
+        lease: Lease,
+        *,
+        retry_in_s: float | None = 1.0,
+        reason: str = "it broke",
+        fingerprint: str = FINGERPRINT,
+        roll: float = 1.0,
     ) -> Loaded:
         """End the lease without a value."""
-        request = Fail(lease=lease, fingerprint=fingerprint, reason=reason, retry_in_s=retry_in_s)
+        request = Fail(lease=lease, fingerprint=fingerprint, reason=reason, retry_in_s=retry_in_s, roll=roll)
         return self.store.carry_out(request)
 
-    def publish(self, *events: Event, is_dry: bool = False) -> Applied:
+    def publish(self, *events: Event, is_dry: bool = False, cause: tuple[str, ...] = ()) -> Applied:
         """Apply events as one step."""
-        return self.run(publish(events, self.index, is_dry=is_dry))
+        return self.run(publish(events, self.index, encode=encoded, is_dry=is_dry, cause=cause)).applied
 
-    def touch(self, *dependencies: Dependency) -> Applied:
+    def touch(self, *dependencies: Dependency, cause: tuple[str, ...] = ()) -> Applied:
         """Touch by name."""
-        return self.run(invalidate(dependencies, self.index))
+        return self.run(invalidate(dependencies, self.index, cause=cause)).applied
 
     def take(self, n_max: int = 100, *, function: str = FUNCTION, lease_s: float = LEASE_S) -> list[Due]:
         """Lease what is due."""
-        return list(self.store.carry_out(TakeDue(frozenset({function}), n_max, lease_s)).due)
+        return list(self.took(n_max, function=function, lease_s=lease_s).due)
+
+    def took(
+        self, n_max: int = 100, *, function: str = FUNCTION, lease_s: float = LEASE_S, limit: Limit = UNLIMITED
+    ) -> TookDue:
+        """Lease what is due, and hear what else the queue has to say."""
+        return self.store.carry_out(TakeDue({function: limit}, n_max, lease_s))
+
+    def enqueue(self, *keys: str, function: str = FUNCTION, terms: Terms = PLAIN_TERMS) -> int:
+        """Queue first builds; how many were not there."""
+        return self.store.carry_out(Enqueue({Key(key): recipe_of(key, function) for key in keys}, terms))
+
+    def note(self, *, reads: Mapping[str, float] = _NO_TIMES, watched: Mapping[str, float] = _NO_TIMES) -> None:
+        """Note when entries were read, and until when they are watched."""
+        self.store.carry_out(Note(_by_key(reads), _by_key(watched)))
+
+    def explain(self, key: str) -> Explained:
+        """What is known of an entry.
+
+        Raises:
+            AssertionError: it is not there.
+        """
+        return _only(Explained, self.store.carry_out(Explain(Key(key))))
 
     def delete(self, *keys: str) -> int:
         """Remove entries; how many there were."""
@@ -239,6 +317,15 @@ class ByHand:
     def feed(self, after: Position) -> list[FeedRecord]:
         """The records after a position."""
         return list(self.store.carry_out(ReadFeed(after)).records)
+
+
+def encoded(event: Event) -> bytes:
+    """The event as the store keeps it for functions that ask for it."""
+    return msgspec.msgpack.encode([event.topic, event.body])
+
+
+def _by_key(times: Mapping[str, float]) -> dict[Key, float]:
+    return {Key(key): time for key, time in times.items()}
 
 
 def _only(kind: type[A], answer: object) -> A:

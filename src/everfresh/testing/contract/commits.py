@@ -11,8 +11,9 @@ import pytest
 from everfresh.model.dependency import Call, Id, Tag, Topic
 from everfresh.model.entry import Kind, Lease, OnChange, State
 from everfresh.model.event import Event
+from everfresh.protocol.applying import ShapesMoved
 from everfresh.protocol.publishing import publish
-from everfresh.protocol.requests import Committed, NotNeeded, Register, ShapesMoved
+from everfresh.protocol.requests import Committed, NotNeeded, Register
 from everfresh.testing.by_hand import NOT_THERE, ByHand, begin_of, commit_of, digest_of, groups_of, shapes_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
@@ -163,6 +164,28 @@ class CommitContract(StoreFixtures):
 
         assert hand.commit(lease, "read before", ARTICLE_1).entry.state is State.DIRTY
 
+    def test_another_event_after_its_shape_was_registered_does_not_outrun(self, hand: ByHand) -> None:
+        """From its registration on, it is known which of the shape's buckets fired."""
+        lease = hand.lease("k")
+        hand.store.carry_out(Register(shapes_of(ARTICLE_1)))
+        hand.publish(Event.change("article", before={"id": 2}, after={"id": 2}))
+
+        assert hand.commit(lease, 1, ARTICLE_1).entry.state is State.FRESH
+
+    def test_a_commit_says_why_it_is_not_fresh(self, hand: ByHand) -> None:
+        """An event that nobody could name outran it, or one that can be named, or what is below is unsettled."""
+        first = hand.lease("first")
+        hand.build("in", 1, B)
+        hand.build("named", 1, BUG_7)
+        named, above = hand.lease("named"), hand.lease("above")
+        hand.touch(A, B)
+        hand.publish(BUG_7_CHANGED)
+
+        assert hand.commit(first, 1, A).entry.reason == "an event came while it was built"
+        assert hand.commit(named, 2, BUG_7).entry.reason == "event bug.update"
+        assert hand.commit(above, 1, seen={"in": 1}).entry.reason == "built from an unsettled entry"
+        assert hand.build("named", 2, BUG_7).reason == ""
+
     def test_a_new_shape_alone_does_not_outrun(self, hand: ByHand) -> None:
         """Without any event since the build began, a shape that appears in it is in time."""
         lease = hand.lease("k")
@@ -201,6 +224,7 @@ class CommitContract(StoreFixtures):
         assert not answer.is_stored
         assert msgspec.msgpack.decode(answer.entry.value) == "read before"
         assert answer.entry.state is not State.FRESH
+        assert "event" in answer.entry.reason
         assert hand.load("k").entry is None
         assert not hand.load("k").is_leased
         assert [record.kind for record in hand.feed(position)] == [Kind.DROPPED]

@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from everfresh.model.dependency import Tag
-from everfresh.model.entry import Kind, OnChange, State
+from everfresh.model.entry import Kind, OnChange, State, Terms
+from everfresh.protocol.requests import GiveUp
 from everfresh.testing.by_hand import LEASE_S, ByHand
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
@@ -164,6 +165,23 @@ class FailContract(StoreFixtures):
         hand.touch(A)
 
         assert hand.fail(hand.lease("k")).entry is None
+
+    @pytest.mark.parametrize("how", ["fail", "give up"])
+    def test_what_has_ended_and_is_not_refreshed_is_stale(self, hand: ByHand, clock: FakeClock, how: str) -> None:
+        """From then on, and so is who was built from it: nobody knows how it is now."""
+        hand.build("k", 1, terms=Terms(expires_s=60.0))
+        hand.build("out", 1, seen={"k": 1})
+        clock.advance(61.0)
+        lease = hand.take()[0].lease
+        assert hand.state("out") is State.FRESH
+
+        if how == "fail":
+            hand.fail(lease)
+        else:
+            hand.store.carry_out(GiveUp(lease))
+
+        assert (hand.state("k"), hand.entry("k").stale_since) == (State.DIRTY, clock())
+        assert hand.state("out") is State.SUSPECT
 
     def test_a_builder_that_dies_costs_a_try(self, hand: ByHand, clock: FakeClock) -> None:
         """An entry whose builds kill their process is seen to fail."""

@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
-from everfresh.model.dependency import Id, Tag
-from everfresh.model.entry import OnChange, State
+from dataclasses import replace
+
+from everfresh.model.conditions import lt
+from everfresh.model.dependency import Id, Tag, Topic
+from everfresh.model.entry import OnChange, State, Terms
 from everfresh.model.event import Event
+from everfresh.protocol.applying import ShapesMoved
+from everfresh.protocol.inspecting import Count
 from everfresh.protocol.publishing import publish
-from everfresh.protocol.requests import Busy, ReadFeed, Register, ShapesMoved
+from everfresh.protocol.queueing import Distrust
+from everfresh.protocol.requests import Busy, Limit, ReadFeed, Register
+from everfresh.protocol.scheduling import BREAK_AFTER_FAILURES
 from everfresh.stores.store import Store
-from everfresh.testing.by_hand import LEASE_S, ByHand, begin_of, shapes_of
+from everfresh.testing.by_hand import LEASE_S, ByHand, begin_of, commit_of, encoded, shapes_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import OpenStore, StoreFixtures
 
 A, B = Tag("a"), Tag("b")
+BUG = Topic("bug.*")
+BUG_CHANGED = Event("bug.update", {"bug": 7}, id="e1")
 
 
 class LastingContract(StoreFixtures):
@@ -93,6 +102,90 @@ class LastingContract(StoreFixtures):
         answer = again.store.carry_out(next(publish([Event.unknown("article")], again.index)))
         assert answer == ShapesMoved(shapes)
         again.store.close()
+
+    def test_all_that_is_known_lasts(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:
+        """Terms, history, readers and watchers, builders and causes, the event to answer, and what was read."""
+        terms = Terms(priority=3, expires_s=60.0, debounce_s=1.0, max_wait_s=9.0, settle_s=(2.0,), keeps_event=True)
+        hand.build("in", 1, A)
+        request = commit_of(hand.lease("k", BUG), 1, BUG, seen={"in": 1}, terms=terms, builder="worker 1")
+        hand.store.carry_out(replace(request, built=replace(request.built, is_error=True)))
+        hand.build("out", 1, seen={"k": 1})
+        hand.note(reads={"k": clock() + 3.0}, watched={"k": clock() + 9.0})
+        hand.publish(BUG_CHANGED, cause=("first", "second"))
+        hand.enqueue("queued", terms=terms)
+        hand.put("put", 1, B)
+        keys = ("in", "k", "out", "queued", "put")
+        before = [hand.explain(key) for key in keys], hand.store.carry_out(Count()), hand.entry("k")
+        hand.store.close()
+
+        again = _opened(open_store, clock)
+
+        assert ([again.explain(key) for key in keys], again.store.carry_out(Count()), again.entry("k")) == before
+        lease = again.lease("k")
+        assert (lease.event, lease.cause) == (encoded(BUG_CHANGED), ("first", "second"))
+        again.store.close()
+
+    def test_a_look_for_a_late_change_lasts(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:
+        """The event that the value may not show yet is not forgotten."""
+        terms = Terms(settle_s=(2.0, 30.0))
+        hand.build("k", 1, A, terms=terms)
+        hand.touch(A)
+        hand.store.close()
+
+        again = _opened(open_store, clock)
+
+        again.commit(again.take()[0].lease, 1, A, terms=terms)
+        assert again.took().next_due == clock() + 2.0
+        again.store.close()
+
+    def test_conditions_and_what_events_said_of_them_last(
+        self, hand: ByHand, open_store: OpenStore, clock: FakeClock
+    ) -> None:
+        """For entries that are there, and for builds under way."""
+        cheap, passed = Topic("book", {"price": lt(9)}), Event("book", {"price": 5})
+        hand.build("there", 1, cheap)
+        lease = hand.lease("building", cheap)
+        hand.publish(passed)
+        hand.store.close()
+
+        again = _opened(open_store, clock)
+
+        assert again.commit(lease, 1, cheap).entry.state is State.DIRTY
+        assert set(again.publish(passed).touched) == {"there", "building"}
+        assert again.publish(Event("book", {"price": 10})).touched == ()
+        again.store.close()
+
+    def test_the_pace_of_a_function_lasts(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:
+        """A restart neither ends a pause nor gives a new second's worth."""
+        for number in range(BREAK_AFTER_FAILURES):
+            hand.fail(hand.lease(f"k{number}"))
+        for key in ("one", "two"):
+            hand.build(key, 1, A, function="other")
+        hand.touch(A)
+        hand.took(1, function="other", limit=Limit(per_s=1.0))
+        hand.enqueue("paused")
+        hand.store.close()
+
+        again = _opened(open_store, clock)
+
+        assert again.took().due == ()
+        assert again.took(function="other", limit=Limit(per_s=1.0)).due == ()
+        assert again.commit(again.lease("k0"), 1).is_recovery
+        again.store.close()
+
+    def test_a_new_life_lasts(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:
+        """Whoever opens the store later is in it too; whoever has it open already learns of it."""
+        other = _opened(open_store, clock)
+        hand.build("k", 1, A)
+        before = other.position()
+
+        hand.store.carry_out(Distrust("put back"))
+
+        for one in (other, _opened(open_store, clock)):
+            assert one.position() == hand.position()
+            assert one.store.carry_out(ReadFeed(before)).is_reset
+            assert one.state("k") is State.DIRTY
+            one.store.close()
 
     def test_two_openings_are_one_store(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:
         """What one writes the other reads, in one order."""

@@ -171,23 +171,30 @@ class LeaseContract(StoreFixtures):
         assert [record.kind for record in hand.feed(position)] == [Kind.DROPPED]
         hand.build("k", 1)
 
-    def test_giving_up_a_refresh_queues_it(self, hand: ByHand) -> None:
+    def test_giving_up_a_refresh_queues_it(self, hand: ByHand, clock: FakeClock) -> None:
         """A cancelled refresh keeps the last value and is somebody else's work at once, without a try counted."""
         hand.build("k", 1, A)
         hand.touch(A)
+        since = clock()
         lease = hand.lease("k")
+        clock.advance(1.0)
+        position = hand.position()
 
         hand.store.carry_out(GiveUp(lease))
 
-        assert hand.state("k") is State.DIRTY
+        assert [record.kind for record in hand.feed(position)] == [Kind.STALE]
+        assert (hand.state("k"), hand.entry("k").stale_since) == (State.DIRTY, since)
         assert hand.value("k") == 1
         assert [due.lease.attempts for due in hand.take()] == [0]
 
     def test_giving_up_a_build_of_what_is_fresh_leaves_it_fresh(self, hand: ByHand) -> None:
-        """Nothing is known against it."""
+        """Nothing is known against it; whoever waits is told that the build ended."""
         hand.build("k", 1, A)
+        position = hand.position()
 
         hand.store.carry_out(GiveUp(hand.lease("k")))
+
+        assert [record.kind for record in hand.feed(position)] == [Kind.FRESH]
 
         assert hand.state("k") is State.FRESH
         assert not hand.load("k").is_leased
@@ -235,3 +242,13 @@ class LeaseContract(StoreFixtures):
         assert not isinstance(answer, Overtaken)
         assert answer.entry.version > old.version
         assert hand.load("k", "f1").entry is None
+
+    def test_a_new_recipe_takes_the_place_of_the_old(self, hand: ByHand) -> None:
+        """The function was renamed, or its arguments are written another way: workers build it by the new one."""
+        hand.build("k", 1, A, function="old")
+        hand.build("k", 1, A, function="new")
+        hand.touch(A)
+
+        assert hand.entry("k").function == "new"
+        assert hand.take(function="old") == []
+        assert [due.recipe.function for due in hand.take(function="new")] == ["new"]

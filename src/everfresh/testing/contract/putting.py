@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from everfresh.model.dependency import Call, Id, Tag
-from everfresh.model.entry import Kind, State
+from everfresh.model.entry import PLAIN_TERMS, Kind, State, Terms
 from everfresh.model.event import Event
-from everfresh.testing.by_hand import ByHand
+from everfresh.protocol.inspecting import ListEntries
+from everfresh.testing.by_hand import FINGERPRINT, ByHand
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
 
@@ -143,6 +144,48 @@ class PutContract(StoreFixtures):
 
         assert (hand.value("k"), hand.entry("k").version) == (2, 2)
         assert hand.entry("k").expires_at is None
+
+    def test_expired_values_are_cleared_away_by_later_puts(self, hand: ByHand, clock: FakeClock) -> None:
+        """Nobody else comes by; and they get fewer even while others are put."""
+        for number in range(4):
+            hand.put(f"old {number}", 1, expires_s=60.0)
+        hand.put("out", 1, Call("old 0"))
+        clock.advance(60.0)
+
+        for number in range(2):
+            hand.put(f"new {number}", 1, expires_s=60.0)
+
+        assert [entry.key for entry in hand.store.carry_out(ListEntries())] == ["new 0", "new 1"]
+
+    def test_the_same_value_put_over_an_expired_one_is_news(self, hand: ByHand, clock: FakeClock) -> None:
+        """Whoever looked meanwhile found nothing."""
+        hand.put("k", 1, expires_s=60.0)
+        clock.advance(60.0)
+        position = hand.position()
+
+        hand.put("k", 1)
+
+        assert (hand.value("k"), hand.entry("k").version) == (1, 2)
+        assert [record.kind for record in hand.feed(position)] == [Kind.CHANGED]
+
+    def test_a_put_leaves_nothing_of_what_was_built(self, hand: ByHand, clock: FakeClock) -> None:
+        """Its terms, its errors and its history were those of another value, even if that was equal."""
+        hand.build("k", 1, A, terms=Terms(priority=2, expires_s=60.0))
+        hand.touch(A)
+        hand.fail(hand.lease("k"), reason="down")
+        clock.advance(5.0)
+        position = hand.position()
+
+        hand.put("k", 1)
+
+        entry, known = hand.entry("k"), hand.explain("k")
+        assert (entry.function, entry.version, entry.state, entry.stale_since) == ("", 2, State.FRESH, None)
+        assert (entry.reason, entry.attempts, entry.retry_at, entry.expires_at) == ("", 0, None, None)
+        assert (entry.position, entry.built_at, entry.build_s) == (position, clock(), 0.0)
+        assert (known.terms, known.history, known.builder) == (PLAIN_TERMS, (), "")
+        assert hand.load("k").recipe is None
+        assert hand.load("k", FINGERPRINT).entry is None
+        assert hand.take() == []
 
     def test_a_put_takes_the_place_of_a_build(self, hand: ByHand) -> None:
         """Who was building the entry is overtaken."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from everfresh.model.dependency import Tag
 from everfresh.model.entry import Kind, OnChange, Recipe, State
-from everfresh.protocol.requests import Extend, GiveUp, TakeDue
+from everfresh.protocol.queueing import TakeDue
+from everfresh.protocol.requests import UNLIMITED, Extend, GiveUp
 from everfresh.testing.by_hand import FUNCTION, LEASE_S, ByHand, begin_of, commit_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
@@ -18,7 +19,7 @@ class QueueContract(StoreFixtures):
 
     def test_nothing_is_due_at_first(self, hand: ByHand, clock: FakeClock) -> None:
         """And there is nothing to wait for."""
-        took = hand.store.carry_out(TakeDue(frozenset({FUNCTION}), 10, LEASE_S))
+        took = hand.store.carry_out(TakeDue({FUNCTION: UNLIMITED}, 10, LEASE_S))
 
         assert (took.due, took.now, took.next_due) == ((), clock(), None)
 
@@ -60,7 +61,7 @@ class QueueContract(StoreFixtures):
             hand.build(f"k{number}", 1, A)
         hand.touch(A)
 
-        took = hand.store.carry_out(TakeDue(frozenset({FUNCTION}), 3, LEASE_S))
+        took = hand.store.carry_out(TakeDue({FUNCTION: UNLIMITED}, 3, LEASE_S))
 
         assert len(took.due) == 3  # noqa: PLR2004 - as asked
         assert took.next_due == took.now
@@ -82,7 +83,7 @@ class QueueContract(StoreFixtures):
         hand.build("k", 1, A)
         hand.touch(A)
 
-        took = hand.store.carry_out(TakeDue(frozenset(), 10, LEASE_S))
+        took = hand.store.carry_out(TakeDue({}, 10, LEASE_S))
 
         assert (took.due, took.next_due) == ((), None)
 
@@ -92,12 +93,12 @@ class QueueContract(StoreFixtures):
         hand.touch(A)
         hand.fail(hand.lease("k"), retry_in_s=3.0)
 
-        took = hand.store.carry_out(TakeDue(frozenset({FUNCTION}), 10, LEASE_S))
+        took = hand.store.carry_out(TakeDue({FUNCTION: UNLIMITED}, 10, LEASE_S))
         assert took.next_due == clock() + 3.0
 
         clock.advance(3.0)
         hand.take()
-        took = hand.store.carry_out(TakeDue(frozenset({FUNCTION}), 10, LEASE_S))
+        took = hand.store.carry_out(TakeDue({FUNCTION: UNLIMITED}, 10, LEASE_S))
         assert took.next_due == clock() + LEASE_S
 
     def test_what_a_dead_worker_held_comes_back(self, hand: ByHand, clock: FakeClock) -> None:
