@@ -16,6 +16,7 @@ import pytest
 from everfresh.model.errors import StoreClosed, StoreForeign, StoreUnavailable
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.testing.by_hand import ByHand
+from everfresh.testing.waiting import until
 
 NOBODY = 65534
 FULL_DISK = Path(__file__).with_name("full_disk.py")
@@ -82,14 +83,55 @@ def test_a_folder_is_no_file(path: Path) -> None:
         SqliteStore(path)
 
 
-def test_a_file_that_may_not_be_written_is_refused() -> None:
-    """Nothing of it is changed."""
+def test_a_file_that_may_not_be_written_can_be_read() -> None:
+    """Its folder may not be written either, so nothing can be made beside it; a write says why it cannot be."""
+    with open_folder() as folder:
+        path = folder / "cache.db"
+        with closing(SqliteStore(path)) as store:
+            ByHand(store).put("k", 1)
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        with as_nobody(), closing(SqliteStore(path)) as store:
+            hand = ByHand(store)
+            assert hand.value("k") == 1
+            assert hand.position().sequence > 0
+            with pytest.raises(StoreUnavailable, match="only read") as raised:
+                hand.put("k", 2)
+            assert str(path) in str(raised.value)
+            assert hand.value("k") == 1
+
+
+def test_what_another_user_writes_into_it_is_seen_at_once() -> None:
+    """Nobody who may only read serves what is outdated: not even what was read a moment ago."""
+    with open_folder() as folder:
+        path = folder / "cache.db"
+        with closing(SqliteStore(path)) as store:
+            ByHand(store).put("k", 1)
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        with as_nobody():
+            theirs = SqliteStore(path)
+            assert ByHand(theirs).value("k") == 1
+            before = theirs.version()
+        folder.chmod(0o755)
+        path.chmod(0o644)
+        with closing(SqliteStore(path)) as store:
+            ByHand(store).put("k", 2)
+        with as_nobody(), closing(theirs):
+            assert theirs.version() != before
+            assert ByHand(theirs).value("k") == 2
+
+
+def test_a_file_of_an_older_schema_has_to_be_opened_by_one_who_may_write() -> None:
+    """Who may only read cannot bring it to the newest."""
     with open_folder() as folder:
         path = folder / "cache.db"
         SqliteStore(path).close()
+        run_sql(path, "PRAGMA user_version = 1", "PRAGMA wal_checkpoint(TRUNCATE)")
+        folder.chmod(0o555)
         path.chmod(0o444)
         with as_nobody():
-            check_refused(path, StoreUnavailable, "cache.db")
+            check_refused(path, StoreUnavailable, "may write")
 
 
 def test_a_folder_that_may_not_be_written_is_refused() -> None:
@@ -106,10 +148,10 @@ def test_a_full_disk_is_said_to_be_full(path: Path) -> None:
     done = subprocess.run([sys.executable, str(FULL_DISK), str(path)], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    error, kept, again = done.stdout.splitlines()
+    error, kept, near, again = done.stdout.splitlines()
     assert "cache.db" in error
     assert "disk" in error
-    assert (kept, again) == ("kept: True None", "again: True 1")
+    assert (kept, near, again) == ("kept: True None", "near: 42 42", "again: True 1")
     assert run_sql(path, "PRAGMA integrity_check") == [("ok",)]
 
 
@@ -129,15 +171,42 @@ def test_a_file_that_another_process_holds_is_unavailable_for_writing(path: Path
 
 
 def test_a_damaged_file_says_so(path: Path) -> None:
-    """The error says what to do: it is a cache."""
+    """The error says what to do: it is a cache. It is found when the file is opened, not when the page is needed."""
     with closing(SqliteStore(path)) as store:
         ByHand(store).put("k", "x" * 100_000)
     data = bytearray(path.read_bytes())
-    data[4096:] = b"\xa5" * (len(data) - 4096)
+    data[8192:] = b"\xa5" * (len(data) - 8192)
     path.write_bytes(data)
 
-    with pytest.raises(StoreUnavailable, match="delete it"), closing(SqliteStore(path)) as store:
-        ByHand(store).load("k")
+    check_refused(path, StoreUnavailable, "delete it")
+
+
+def test_damage_in_a_large_file_is_found_when_the_machine_had_stopped(path: Path) -> None:
+    """A stopped machine is what damages files; to read gigabytes at each start would cost more than it is worth."""
+    with closing(SqliteStore(path, boot="a")) as store:
+        hand = ByHand(store)
+        for number in range(60):
+            hand.put(f"k{number}", "x" * 100_000)
+    run_sql(path, "UPDATE counters SET is_clean = 0")
+    data = bytearray(path.read_bytes())
+    data[-500_000:-100_000] = b"\xa5" * 400_000
+    path.write_bytes(data)
+
+    SqliteStore(path, boot="a").close()
+    run_sql(path, "UPDATE counters SET is_clean = 0")
+    with pytest.raises(StoreUnavailable, match="delete it"):
+        SqliteStore(path, boot="b")
+
+
+def test_a_schema_that_became_newer_is_noticed_by_those_who_have_the_file_open(path: Path) -> None:
+    """They would write what the newer one does not understand."""
+    with closing(SqliteStore(path)) as store:
+        hand = ByHand(store)
+        hand.put("k", 1)
+        run_sql(path, "PRAGMA user_version = 1000")
+
+        with pytest.raises(StoreForeign, match="schema 1000"):
+            until(lambda: hand.value("k") != 1, what="the newer schema is noticed")
 
 
 def test_two_that_make_the_file_at_once_have_one_store(tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 Rules
 - WAL: readers never wait for a writer. One connection writes, one reads, each under a lock.
 - A writing step is one transaction that begins with BEGIN IMMEDIATE, so what it read cannot change before it writes.
-- `synchronous=NORMAL`: a killed process loses nothing; a power cut may lose the last commits, never half of one.
-- `PRAGMA data_version` on the reading connection differs after any other connection wrote, this process's own too.
+- `synchronous=NORMAL`: a killed process loses nothing; a power cut may lose the last commits, never half of one. The
+  file names the run of the machine in which it was written, so a loss is noticed, and all of it is distrusted.
+- To take a closed file into use waits for the disk, before anything else is written: else a power cut could bring the
+  closed file back, which looks as if nothing was lost.
+- `PRAGMA data_version` on the reading connection differs after any other connection wrote, this process's own too. It
+  is asked when the bell has rung, and every few milliseconds.
 """
 
 from __future__ import annotations
@@ -14,55 +18,62 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from importlib.resources import files
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from everfresh.model.clock import Clock, wall_clock
-from everfresh.model.errors import StoreClosed, StoreForeign, StoreUnavailable
+from everfresh.model.errors import StoreClosed, StoreUnavailable
 from everfresh.model.marks import override
-from everfresh.protocol.requests import Request
-from everfresh.stores.memory import new_epoch
+from everfresh.protocol.queueing import Distrust
+from everfresh.protocol.requests import Load, Loaded, Request
+from everfresh.stores.building import load
+from everfresh.stores.queueing import distrust
+from everfresh.stores.sqlite_bell import ASK_EVERY_S, Bell, bell_of
+from everfresh.stores.sqlite_boots import boot_of_machine, may_be_taken_back
+from everfresh.stores.sqlite_errors import CLOSED, described, transaction, translated
+from everfresh.stores.sqlite_glimpse import Glimpse, NotForeseen
+from everfresh.stores.sqlite_migrations import SCHEMA_VERSION
+from everfresh.stores.sqlite_opening import newer_schema, open_file, wal_of
+from everfresh.stores.sqlite_rows import FileMemory
 from everfresh.stores.sqlite_tables import SqliteTables
+from everfresh.stores.sqlite_upkeep import Upkeep
 from everfresh.stores.store import STEPS, StepListener, Store, is_reading
+from everfresh.stores.tables import NO_ROOM_LIMIT, Room, Tables
 
 A = TypeVar("A")
 
-# "EvFr" in ASCII, so that a file can be told to be ours.
-APPLICATION_ID = 0x45764672
-SCHEMA_VERSION = 1
-# How long a step waits for another process's step. Steps take well under a millisecond; a stopped process may hold one.
-_BUSY_S = 5.0
-# Switching a new file to WAL ignores the busy timeout while another process does the same.
-_OPEN_DEADLINE_S = 10.0
-_OPEN_PAUSE_S = 0.01
 # How often it is looked whether the file is still the one that was opened; a look costs about 2 µs.
 _LOOK_EVERY_S = 1.0
 # More than data_version counts to while a process runs.
 _VERSIONS_OF_ONE_LIFE = 2**40
-_CLOSED = "The cache was closed. Use it within its `with` block."
+# The bell's number when SQLite was asked, what it said, and until when that holds.
+_NOT_ASKED: tuple[int | None, int, float] = (None, 0, 0.0)
+_DISTRUST = Distrust("the machine stopped while the file was in use, or an older version wrote it")
 
 
 class SqliteStore(Store):
-    """Entries in one SQLite file."""
+    """Entries in one SQLite file. `boot` names the run of the machine; empty lets every commit wait for the disk."""
 
-    def __init__(self, path: Path, *, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock = wall_clock, room: Room = NO_ROOM_LIMIT, boot: str | None = None
+    ) -> None:
         self._path = path.absolute()
         self._clock = clock
-        self._pid = os.getpid()
+        self._room = room
+        self._boot = boot_of_machine() if boot is None else boot
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._listeners: list[StepListener] = []
         self._is_closed = False
+        self._is_forked = False
         self._lives = 0
-        self._look_at = time.monotonic() + _LOOK_EVERY_S
-        with _translated(path):
-            self._writer, self._reader = _open_both(self._path)
-            self._identity = _identity_of(self._path)
+        with translated(self._path):
+            self._open()
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="everfresh-sqlite")
+        _STORES.add(self)
 
     @property
     @override
@@ -72,19 +83,14 @@ class SqliteStore(Store):
     @override
     def carry_out(self, request: Request[A]) -> A:
         self._check()
-        step = STEPS[type(cast("Request[Any]", request))]
-        with _translated(self._path):
+        try:
+            if isinstance(request, Load):
+                return cast("A", self._load(request))
             if is_reading(request):
-                with self._read_lock, _transaction(self._reader, "BEGIN"):
-                    return cast("A", step(SqliteTables(self._reader, self._clock()), request))
-            with self._write_lock, _transaction(self._writer, "BEGIN IMMEDIATE"):
-                tables = SqliteTables(self._writer, self._clock())
-                answer = cast("A", step(tables, request))
-                tables.finish()
-        if tables.journal.records:
-            for listener in self._listeners:
-                listener(tables.journal.records)
-        return answer
+                return self._read(request)
+            return self._write(request)
+        except sqlite3.Error as error:
+            raise described(self._path, error) from error
 
     @override
     async def carry_out_async(self, request: Request[A]) -> A:
@@ -95,20 +101,29 @@ class SqliteStore(Store):
         try:
             step = self._write_thread.submit(self.carry_out, request)
         except RuntimeError as error:
-            raise StoreClosed(_CLOSED) from error
+            raise StoreClosed(CLOSED) from error
         return await asyncio.wrap_future(step)
 
     @override
     def version(self) -> int:
-        # Asked at each near hit, so it does without the helpers that other steps share.
-        self._check()
+        # Asked at each near hit, so it does without what other steps share.
+        now = time.monotonic()
+        if self._is_barred or now >= self._look_at:
+            self._check()
+        # Read before SQLite is asked: what is committed in between rings again.
+        number = self._bell.numbers[0] if self._bell is not None else None
+        rung, known, until = self._asked
+        if number is not None and number == rung and now < until:
+            return known
         try:
             with self._read_lock:
-                version: int = self._reader.execute("PRAGMA data_version").fetchone()[0]
-                return version + self._lives * _VERSIONS_OF_ONE_LIFE
+                # A loop takes the row and ends the statement faster than fetchone.
+                for (version,) in self._versions.execute("PRAGMA data_version"):
+                    known = cast("int", version) + self._lives
         except sqlite3.Error as error:
-            with _translated(self._path):
-                raise error from None
+            raise described(self._path, error) from error
+        self._asked = (number, known, now + ASK_EVERY_S)
+        return known
 
     @override
     def listen(self, listener: StepListener) -> None:
@@ -116,19 +131,107 @@ class SqliteStore(Store):
 
     @override
     def close(self) -> None:
-        self._is_closed = True
+        is_first, self._is_closed, self._is_barred = not self._is_closed, True, True
         self._write_thread.shutdown(wait=True)
         with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
+            if is_first and self._opened.writer is not None and not self._is_forked:
+                self._end_well(self._opened.writer)
+            self._opened.close()
+
+    def _load(self, request: Load) -> Loaded:
+        """The reading step that everybody waits for."""
+        try:
+            with self._read_lock:
+                seen = Glimpse(self._opened.reader, self._clock(), request.key)
+            return load(cast("Tables", seen), request)
+        except NotForeseen:
+            # It looks at the entries below, too.
+            return self._read(request)
+
+    def _read(self, request: Request[A]) -> A:
+        reader = self._opened.reader
+        with self._read_lock, transaction(reader, "BEGIN"):
+            return _step(SqliteTables(reader, self._clock(), self._memory), request)
+
+    def _write(self, request: Request[A]) -> A:
+        with self._write_lock:
+            writer = self._opened.writer
+            if writer is None:
+                msg = f"{self._path}: this user may only read it. Change its owner or mode, or name another path."
+                raise StoreUnavailable(msg)
+            while (done := self._written(writer, request)) is None:
+                self._take_into_use(writer)
+            answer, tables, is_same_life = done
+            if self._bell is not None:
+                self._bell.ring()
+            tables.confirm()
+            self._upkeep.after_step(writer, is_less=tables.n_removed > 0)
+        if tables.journal.records or not is_same_life:
+            for listener in self._listeners:
+                listener(tables.journal.records if is_same_life else ())
+        return answer
+
+    def _written(self, writer: sqlite3.Connection, request: Request[A]) -> tuple[A, SqliteTables, bool] | None:
+        """The step's answer, its tables, and whether it is the same epoch; None when the file is not in use yet."""
+        with transaction(writer, "BEGIN IMMEDIATE"):
+            tables = SqliteTables(writer, self._clock(), self._memory, room=self._room)
+            if tables.is_clean or tables.boot != self._boot:
+                return None
+            epoch = tables.counters.epoch
+            answer = _step(tables, request)
+            tables.finish()
+        return answer, tables, tables.counters.epoch == epoch
+
+    def _take_into_use(self, writer: sqlite3.Connection) -> None:
+        """Note that the file is about to be written, and wait until the disk has that."""
+        writer.execute("PRAGMA synchronous = FULL")
+        try:
+            writer.execute("UPDATE counters SET is_clean = 0, boot = ?", (self._boot,))
+        finally:
+            writer.execute(f"PRAGMA synchronous = {'NORMAL' if self._boot else 'FULL'}")
+
+    def _end_well(self, writer: sqlite3.Connection) -> None:
+        """Note that all is written. Another process may go on: it takes the file into use again, then."""
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        self._upkeep.at_close(writer)
+        with suppress(sqlite3.Error):
+            writer.execute("UPDATE counters SET is_clean = 1 WHERE boot = ? AND is_clean = 0", (self._boot,))
+
+    def _open(self) -> None:
+        """Open the file, and distrust what is in it when some of that may be lost."""
+        opened = open_file(self._path, self._boot)
+        memory, bell = FileMemory(), None
+        # Who may only read has no bell, and asks SQLite each time.
+        if opened.writer is not None:
+            try:
+                bell = _bell_beside(self._path)
+                with transaction(opened.writer, "BEGIN IMMEDIATE"):
+                    tables = SqliteTables(opened.writer, self._clock(), memory)
+                    if may_be_taken_back(stored=tables.boot, boot=self._boot, is_clean=tables.is_clean):
+                        distrust(tables, _DISTRUST)
+                        tables.boot = self._boot
+                        tables.finish()
+            except BaseException:
+                opened.close()
+                raise
+            bell.ring()
+        self._bell, self._asked = bell, _NOT_ASKED
+        self._opened, self._memory = opened, memory
+        self._upkeep = Upkeep(self._path)
+        self._identity = self._seen_now()
+        # Asked at each near hit; a cursor of its own saves making one.
+        self._versions = opened.reader.cursor()
+        self._is_barred = opened.is_frozen
+        self._look_at = time.monotonic() + _LOOK_EVERY_S
 
     def _check(self) -> None:
         if self._is_closed:
-            raise StoreClosed(_CLOSED)
-        if self._pid != os.getpid():
+            raise StoreClosed(CLOSED)
+        if self._is_forked:
             msg = f"{self._path}: it was opened before this process was forked. Make the Cache after the fork."
             raise StoreUnavailable(msg)
-        if time.monotonic() >= self._look_at:
+        if time.monotonic() >= self._look_at or self._opened.is_frozen:
             self._follow_file()
 
     def _follow_file(self) -> None:
@@ -136,146 +239,55 @@ class SqliteStore(Store):
 
         The other file has another epoch, so that followers start over.
         """
-        with _translated(self._path), self._write_lock, self._read_lock:
-            self._look_at = time.monotonic() + _LOOK_EVERY_S
-            if self._is_closed or _identity_of(self._path) == self._identity:
+        with translated(self._path), self._write_lock, self._read_lock:
+            if self._is_closed:
                 return
-            old = self._writer, self._reader
-            self._writer, self._reader = _open_both(self._path)
-            self._identity = _identity_of(self._path)
-            self._lives += 1
-            for connection in old:
-                connection.close()
+            if self._seen_now() == self._identity:
+                if self._bell is not None and not self._bell.is_there():
+                    self._bell, self._asked = _bell_beside(self._path), _NOT_ASKED
+                version = self._opened.reader.execute("PRAGMA user_version").fetchone()[0]
+                if version != SCHEMA_VERSION:
+                    raise newer_schema(self._path, version)
+                self._look_at = time.monotonic() + _LOOK_EVERY_S
+                return
+            old = self._opened
+            self._open()
+            self._lives += _VERSIONS_OF_ONE_LIFE
+            old.close()
 
-
-def _identity_of(path: Path) -> tuple[int, int] | None:
-    """Which file stands under the path; None when there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _open_both(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """A writing and a reading connection."""
-    writer = _until_unlocked(lambda: _open(path))
-    try:
-        return writer, _connect(path)
-    except BaseException:
-        writer.close()
-        raise
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    """A writing connection to a file that is ours, made if there is none."""
-    if not path.parent.is_dir():
-        msg = f"{path}: there is no folder {path.parent}. Make it, or name another path."
-        raise StoreUnavailable(msg)
-    if path.is_dir():
-        msg = f"{path}: this is a folder. Name a file in it."
-        raise StoreUnavailable(msg)
-    if not path.exists() and not os.access(path.parent, os.W_OK):
-        msg = f"{path}: no file can be made in this folder by this user. Change its mode, or name another path."
-        raise StoreUnavailable(msg)
-    if path.exists() and not os.access(path, os.W_OK):
-        msg = f"{path}: the file cannot be written by this user. Change its owner or mode, or name another path."
-        raise StoreUnavailable(msg)
-    connection = _connect(path)
-    try:
-        # One transaction, so that what another process makes meanwhile is seen whole or not at all.
-        with _transaction(connection, "BEGIN"):
-            _check_ours(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        with _transaction(connection, "BEGIN IMMEDIATE"):
-            if _check_ours(connection, path):
-                _create(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is new and empty.
-
-    Raises:
-        StoreForeign: it holds somebody else's data, or a newer schema.
-    """
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application_id == APPLICATION_ID:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            msg = f"{path}: schema {version} is not {SCHEMA_VERSION}. Use the Everfresh that wrote it, or another path."
-            raise StoreForeign(msg)
-        return False
-    n_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application_id or n_tables:
-        msg = f"{path}: this SQLite file is not an Everfresh store. It was left as it is; name another path."
-        raise StoreForeign(msg)
-    return True
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    # executescript would commit the transaction that keeps two processes from creating at once.
-    for statement in files("everfresh.stores").joinpath("schema.sql").read_text().split(";"):
-        if statement.strip():
-            connection.execute(statement)
-    connection.execute("INSERT INTO counters VALUES (1, ?, 0, 0, 0, 0, 0, 0)", (new_epoch(),))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
-    # A signal handler may have raised just after an earlier transaction began, or was left.
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-    try:
-        connection.execute(begin)
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _translated(path: Path) -> Generator[None]:
-    """Driver errors as ours."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        msg = f"{path}: SQLite could not do it: {error}. Nothing was changed; is the disk full, or the file locked?"
-        raise StoreUnavailable(msg) from error
-    except sqlite3.ProgrammingError as error:
-        # Another thread closed the store while this one was about to use it.
-        raise StoreClosed(_CLOSED) from error
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            msg = f"{path}: this is not a SQLite file. It was left as it is; name another path."
-            raise StoreForeign(msg) from error
-        msg = f"{path}: SQLite says: {error}. If the file is damaged, delete it; the cache is built anew."
-        raise StoreUnavailable(msg) from error
-
-
-def _until_unlocked(attempt: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    deadline = time.monotonic() + _OPEN_DEADLINE_S
-    while True:
+    def _seen_now(self) -> object:
+        """What stands under the path: which file, and of a frozen one how it is."""
         try:
-            return attempt()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(_OPEN_PAUSE_S)
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        if not self._opened.is_frozen:
+            return found.st_dev, found.st_ino
+        # Who writes makes a file beside it first, and changes its time when that goes.
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, wal_of(self._path).exists()
+
+
+def _bell_beside(path: Path) -> Bell:
+    try:
+        return Bell(path)
+    except OSError as error:
+        msg = f"{bell_of(path)}: {error.strerror}. Who may write the store must be able to write this too."
+        raise StoreUnavailable(msg) from error
+
+
+def _step(tables: SqliteTables, request: Request[A]) -> A:
+    # One table for all steps cannot carry each request's type; Request[A] promises the A.
+    return cast("A", STEPS[type(cast("Request[Any]", request))](tables, request))
+
+
+# The child of a fork must not touch the connections. To be told of it is cheaper than to ask at each step.
+_STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+
+
+def _bar_forked() -> None:
+    for store in tuple(_STORES):
+        store._is_forked = store._is_barred = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_bar_forked)
