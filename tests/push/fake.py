@@ -1,8 +1,8 @@
 """A cache whose every answer the test decides, and a caller of ASGI applications without a server."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind
@@ -25,6 +25,7 @@ class FakeCache:
         self.batches: asyncio.Queue[FeedBatch | Exception | None] = asyncio.Queue()
         self.broken: dict[str, Exception] = {}
         self.n_loads = 0
+        self.watched: list[Key] = []
 
     async def position(self) -> Position:
         self._raise("position")
@@ -35,6 +36,13 @@ class FakeCache:
         self.n_loads += 1
         await asyncio.sleep(0)
         return self.entries.get(key)
+
+    @contextmanager
+    def watching(self, *keys: Key) -> Generator[None]:
+        self.watched.extend(keys)
+        yield
+        for key in keys:
+            self.watched.remove(key)
 
     @asynccontextmanager
     async def feed(self, after: Position | None = None) -> AsyncGenerator[AsyncIterator[FeedBatch]]:

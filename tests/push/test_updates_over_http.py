@@ -307,7 +307,7 @@ async def test_the_feed_is_read_once_and_only_while_somebody_follows(cache: Cach
     ended = asyncio.Event()
 
     class Watched:
-        position, stored = cache.position, cache.stored
+        position, stored, watching = cache.position, cache.stored, cache.watching
 
         def feed(self, after: object = None) -> "Watched":
             self.inner = cache.feed(after)  # type: ignore[arg-type]

@@ -1,14 +1,17 @@
 """LeaseKeeper: renews the leases of the builds that run in this process.
 
 One thread, started with the first build that might need it, so that neither a slow function nor a blocked event loop
-loses its lease while it works; a process that died renews nothing.
+loses its lease while it works; a process that died renews nothing. Nor is the lease of a build renewed whose event
+loop does not run any more: it would never end.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import inf
 
 from everfresh.cache.notices import NoticeBoard
@@ -21,13 +24,26 @@ from everfresh.stores.store import Store
 RENEWALS_PER_LEASE = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A lease, with the event loop in which its build runs, if it is in one."""
+
+    lease: Lease
+    lease_s: float
+    loop: asyncio.AbstractEventLoop | None
+
+    def is_alive(self) -> bool:
+        """Whether the build can go on. A loop that is blocked runs; one that was stopped may run again, or never."""
+        return self.loop is None or self.loop.is_running()
+
+
 class LeaseKeeper:
     """Holds the leases of running builds."""
 
     def __init__(self, store: Store, board: NoticeBoard) -> None:
         self._store = store
         self._board = board
-        self._held: dict[int, tuple[Lease, float]] = {}
+        self._held: dict[int, _Held] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition(self._lock)
@@ -37,8 +53,9 @@ class LeaseKeeper:
     @contextmanager
     def holding(self, lease: Lease, lease_s: float) -> Generator[None]:
         """Renew the lease for `lease_s` seconds again and again while the block runs."""
+        held = _Held(lease, lease_s, running_loop())
         with self._lock:
-            self._held[lease.token] = (lease, lease_s)
+            self._held[lease.token] = held
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="everfresh-leases", daemon=True)
                 self._thread.start()
@@ -63,18 +80,18 @@ class LeaseKeeper:
             with self._lock:
                 if self._is_closed:
                     return
-                self._shortest_s = min((lease_s for _, lease_s in self._held.values()), default=inf)
+                self._shortest_s = min((held.lease_s for held in self._held.values()), default=inf)
                 is_idle = self._shortest_s == inf
                 if self._wake.wait(None if is_idle else self._shortest_s / RENEWALS_PER_LEASE):
                     # Told of a new lease, or of the end: how long to wait is another question now.
                     continue
-                held = list(self._held.values())
+                held = [held for held in self._held.values() if held.is_alive()]
             self._renew(held)
 
-    def _renew(self, held: list[tuple[Lease, float]]) -> None:
+    def _renew(self, held: list[_Held]) -> None:
         by_length: dict[float, list[Lease]] = {}
-        for lease, lease_s in held:
-            by_length.setdefault(lease_s, []).append(lease)
+        for one in held:
+            by_length.setdefault(one.lease_s, []).append(one.lease)
         for lease_s, leases in by_length.items():
             try:
                 self._store.carry_out(Extend(tuple(leases), lease_s))
@@ -82,3 +99,11 @@ class LeaseKeeper:
                 return
             except StoreUnavailable as error:
                 self._board.tell("worker.failed", error=str(error))
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

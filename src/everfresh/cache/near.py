@@ -5,6 +5,7 @@ Rules
 - A reader opens a ticket before it asks the store, and fills the slot with what it got. A record that comes in between
   voids the ticket: the answer may be older than the record.
 - An immutable value is handed out as it is, any other is decoded for each caller, so nobody changes another's.
+- A use only marks its slot. Who counts reads collects the marks; the slot stays warm for `_make_room`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,19 @@ SlotsOfArgs = dict[tuple[object, ...], "Slot"]
 class Slot:
     """One value, as long as it lives."""
 
-    __slots__ = ("_args", "_home", "digest", "entry", "is_immutable", "is_live", "is_used", "types", "value")
+    __slots__ = (
+        "_args",
+        "_home",
+        "digest",
+        "entry",
+        "is_immutable",
+        "is_live",
+        "is_used",
+        "is_warm",
+        "only",
+        "types",
+        "value",
+    )
 
     def __init__(
         self,
@@ -40,7 +53,10 @@ class Slot:
         self.value = value if self.is_immutable else None
         self.is_live = True
         self.is_used = False
+        self.is_warm = False
         self.types = tuple(map(type, args))
+        # The type of the one argument, as most calls have one: a loop over one costs a third of a hit.
+        self.only = self.types[0] if len(self.types) == 1 else None
         self._args = args
         self._home = home
 
@@ -74,9 +90,16 @@ class NearCache(Listener):
         self._slots: dict[Key, Slot] = {}
         self._tickets: dict[Key, list[Ticket]] = {}
         self._lock = threading.Lock()
+        # The keys of slots that were used and are gone since the marks were collected; None while nobody does.
+        self._used: set[Key] | None = None
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether it ever holds anything; else nobody need ask, or confirm what it holds."""
+        return self._n_max > 0
 
     def get(self, key: Key) -> Slot | None:
         """The live slot of the key."""
@@ -85,19 +108,23 @@ class NearCache(Listener):
     def open(self, key: Key) -> Ticket:
         """Begin to ask the store."""
         ticket = Ticket(key)
+        if not self._n_max:
+            return ticket
         with self._lock:
             self._tickets.setdefault(key, []).append(ticket)
         return ticket
 
     def settle(self, ticket: Ticket, slot: Slot | None) -> None:
         """Use the ticket up: hold the slot, if there is one and its entry did not change meanwhile."""
+        if not self._n_max:
+            return
         with self._lock:
             self._close(ticket)
-            if slot is None or ticket.is_void or self._n_max == 0:
+            if slot is None or ticket.is_void:
                 return
             old = self._slots.pop(ticket.key, None)
             if old is not None:
-                old.die()
+                self._end(ticket.key, old)
             elif len(self._slots) >= self._n_max:
                 self._make_room()
             self._slots[ticket.key] = slot
@@ -109,19 +136,40 @@ class NearCache(Listener):
             for record in records:
                 slot = self._slots.pop(record.key, None)
                 if slot is not None:
-                    slot.die()
+                    self._end(record.key, slot)
                 for ticket in self._tickets.get(record.key, ()):
                     ticket.is_void = True
 
     @override
     def on_reset(self) -> None:
         with self._lock:
-            for slot in self._slots.values():
-                slot.die()
+            for key, slot in self._slots.items():
+                self._end(key, slot)
             self._slots.clear()
             for tickets in self._tickets.values():
                 for ticket in tickets:
                     ticket.is_void = True
+
+    def note_use(self) -> None:
+        """Keep, from now on, which keys are used until somebody takes them."""
+        with self._lock:
+            self._used = set() if self._used is None else self._used
+
+    def take_used(self) -> set[Key]:
+        """The keys that were used since the last time."""
+        with self._lock:
+            used = self._used or set[Key]()
+            self._used = None if self._used is None else set()
+            for key, slot in self._slots.items():
+                if slot.is_used:
+                    used.add(key)
+                    slot.is_used, slot.is_warm = False, True
+            return used
+
+    def _end(self, key: Key, slot: Slot) -> None:
+        slot.die()
+        if slot.is_used and self._used is not None:
+            self._used.add(key)
 
     def _close(self, ticket: Ticket) -> None:
         tickets = self._tickets[ticket.key]
@@ -134,8 +182,10 @@ class NearCache(Listener):
         while True:
             key, slot = next(iter(self._slots.items()))
             del self._slots[key]
-            if not slot.is_used:
+            if not slot.is_used and not slot.is_warm:
                 slot.die()
                 return
-            slot.is_used = False
+            if slot.is_used and self._used is not None:
+                self._used.add(key)
+            slot.is_used = slot.is_warm = False
             self._slots[key] = slot

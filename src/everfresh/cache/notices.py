@@ -12,18 +12,31 @@ import msgspec
 logger = logging.getLogger("everfresh")
 
 NOTICES: dict[str, str] = {
-    "event.applied": "events were applied: topic, id, n_events, position, touched, suspect",
+    "event.applied": "events were applied: topic, id, n_events, position, touched, suspect, n_widened, n_predicates",
     "refresh.done": "a worker refreshed an entry: key, changed, version, build_s, position",
     "refresh.failed": "a worker's build raised: key, error, attempts, retry_in_s",
     "build.done": "a reader built an entry: key, changed, version, build_s, position",
     "build.failed": "a reader's build raised: key, error, attempts, retry_in_s",
+    "refresh.cold": "an entry was due that nobody read for its keep_warm, and was dropped: key",
+    "job.expired": "nobody began a refresh within its job_expires, and the entry was dropped: key",
+    "breaker.opened": "entries of a function failed one after the other, its refreshes pause: function, error, pause_s",
+    "breaker.closed": "a build of a paused function succeeded, its refreshes go on: function",
+    "predicate.failed": "a should_refresh or settled predicate raised, and counts as yes: function, key, topic, error",
+    "predicate.never": "a should_refresh predicate has never said yes: function, n_runs",
+    "scope.undescribed": "a value hangs on a list that nobody described, so it is not kept: key, type, names",
+    "attention.failed": "what is read here could not be told to the store, and is told later: error",
     "worker.failed": "a worker could not reach its store and goes on: error",
     "revalidate.failed": "a refresh in the background raised: key, error",
     "listener.failed": "a listener of notices raised and is passed over; in the log alone: error, notice",
 }
 """Every notice, and its fields."""
 
-_WARNINGS = frozenset(name for name in NOTICES if name.endswith(".failed"))
+_WARNINGS = frozenset(name for name in NOTICES if name.endswith(".failed")) | {
+    "breaker.opened",
+    "job.expired",
+    "predicate.never",
+    "scope.undescribed",
+}
 
 
 class Notice(msgspec.Struct, frozen=True):

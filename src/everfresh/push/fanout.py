@@ -7,7 +7,7 @@ asked for it. Nobody is waited for: a stream keeps what it is offered and sends 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from everfresh.model.entry import Entry, Key
@@ -33,6 +33,10 @@ class Followed(Protocol):
 
     def feed(self, after: Position | None = None) -> AbstractAsyncContextManager[AsyncIterable[FeedBatch]]:
         """The store's log from there on."""
+        ...
+
+    def watching(self, *keys: Key) -> AbstractContextManager[None]:
+        """Say that somebody looks at the entries while the block runs."""
         ...
 
 

@@ -117,7 +117,9 @@ class Updates:
         if self._is_draining:
             stream.end()
         try:
-            await stream.run(receive, send, _catch_up(stream, stream.generation, fanout, asked, start))
+            # Looked at, an entry is refreshed before others, and is never dropped as cold.
+            with self._cache.watching(*(topic.key for topic in asked.topics.values())):
+                await stream.run(receive, send, _catch_up(stream, stream.generation, fanout, asked, start))
         finally:
             fanout.remove(stream)
             self._streams.discard(stream)

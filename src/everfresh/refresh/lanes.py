@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver, finished
 from everfresh.cache.engine import Engine
 from everfresh.feed.bells import ringer
-from everfresh.feed.follower import Listener
-from everfresh.model.entry import FeedRecord, Kind
 from everfresh.model.errors import ArgumentNotSupported, StoreClosed, UnknownFunction
-from everfresh.model.marks import override
+from everfresh.protocol.queueing import Due, TakeDue, TookDue
 from everfresh.protocol.reading import attempt, reason_of
-from everfresh.protocol.requests import Due, Fail, TakeDue, TookDue
-
-# How often the queue is looked at when nothing rings: for leases of builders that died elsewhere.
-LOOK_EVERY_S = 1.0
+from everfresh.refresh.taking import Bell, pause_s, refusal, take_request, tell_dropped
 
 
 class AsyncLane:
@@ -37,7 +31,7 @@ class AsyncLane:
     async def run(self) -> None:
         """Take and refresh until cancelled, or until the cache is closed."""
         rung = asyncio.Event()
-        remove = self._engine.follower.add(_Bell(ringer(rung)))
+        remove = self._engine.follower.add(Bell(self._engine, ringer(rung)))
         try:
             async with asyncio.TaskGroup() as group:
                 await self._take_for_ever(group, rung)
@@ -57,37 +51,57 @@ class AsyncLane:
         while True:
             # Cleared before the queue is read: what falls due afterwards rings again.
             rung.clear()
-            took = await self._take(self._n_max - len(building))
+            request = take_request(self._engine, self._n_max - len(building), is_async=True)
+            took = await self._take(request)
             for due in took.due if took is not None else ():
                 task = group.create_task(self._refresh(due))
                 building.add(task)
                 task.add_done_callback(done)
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s(took)):
+                async with asyncio.timeout(pause_s(request, took)):
                     await rung.wait()
 
-    async def _take(self, n_free: int) -> TookDue | None:
-        request = take_request(self._engine, n_free, is_async=True)
+    async def _take(self, request: TakeDue | None) -> TookDue | None:
         if request is None:
             return None
         try:
-            return await finished(self._engine.store, request)
+            await self._note_reads()
+            took = await finished(self._engine.store, request)
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - a lane that ended would leave readers waiting for it
             self._engine.board.tell("worker.failed", error=reason_of(error))
             return None
+        tell_dropped(self._engine, took)
+        return took
+
+    async def _note_reads(self) -> None:
+        """Tell the store who reads what, before it drops what nobody seems to read."""
+        attention = self._engine.attention
+        note = attention.due_note()
+        if note is None:
+            return
+        try:
+            await self._engine.store.carry_out_async(note)
+        except BaseException:
+            attention.give_back(note)
+            raise
 
     async def _refresh(self, due: Due) -> None:
         try:
-            call = self._engine.resolve(due.lease.key, due.recipe)
-            await self._driver.run(attempt(call, due.lease))
-        except (UnknownFunction, ArgumentNotSupported) as error:
-            await self._engine.store.carry_out_async(refusal(due, error))
+            await self._build(due)
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - the lease runs out and the entry is taken again; others go on
             self._engine.board.tell("worker.failed", error=reason_of(error))
+
+    async def _build(self, due: Due) -> None:
+        try:
+            call = self._engine.resolve(due.lease.key, due.recipe)
+        except (UnknownFunction, ArgumentNotSupported) as error:
+            await self._engine.store.carry_out_async(refusal(due, error))
+        else:
+            await self._driver.run(attempt(call, due.lease))
 
 
 class ThreadLane:
@@ -114,87 +128,64 @@ class ThreadLane:
         self._taker.join()
 
     def _take_for_ever(self) -> None:
-        remove = self._engine.follower.add(_Bell(self._rung.set))
+        remove = self._engine.follower.add(Bell(self._engine, self._rung.set))
         try:
             with ThreadPoolExecutor(self._n_max, thread_name_prefix="everfresh-build") as pool:
                 while not self._is_over:
-                    # Cleared before the queue is read: what falls due afterwards rings again.
-                    self._rung.clear()
-                    took = self._take()
-                    for due in took.due if took is not None else ():
-                        self._count(1)
-                        pool.submit(self._refresh, due)
-                    # `stop` may have rung before the bell was cleared.
-                    if not self._is_over:
-                        self._rung.wait(pause_s(took))
+                    self._take_once(pool)
         except StoreClosed:
             # The cache was closed before the worker's block ended; nothing is left to do.
             return
         finally:
             remove()
 
-    def _take(self) -> TookDue | None:
+    def _take_once(self, pool: ThreadPoolExecutor) -> None:
+        # Cleared before the queue is read: what falls due afterwards rings again.
+        self._rung.clear()
         request = take_request(self._engine, self._n_max - self._n_building, is_async=False)
+        took = self._take(request)
+        for due in took.due if took is not None else ():
+            self._count(1)
+            pool.submit(self._refresh, due)
+        # `stop` may have rung before the bell was cleared.
+        if not self._is_over:
+            self._rung.wait(pause_s(request, took))
+
+    def _take(self, request: TakeDue | None) -> TookDue | None:
         if request is None:
             return None
         try:
-            return self._engine.store.carry_out(request)
+            # Before the store drops what nobody seems to read.
+            self._engine.attention.flush_due()
+            took = self._engine.store.carry_out(request)
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             self._engine.board.tell("worker.failed", error=reason_of(error))
             return None
+        tell_dropped(self._engine, took)
+        return took
 
     def _refresh(self, due: Due) -> None:
         try:
-            call = self._engine.resolve(due.lease.key, due.recipe)
-            self._driver.run(attempt(call, due.lease))
-        except (UnknownFunction, ArgumentNotSupported) as error:
-            self._engine.store.carry_out(refusal(due, error))
+            self._build(due)
+        except StoreClosed:
+            # The taker meets the same.
+            return
         except Exception as error:  # noqa: BLE001 - the lease runs out and the entry is taken again; others go on
             self._engine.board.tell("worker.failed", error=reason_of(error))
         finally:
             self._count(-1)
             self._rung.set()
 
+    def _build(self, due: Due) -> None:
+        try:
+            call = self._engine.resolve(due.lease.key, due.recipe)
+        except (UnknownFunction, ArgumentNotSupported) as error:
+            self._engine.store.carry_out(refusal(due, error))
+        else:
+            self._driver.run(attempt(call, due.lease))
+
     def _count(self, change: int) -> None:
         with self._lock:
             self._n_building += change
-
-
-class _Bell(Listener):
-    """Rings when something may have fallen due; from any thread."""
-
-    def __init__(self, ring: Callable[[], object]) -> None:
-        self._ring = ring
-
-    @override
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
-        if any(record.kind in (Kind.STALE, Kind.FAILED) for record in records):
-            self._ring()
-
-    @override
-    def on_reset(self) -> None:
-        self._ring()
-
-
-def take_request(engine: Engine, n_free: int, *, is_async: bool) -> TakeDue | None:
-    """What to ask the queue for; None when there is no room or no function of this colour."""
-    specs = [spec for spec in engine.functions.values() if spec.is_async == is_async]
-    if not n_free or not specs:
-        return None
-    # A build renews the lease by its own function's length.
-    lease_s = min(spec.policy.lease_s for spec in specs)
-    return TakeDue(frozenset(spec.name for spec in specs), n_free, lease_s)
-
-
-def refusal(due: Due, error: Exception) -> Fail:
-    """End the lease of an entry that this process cannot build, for good."""
-    return Fail(lease=due.lease, fingerprint=None, reason=reason_of(error), retry_in_s=None)
-
-
-def pause_s(took: TookDue | None) -> float:
-    """How long the queue can be left alone when nothing rings."""
-    if took is None or took.next_due is None:
-        return LOOK_EVERY_S
-    return min(max(took.next_due - took.now, 0.0), LOOK_EVERY_S)
