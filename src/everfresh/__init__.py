@@ -2,7 +2,18 @@
 
 from everfresh import dep
 from everfresh._version import __version__
-from everfresh.cache import AsyncFunction, Cache, Notice, SyncFunction, track
+from everfresh.cache import (
+    AsyncFunction,
+    AsyncManyFunction,
+    Cache,
+    Coverage,
+    Explanation,
+    Notice,
+    SyncFunction,
+    SyncManyFunction,
+    propagate,
+    track,
+)
 from everfresh.model.clock import FOREVER
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind, State
 from everfresh.model.errors import (
@@ -20,22 +31,27 @@ from everfresh.model.errors import (
     StoreForeign,
     StoreUnavailable,
     StoreUrlInvalid,
+    TooManyGenerations,
     UnknownFunction,
     ValueNotSupported,
     WaitTimeout,
 )
 from everfresh.model.event import Event
 from everfresh.model.position import Position
+from everfresh.protocol.inspecting import Listed
 
 __all__ = [
     "FOREVER",
     "ArgumentNotSupported",
     "AsyncFunction",
+    "AsyncManyFunction",
     "BuildError",
     "Cache",
+    "Coverage",
     "Entry",
     "Event",
     "EverfreshError",
+    "Explanation",
     "FeedRecord",
     "InvalidDependency",
     "InvalidEvent",
@@ -43,6 +59,7 @@ __all__ = [
     "InvalidPosition",
     "Key",
     "Kind",
+    "Listed",
     "NotInCache",
     "Notice",
     "Position",
@@ -54,10 +71,13 @@ __all__ = [
     "StoreUnavailable",
     "StoreUrlInvalid",
     "SyncFunction",
+    "SyncManyFunction",
+    "TooManyGenerations",
     "UnknownFunction",
     "ValueNotSupported",
     "WaitTimeout",
     "__version__",
     "dep",
+    "propagate",
     "track",
 ]

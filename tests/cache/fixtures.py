@@ -10,10 +10,11 @@ import pytest
 
 from everfresh import Cache
 from everfresh.testing.clock import FakeClock
+from tests.cache.by_hand import ByHand
 from tests.cache.making import Colour, Gate
 from tests.cache.upstreams import Upstream
 
-__all__ = ["OpenCache", "cache", "clock", "colour", "gate", "open_cache", "sqlite_url", "upstream", "url"]
+__all__ = ["OpenCache", "by_hand", "cache", "clock", "colour", "gate", "open_cache", "sqlite_url", "upstream", "url"]
 
 
 class OpenCache(Protocol):
@@ -64,6 +65,12 @@ def cache(open_cache: OpenCache, url: str) -> Cache:
 def colour(request: pytest.FixtureRequest, cache: Cache) -> Colour:
     """Both colours of function, in `cache`."""
     return Colour(cache, is_async=request.param == "asyncio")
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def by_hand(request: pytest.FixtureRequest, cache: Cache) -> ByHand:
+    """The operations of `cache`, in both colours."""
+    return ByHand(cache, is_async=request.param == "asyncio")
 
 
 @pytest.fixture

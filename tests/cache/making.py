@@ -68,6 +68,21 @@ class Colour:
 
         return decorate
 
+    def cached_many(self, **options: Any) -> Callable[[Body[P, Any]], Any]:
+        """Cache the body as a function of many ids, of this colour."""
+
+        def decorate(body: Body[P, Any]) -> Any:
+            if self.is_async:
+                return self.cache.cached_many(**options)(body)  # type: ignore[arg-type]  # bodies are of any type
+
+            @wraps(body)
+            def blocking(*args: P.args, **kwargs: P.kwargs) -> Any:
+                return run_through(body(*args, **kwargs))
+
+            return self.cache.cached_many(**options)(blocking)  # type: ignore[arg-type]  # as above
+
+        return decorate
+
     def start(self, method: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> asyncio.Task[Any]:
         """Begin a call and do not wait for it; a blocking one runs in a thread."""
         if self.is_async:

@@ -25,6 +25,84 @@ async def test_a_build_does_not_see_the_callers_user(colour: Colour) -> None:
         await done(greeting())
 
 
+async def test_the_error_says_what_to_do_about_the_variable(colour: Colour) -> None:
+    """Conformance 27: it names the function and the variable, and both ways out."""
+    user.set("ann")
+
+    @colour.cached()
+    async def greeting() -> str:
+        return f"hello {user.get()}"
+
+    with pytest.raises(LookupError) as raised:
+        await done(greeting())
+
+    (note,) = raised.value.__notes__
+    assert note.startswith(
+        f"everfresh: {greeting.name} is built for everybody, so it does not see the context variable 'user' "
+    )
+    assert note.endswith("take its value as an argument; if not, let it through: cached(inherit=(user,)).")
+
+
+async def test_the_advice_is_that_of_the_function_that_reads_the_variable(colour: Colour) -> None:
+    """Through an outer build the error comes by again; the outer function cannot mend it."""
+
+    @colour.cached()
+    async def inner() -> str:
+        return user.get()
+
+    @colour.cached()
+    async def outer() -> str:
+        return await done(inner())
+
+    with pytest.raises(LookupError) as raised:
+        await done(outer())
+
+    (note,) = raised.value.__notes__
+    assert note.startswith(f"everfresh: {inner.name} ")
+
+
+async def test_a_variable_behind_the_error_of_a_framework_is_named_too(colour: Colour) -> None:
+    """They wrap it: "working outside of request context", they say, and leave it at that."""
+
+    @colour.cached()
+    async def greeting() -> str:
+        try:
+            return user.get()
+        except LookupError:
+            raise RuntimeError("outside of a request") from None
+
+    with pytest.raises(RuntimeError, match="outside of a request") as raised:
+        await done(greeting())
+
+    (note,) = raised.value.__notes__
+    assert "context variable 'user'" in note
+
+
+@pytest.mark.parametrize("error", [LookupError("k"), LookupError(), KeyError(user), ValueError(user)], ids=repr)
+async def test_other_errors_get_no_advice(colour: Colour, error: Exception) -> None:
+    """A key that is not there has nothing to do with contexts."""
+
+    @colour.cached()
+    async def value() -> int:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        await done(value())
+
+    assert not hasattr(raised.value, "__notes__")
+
+
+async def test_nothing_leaks_through_a_variable_with_a_default(colour: Colour) -> None:
+    """It reads the default, whoever asks; what everybody gets holds nobody's."""
+    trace.set("ann's")
+
+    @colour.cached()
+    async def value() -> str:
+        return trace.get()
+
+    assert await done(value()) == "none"
+
+
 async def test_an_inherited_variable_is_seen(colour: Colour) -> None:
     """For what does not change the value: a trace, a deadline, a connection."""
     seen: list[str] = []

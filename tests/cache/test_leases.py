@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from everfresh.protocol.requests import TakeDue
+from everfresh.protocol.queueing import TakeDue
+from everfresh.protocol.requests import UNLIMITED
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
@@ -27,7 +28,7 @@ async def test_a_build_that_outlasts_its_lease_keeps_it(
 
     def ends_at() -> float:
         """When the lease runs out, as the queue has it."""
-        return one.cache.engine.store.carry_out(TakeDue(frozenset({ones.name}), 0, 1.0)).next_due or 0.0
+        return one.cache.engine.store.carry_out(TakeDue({ones.name: UNLIMITED}, 1, 1.0)).next_due or 0.0
 
     builder = one.start(ones)
     await gate.reached()
@@ -60,7 +61,7 @@ async def test_a_build_with_a_shorter_lease_is_renewed_beside_one_with_a_longer(
         return 2
 
     def ends_at() -> float:
-        return hasty.engine.store.carry_out(TakeDue(frozenset({short.name}), 0, 1.0)).next_due or 0.0
+        return hasty.engine.store.carry_out(TakeDue({short.name: UNLIMITED}, 1, 1.0)).next_due or 0.0
 
     builders = [patient.start(long), brief.start(short)]
     for _ in builders:

@@ -158,6 +158,8 @@ async def test_an_applied_event_says_what_it_touched(cache: Cache) -> None:
         "position": position,
         "touched": ("inner",),
         "suspect": ("outer",),
+        "n_widened": 0,
+        "n_predicates": 0,
     }
 
 

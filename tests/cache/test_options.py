@@ -12,6 +12,7 @@ from everfresh import (
     FOREVER,
     Cache,
     EverfreshError,
+    InvalidDependency,
     InvalidOption,
     StoreForeign,
     StoreUnavailable,
@@ -37,6 +38,12 @@ from tests.cache.fixtures import OpenCache
         ("near", "many"),
         ("near", None),
         ("near", True),
+        ("max_entries", 0),
+        ("max_entries", 1.5),
+        ("max_bytes", -1),
+        ("max_bytes", "1 GB"),
+        ("max_generations", 0),
+        ("max_generations", None),
     ],
     ids=repr,
 )
@@ -60,6 +67,48 @@ def test_an_option_of_a_cache_that_cannot_hold_is_refused(option: str, value: An
         ("max_attempts", -1),
         ("max_attempts", 1.5),
         ("max_attempts", "many"),
+        ("expires", 0),
+        ("expires", -1.5),
+        ("expires", timedelta(0)),
+        ("expires", "1h"),
+        ("expires", True),
+        ("expires", float("nan")),
+        ("cache_errors", KeyError),
+        ("cache_errors", (KeyboardInterrupt,)),
+        ("cache_errors", ("KeyError",)),
+        ("cache_errors", (KeyError("a"),)),
+        ("should_refresh", "always"),
+        ("topics", ("shop.*",)),
+        ("keep_warm", timedelta(0)),
+        ("keep_warm", 60),
+        ("settle", timedelta(seconds=2)),
+        ("settle", (2, 30)),
+        ("settle", (timedelta(0),)),
+        ("settle", (timedelta(seconds=2), timedelta(seconds=2))),
+        ("settle", (timedelta(seconds=30), timedelta(seconds=2))),
+        ("settle", (FOREVER,)),
+        ("settled", lambda event, value: True),
+        ("settled", "yes"),
+        ("debounce", timedelta(seconds=-1)),
+        ("debounce", FOREVER),
+        ("debounce", None),
+        ("max_wait", timedelta(seconds=5)),
+        ("priority", 1.5),
+        ("priority", None),
+        ("priority", True),
+        ("job_expires", timedelta(0)),
+        ("job_expires", 60),
+        ("concurrency", 0),
+        ("concurrency", 1.5),
+        ("rate", 0),
+        ("rate", -1.0),
+        ("rate", float("inf")),
+        ("rate", float("nan")),
+        ("rate", True),
+        ("rate", timedelta(seconds=1)),
+        ("wait_timeout", timedelta(seconds=-1)),
+        ("wait_timeout", 5),
+        ("secret", "token"),
         ("version", None),
         ("version", "two"),
         ("key", 5),
@@ -78,6 +127,62 @@ def test_an_option_of_a_function_that_cannot_hold_is_refused(cache: Cache, optio
 
     with pytest.raises(InvalidOption, match=option):
         cache.cached(**{option: value})(function)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            {"debounce": timedelta(seconds=5), "max_wait": timedelta(seconds=4)},
+            "max_wait: 4 s is shorter than debounce, 5 s",
+        ),
+        ({"should_refresh": lambda event: True}, "should_refresh would run for every event"),
+        ({"should_refresh": lambda event: True, "topics": "shop.*"}, "with the comma"),
+        ({"should_refresh": lambda: True, "topics": ("shop.*",)}, r"called with \(event\)"),
+        ({"should_refresh": lambda event, number: True, "topics": ("shop.*",)}, r"called with \(event\)"),
+        ({"settled": 7, "settle": (timedelta(seconds=2),)}, "settled: 7 is no function"),
+    ],
+    ids=["max_wait", "no-topics", "topics-text", "no-event", "another-argument", "settled"],
+)
+def test_options_that_do_not_go_together_are_refused(cache: Cache, options: dict[str, Any], problem: str) -> None:
+    """The message says which, and what to give."""
+
+    def function() -> int:
+        return 1
+
+    with pytest.raises(InvalidOption, match=problem):
+        cache.cached(**options)(function)
+
+
+def test_a_predicate_that_has_to_be_awaited_is_refused(cache: Cache) -> None:
+    """It runs in triage, which waits for nobody; and a coroutine would always count as yes."""
+
+    async def should_refresh(event: object) -> bool:
+        return True
+
+    def function() -> int:
+        return 1
+
+    with pytest.raises(InvalidOption, match="no plain function"):
+        cache.cached(should_refresh=should_refresh, topics=("shop.*",))(function)  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize("topic", ["shop order", "", "shop..paid"])
+def test_a_topic_that_is_no_pattern_is_refused(cache: Cache, topic: str) -> None:
+    """No event would ever meet it."""
+
+    def function() -> int:
+        return 1
+
+    with pytest.raises(InvalidDependency):
+        cache.cached(should_refresh=lambda event: True, topics=(topic,))(function)
+
+
+@pytest.mark.parametrize("what", ["cached", "cached_many"])
+def test_an_option_that_there_is_not_is_refused(cache: Cache, what: str) -> None:
+    """By its name, with the names of those that there are."""
+    with pytest.raises(TypeError, match=f"{what}: there is no option 'ttl'.*stale_if_error"):
+        getattr(cache, what)(ttl=30)
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, 1.5, "many", None, True], ids=repr)

@@ -3,7 +3,6 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -22,30 +21,8 @@ from everfresh import (
     dep,
 )
 from everfresh.testing.clock import FakeClock
+from tests.cache.by_hand import ByHand
 from tests.cache.making import in_empty_context
-
-
-class ByHand:
-    """The operations of a cache in either colour, called alike."""
-
-    def __init__(self, cache: Cache, *, is_async: bool) -> None:
-        self._target: Any = cache if is_async else cache.blocking
-
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        operation = getattr(self._target, name)
-
-        async def call(*args: Any, **kwargs: Any) -> Any:
-            result = operation(*args, **kwargs)
-            return await result if asyncio.iscoroutine(result) else result
-
-        return call
-
-
-@pytest.fixture(params=["blocking", "asyncio"])
-def by_hand(request: pytest.FixtureRequest, cache: Cache) -> ByHand:
-    """The cache's operations, in both colours."""
-    return ByHand(cache, is_async=request.param == "asyncio")
-
 
 ARTICLES = [{"id": 1}, {"id": 2}]
 
@@ -326,6 +303,53 @@ async def test_a_miss_in_another_task_is_no_fence(by_hand: ByHand) -> None:
     await by_hand.put("a", 1, dep.Tag("t"))
 
     assert await by_hand.has("a")
+
+
+async def test_a_miss_fences_the_put_of_a_task_that_is_started_after_it(by_hand: ByHand) -> None:
+    """Who loads in a task of its own loads after the miss, and is told so by the context that the task was given."""
+    assert not await by_hand.has("a")
+    await by_hand.invalidate(dep.Tag("t"))
+    await asyncio.create_task(by_hand.put("a", "old", dep.Tag("t")))
+
+    assert not await by_hand.has("a")
+
+
+async def test_a_miss_fences_the_put_of_a_thread_that_is_started_after_it(cache: Cache) -> None:
+    """`asyncio.to_thread` hands the context on."""
+    assert not await cache.has("a")
+    await cache.invalidate(dep.Tag("t"))
+    await asyncio.to_thread(cache.blocking.put, "a", "old", dep.Tag("t"))
+
+    assert not await cache.has("a")
+
+
+async def test_a_miss_in_a_thread_stays_there(cache: Cache) -> None:
+    """What a child learns is not handed back: `get` and `put` belong on the same side."""
+    assert not await asyncio.to_thread(cache.blocking.has, "a")
+    await cache.invalidate(dep.Tag("t"))
+    await cache.put("a", 1, dep.Tag("t"))
+
+    assert await cache.has("a")
+
+
+async def test_tasks_that_miss_at_once_are_fenced_each_by_its_own_miss(by_hand: ByHand) -> None:
+    """The one that looked before the event is refused, the one that looked after it is not."""
+    has_missed, may_put = asyncio.Event(), asyncio.Event()
+
+    async def load_and_put(key: str) -> None:
+        assert not await by_hand.has(key)
+        has_missed.set()
+        await may_put.wait()
+        await by_hand.put(key, 1, dep.Tag("t"))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(load_and_put("a"))
+        await has_missed.wait()
+        await by_hand.invalidate(dep.Tag("t"))
+        tasks.create_task(load_and_put("b"))
+        may_put.set()
+
+    assert (await by_hand.has("a"), await by_hand.has("b")) == (False, True)
 
 
 def test_each_thread_has_its_own_fence(cache: Cache) -> None:

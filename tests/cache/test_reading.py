@@ -145,7 +145,11 @@ async def test_an_entry_says_since_when_and_why_it_is_not_fresh(colour: Colour, 
     await upstream.announce()
     entry = await entry_of(value)
 
-    assert (entry.state, entry.stale_since, entry.reason) == (State.DIRTY, 1_000_000.0, "invalidated by name")
+    assert (entry.state, entry.stale_since, entry.reason) == (
+        State.DIRTY,
+        1_000_000.0,
+        "invalidated Tag(name='upstream')",
+    )
 
 
 async def test_a_version_grows_with_each_changed_value(colour: Colour, upstream: Upstream) -> None:

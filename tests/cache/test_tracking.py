@@ -112,6 +112,24 @@ async def test_what_is_tracked_after_the_build_ended_is_ignored(cache: Cache) ->
     assert await is_fresh(value)
 
 
+async def test_a_shape_is_known_before_the_function_reads_on(colour: Colour) -> None:
+    """So an event that comes after `track` is judged by what it says; one that means something else outruns nothing."""
+    built: list[int] = []
+
+    @colour.cached()
+    async def value(number: int) -> int:
+        track(dep.Topic("news", where={f"field_{number}": 1}))
+        built.append(number)
+        if built.count(number) == 1:
+            colour.cache.blocking.publish(Event("news", {f"field_{number}": number}))
+        return number
+
+    for number in (1, 2):
+        await done(value(number))
+
+    assert [await is_fresh(value, number) for number in (1, 2)] == [False, True]
+
+
 async def test_a_cached_value_read_after_the_build_ended_is_no_dependency(cache: Cache, upstream: Upstream) -> None:
     """As with `track`."""
     may_go_on = asyncio.Event()

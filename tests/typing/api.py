@@ -4,7 +4,7 @@ A cached function keeps the colour, the parameters and the result of the functio
 is marked as an error must be one, in mypy and in basedpyright: a mark that is not needed is an error itself.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,9 +13,11 @@ from typing import Any, assert_type
 from everfresh import (
     FOREVER,
     AsyncFunction,
+    AsyncManyFunction,
     Cache,
     Entry,
     Event,
+    Explanation,
     Key,
     Notice,
     Position,
@@ -126,6 +128,10 @@ async def summary(product: str) -> Mapping[str, int]:
     return {}
 
 
+def concerns(event: Event, product: str) -> bool:
+    return bool(event.body["product"] == product)
+
+
 @cache.cached(
     depends_on=[dep.Topic("bug.*", {"bug.product": dep.arg("product")}), dep.Tag("home")],
     stale_while_revalidate=FOREVER,
@@ -135,7 +141,22 @@ async def summary(product: str) -> Mapping[str, int]:
     version=2,
     key="count:{product}",
     ignore=("session",),
+    secret=("product",),
     inherit=(locale,),
+    expires=60,
+    cache_errors=(LookupError, OSError),
+    should_refresh=concerns,
+    topics=["bug.*"],
+    keep_warm=timedelta(days=7),
+    settle=[timedelta(seconds=2)],
+    settled=lambda event, value: value == event.body["count"],
+    debounce=timedelta(seconds=1),
+    max_wait=timedelta(seconds=5),
+    priority=1,
+    job_expires=timedelta(hours=1),
+    concurrency=4,
+    rate=2.5,
+    wait_timeout=timedelta(seconds=5),
 )
 def count(product: str, session: object = None) -> int:
     return 0
@@ -177,9 +198,82 @@ def wrong_options_are_errors() -> None:
     cache.cached(on_change="forget")  # type: ignore[call-overload]
     cache.cached(depends_on=dep.Tag("home"))  # type: ignore[call-overload]
     cache.cached(depends_on=["home"])  # type: ignore[list-item]
+    cache.cached(expires="1h")  # type: ignore[call-overload]
+    cache.cached(cache_errors=LookupError)  # type: ignore[call-overload]
+    cache.cached(settle=timedelta(seconds=2))  # type: ignore[call-overload]
+    cache.cached(priority="high")  # type: ignore[call-overload]
     cache.cached(ttl=30)  # type: ignore[call-overload]
     cache.cached(inherit=("locale",))  # type: ignore[arg-type]
     cache.cached(7)  # type: ignore[call-overload]
+
+
+# ---------------------------------------------------------------------------------------------------- other readings
+
+
+async def an_async_function_can_be_read_after_a_position(position: Position) -> None:
+    assert_type(await reviews.read(after=position)("a", limit=5), list[Bug])
+    await reviews.read(after=position)(7)  # type: ignore[arg-type]
+    await reviews.read(position)("a")  # type: ignore[call-arg]
+    await reviews.read(after="e1.7")("a")  # type: ignore[arg-type]
+    len(reviews.read(after=position)("a"))  # type: ignore[arg-type]
+
+
+def a_sync_function_can_be_read_after_a_position(position: Position) -> None:
+    assert_type(article.read(after=position)(7, "a", title=True), Bug)
+    article.read(after=position)("7")  # type: ignore[arg-type]
+
+
+async def many_calls_give_a_list() -> None:
+    assert_type(await reviews.many([("a",), ("a", "Debian")]), list[list[Bug]])
+    assert_type(await summary.many(["a", "b"]), list[Mapping[str, int]])
+    assert_type(count.many(["a", "b"]), list[int])
+    assert_type(await summary.warm(["a", "b"]), int)
+    assert_type(count.warm(["a", "b"]), int)
+    assert_type(await summary.explain("a"), Explanation)
+    assert_type(count.explain("a"), Explanation)
+    await summary.explain(7)  # type: ignore[arg-type]
+
+
+@cache.cached_many
+async def bugs(ids: list[int]) -> dict[int, Bug]:
+    return {}
+
+
+@cache.cached_many(depends_on=[dep.Id("name", dep.arg("ids"))], expires=60)
+def names(ids: Sequence[str], locale: str = "en") -> Mapping[str, str]:
+    return {}
+
+
+async def an_async_function_of_many_ids_gives_a_dict(position: Position) -> None:
+    assert_type(bugs, AsyncManyFunction[int, [], Bug])
+    assert_type(await bugs([1, 2]), dict[int, Bug])
+    assert_type(await bugs(range(3)), dict[int, Bug])
+    assert_type(await bugs.fresh({1, 2}), dict[int, Bug])
+    assert_type(await bugs.read(after=position)([1, 2]), dict[int, Bug])
+    assert_type(await bugs.warm([1, 2]), int)
+    assert_type(await bugs.one(1), Bug | None)
+    assert_type(await bugs.one.entry(1), Entry | None)
+    assert_type(bugs.one.key(1), Key)
+    await bugs(["a"])  # type: ignore[list-item]
+    await bugs(1)  # type: ignore[arg-type]
+    await bugs([1], "de")  # type: ignore[call-arg]
+    await bugs.one("a")  # type: ignore[arg-type]
+
+
+def a_sync_function_of_many_ids_gives_a_dict(position: Position) -> None:
+    assert_type(names(["a"], "de"), dict[str, str])
+    assert_type(names(["a"], locale="de"), dict[str, str])
+    assert_type(names.fresh(["a"]), dict[str, str])
+    assert_type(names.read(after=position)(["a"], "de"), dict[str, str])
+    assert_type(names.warm(["a"], locale="de"), int)
+    assert_type(names.one("a", "de"), str | None)
+    names([1])  # type: ignore[list-item]
+    names(["a"], 7)  # type: ignore[arg-type]
+
+
+def functions_of_one_id_are_no_functions_of_many(plain: Callable[[int], str]) -> None:
+    cache.cached_many(plain)  # type: ignore[arg-type]
+    cache.cached_many(ttl=30)  # type: ignore[call-overload]
 
 
 # -------------------------------------------------------------------------------------------------- passing them on

@@ -3,52 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from math import inf
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
+from everfresh.cache.asynchronous import AsynchronousCache
 from everfresh.cache.background import Background
 from everfresh.cache.blocking import BlockingCache
 from everfresh.cache.declaring import check_unique, declare
+from everfresh.cache.decorators import Decorator, ManyDecorator
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
-from everfresh.cache.engine import Engine
+from everfresh.cache.engine import Engine, Spec
 from everfresh.cache.functions import AsyncFunction, CachedFunction, SyncFunction
+from everfresh.cache.many_functions import AsyncManyFunction, SyncManyFunction
 from everfresh.cache.notices import Notice
 from everfresh.cache.operations import Operations
+from everfresh.cache.options import FunctionOptions, options_of, policy_of
+from everfresh.cache.reads import Reads
 from everfresh.feed.reader import FeedReader
 from everfresh.model.clock import Clock, Dice, fair_dice, seconds_of, wall_clock
-from everfresh.model.dependency import Dependency
-from everfresh.model.entry import Entry, Key, OnChange
+from everfresh.model.entry import Key
 from everfresh.model.errors import InvalidOption
-from everfresh.model.event import Event
 from everfresh.model.options import whole_number
 from everfresh.model.position import Position
-from everfresh.protocol.requests import Bounds, Policy
+from everfresh.stores.tables import Room
 from everfresh.stores.urls import open_store
 
+I = TypeVar("I")  # noqa: E741 - an id
 P = ParamSpec("P")
 R = TypeVar("R")
-_ZERO = timedelta(0)
+V = TypeVar("V")
 # Below this a busy machine would lose leases that are renewed three times within them.
 _MIN_LEASE_S = 0.1
 
 
-class Decorator(Protocol):
-    """What `cache.cached(...)` gives: it keeps the colour and the types of the function."""
-
-    # A coroutine is a result too, so the second would also take the first's functions; the first that fits decides.
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncFunction[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> SyncFunction[P, R]: ...
-
-
-class Cache:
+class Cache(AsynchronousCache):
     """A cache that is kept fresh by events, on the store that `url` names.
 
     `memory:` lives in this process; `sqlite:///path` is shared by the processes of one machine and survives them. Use
@@ -61,6 +53,11 @@ class Cache:
         near: how many values are held ready in this process; 0 for none.
         clock: seconds since 1970, for tests.
         dice: a number from 0 to 1, for tests.
+        max_entries: how many entries the store may hold; beyond that those go that were read longest ago.
+        max_bytes: how many bytes their values may take, likewise.
+        production_mode: a list that nobody described is a warning here, and is never served from the cache; else it is
+            an error.
+        max_generations: how many builds may follow one from the other by the events that they publish.
 
     Raises:
         StoreUrlInvalid: the URL names no store.
@@ -69,7 +66,7 @@ class Cache:
         InvalidOption: an option cannot hold.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each option is a decision of its own
         self,
         url: str = "memory:",
         *,
@@ -78,6 +75,10 @@ class Cache:
         near: int = 10_000,
         clock: Clock = wall_clock,
         dice: Dice = fair_dice,
+        max_entries: int | None = None,
+        max_bytes: int | None = None,
+        production_mode: bool = False,
+        max_generations: int = 8,
     ) -> None:
         self._lease_s = seconds_of(lease, option="lease")
         self._wait_timeout_s = seconds_of(wait_timeout, option="wait_timeout")
@@ -85,8 +86,15 @@ class Cache:
             msg = f"lease: {self._lease_s:g} s cannot hold a build. Use {_MIN_LEASE_S:g} s or more, but not FOREVER."
             raise InvalidOption(msg)
         n_near = whole_number(near, option="near", least=0)
-        self.engine = Engine(open_store(url, clock=clock), n_near=n_near, dice=dice)
+        room = _room(max_entries, max_bytes)
+        n_generations = whole_number(max_generations, option="max_generations", least=1)
+        self.engine = Engine(open_store(url, clock=clock, room=room), n_near=n_near, clock=clock, dice=dice)
         """The parts, for the floors above; not for applications."""
+        self.engine.production_mode = production_mode
+        self.engine.max_generations = n_generations
+        if room != Room():
+            # What goes first is what was read longest ago.
+            self.engine.attention.need()
         self.background = Background(self.engine)
         """Refreshes that readers set off; for the floors above."""
         self._operations = Operations(self.engine)
@@ -101,156 +109,141 @@ class Cache:
         return dict(self._functions)
 
     @overload
-    def cached(  # type: ignore[overload-overlap]  # as above
+    def cached(  # type: ignore[overload-overlap]  # a coroutine is a result too; the first that fits decides
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncFunction[P, R]: ...
     @overload
     def cached(self, function: Callable[P, R], /) -> SyncFunction[P, R]: ...
     @overload
+    def cached(self, function: None = None, /, **options: Unpack[FunctionOptions]) -> Decorator: ...
     def cached(
-        self,
-        function: None = None,
-        /,
-        *,
-        depends_on: Sequence[Dependency] = (),
-        stale_while_revalidate: timedelta = _ZERO,
-        stale_if_error: timedelta = _ZERO,
-        on_change: Literal["refresh", "drop"] = "refresh",
-        max_attempts: int = 8,
-        version: int = 1,
-        key: str | None = None,
-        ignore: Sequence[str] = (),
-        inherit: Sequence[ContextVar[Any]] = (),
-    ) -> Decorator: ...
-    def cached(  # noqa: PLR0913 - each option is a decision of its own
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        depends_on: Sequence[Dependency] = (),
-        stale_while_revalidate: timedelta = _ZERO,
-        stale_if_error: timedelta = _ZERO,
-        on_change: Literal["refresh", "drop"] = "refresh",
-        max_attempts: int = 8,
-        version: int = 1,
-        key: str | None = None,
-        ignore: Sequence[str] = (),
-        inherit: Sequence[ContextVar[Any]] = (),
+        self, function: Callable[..., Any] | None = None, /, **options: Unpack[FunctionOptions]
     ) -> CachedFunction[..., Any] | Decorator:
         """Cache a function's results, each under the canonical text of its arguments.
 
         Args:
             function: sync or async; its results must be plain data, dataclasses, Structs or Pydantic models. Its return
                 annotation says how they are read back; times that know their zone come back in UTC.
-            depends_on: which events touch its results; `dep.arg("x")` stands for the argument `x`. More can be said by
-                `track` while it builds.
-            stale_while_revalidate: how long an old value may be served while its refresh is due or running.
-            stale_if_error: how long the last good value stands in for a build that fails.
-            on_change: `refresh` rebuilds a touched result at once, `drop` leaves it to the next reader.
-            max_attempts: after so many failed builds in a row, nobody tries again until an event or a person does.
-            version: another number retires the values of older code.
-            key: names the keys by hand, for example `"reviews:{email}"`.
-            ignore: parameters, with defaults, that do not tell results apart; workers build without them.
-            inherit: context variables that a build may see; no other is visible to it.
+            **options: how its entries live; all have defaults:
+
+                What touches them:
+                `depends_on`: which events touch its results; `dep.arg("x")` stands for the argument `x`. More can be
+                said by `track` while it builds.
+                `should_refresh`: asked `should_refresh(event, **arguments)` about each event with one of the `topics`,
+                for each entry: whether it touches that entry. One that raises counts as yes.
+                `expires`: the lifetime of a value, in seconds or as a timedelta, whether or not it is touched.
+
+                How old a value may be:
+                `stale_while_revalidate`: how long an old value may be served while its refresh is due or running.
+                `stale_if_error`: how long the last good value stands in for a build that fails.
+                `cache_errors`: errors that are results like any other: stored, and raised anew for each reader.
+                `wait_timeout`: how long a reader waits for somebody else's build; the cache's, if it is not said.
+
+                What a touch does:
+                `on_change`: `"refresh"` rebuilds a touched result at once, `"drop"` leaves it to the next reader.
+                `keep_warm`: an entry that nobody read for so long is dropped rather than refreshed.
+                `settle`: after an event, look again after each of these delays until the value has changed.
+                `settled`: instead, until `settled(event, value)` says that the value shows what the event told of.
+                `debounce`: wait so long for further events; `max_wait` after the first at most, else ten times that.
+                `priority`: higher ones are refreshed first; each level is worth a minute of waiting.
+                `job_expires`: a refresh that nobody began for so long is given up, and the entry dropped.
+                `concurrency`, `rate`: how many refreshes of the function run at once, and begin in a second.
+                `max_attempts`: after so many failed builds in a row nobody tries again until an event or person does.
+
+                What it is called:
+                `version`: another number retires the values of older code.
+                `key`: names the keys by hand, for example `"reviews:{email}"`.
+                `ignore`: parameters, with defaults, that do not tell results apart; workers build without them.
+                `secret`: parameters whose values stand in keys as a hash, and in the errors that are told as nothing.
+                `inherit`: context variables that a build may see; no other is visible to it.
 
         Raises:
-            InvalidOption: an option does not fit the function.
+            InvalidOption: an option does not fit the function, or says nothing without another.
             InvalidDependency: something in `depends_on` is no dependency.
+            TypeError: there is no such option.
         """
-        policy = Policy(
-            bounds=Bounds(
-                stale_while_revalidate_s=seconds_of(stale_while_revalidate, option="stale_while_revalidate"),
-                stale_if_error_s=seconds_of(stale_if_error, option="stale_if_error"),
-            ),
-            on_change=_on_change(on_change),
-            lease_s=self._lease_s,
-            wait_timeout_s=self._wait_timeout_s,
-            max_attempts=whole_number(max_attempts, option="max_attempts", least=1),
-        )
-        whole_number(version, option="version", least=0)
+        given = options_of(options, what="cached")
+        policy = policy_of(given, lease_s=self._lease_s, wait_timeout_s=self._wait_timeout_s)
 
         def decorate(function: Callable[..., Any]) -> CachedFunction[..., Any]:
-            spec = declare(
-                function,
-                policy=policy,
-                depends_on=depends_on,
-                version=version,
-                key=key,
-                ignore=ignore,
-                inherit=inherit,
-            )
-            check_unique(spec, self.engine.functions.values())
-            self.engine.functions[spec.name] = spec
-            made: CachedFunction[..., Any]
-            if spec.is_async:
-                made = AsyncFunction(self.engine, self.background, spec)
-            else:
-                made = SyncFunction(self.engine, self.background, spec)
-            self._functions[spec.name] = made
-            return made
+            spec = declare(function, policy=policy, options=given)
+            reads = self._reads_of(spec)
+            made = AsyncFunction[..., Any] if spec.is_async else SyncFunction[..., Any]
+            self._functions[spec.name] = found = made(reads, self.background)
+            return found
 
         # The decorator keeps colour and types; what is inside it cannot say so.
         return cast("Decorator", decorate) if function is None else decorate(function)
 
-    async def publish(self, *events: Event) -> Position:
-        """Apply events as one step; from the position on, nobody is served what they outdated.
+    @overload
+    def cached_many(
+        self, function: Callable[Concatenate[list[I], P], Coroutine[Any, Any, Mapping[I, V]]], /
+    ) -> AsyncManyFunction[I, P, V]: ...
+    @overload
+    def cached_many(
+        self, function: Callable[Concatenate[list[I], P], Mapping[I, V]], /
+    ) -> SyncManyFunction[I, P, V]: ...
+    @overload
+    def cached_many(self, function: None = None, /, **options: Unpack[FunctionOptions]) -> ManyDecorator: ...
+    def cached_many(
+        self, function: Callable[..., Any] | None = None, /, **options: Unpack[FunctionOptions]
+    ) -> Any:  # which of the two it is, the overloads say
+        """Cache a function that loads many ids at once, each of them as an entry of its own.
 
-        Repeating is safe: a doubled event costs at most a rebuild.
+            @cache.cached_many(depends_on=[dep.Id("user", dep.arg("ids"))])
+            async def users(ids: list[int]) -> dict[int, User]: ...
 
-        Raises:
-            InvalidEvent: one of them is no event; none was applied.
-            StoreUnavailable: none was applied; publish them again.
-        """
-        return await self._driver.run(self._operations.publish(events))
+        `await users([1, 2, 3])` gives the values by id. It takes what is there in one round trip and runs the function
+        once for the ids that are missing; an id that the function leaves out is cached as absent. `users.one(1)` is the
+        cached function of a single id.
 
-    async def invalidate(self, *dependencies: Dependency) -> Position:
-        """Touch every entry that has one of these dependencies, as if an event had come."""
-        return await self._driver.run(self._operations.invalidate(dependencies))
-
-    async def touched_by(self, event: Event) -> list[Key]:
-        """The keys, sorted, that the event would touch directly; nothing is published."""
-        return await self._driver.run(self._operations.touched_by(event))
-
-    async def put(
-        self, key: str, value: object, *dependencies: Dependency, expires: timedelta | float | None = None
-    ) -> None:
-        """Store a value by hand, until one of its dependencies is touched or `expires` (seconds or timedelta) is over.
-
-        After a miss of the key in this task, a dependency touched since that miss wins: nothing is stored.
-
-        Raises:
-            ValueNotSupported: the value cannot be encoded; nothing was stored.
-            InvalidOption: `expires` is zero or negative.
-        """
-        await self._driver.run(self._operations.put(key, value, dependencies, expires))
-
-    async def get(self, key: str) -> Any:  # noqa: ANN401 - whatever was put
-        """The value under the key, as plain data: lists, dicts, text, numbers.
+        Args:
+            function: its first parameter takes a list of ids; it gives a dict of values by id. Further parameters tell
+                entries apart too.
+            **options: those of `cached`. For `dep.arg`, `key` and predicates the first parameter is the single id. What
+                is tracked while it runs counts for all the ids of that run. An error is cached only when it was raised
+                for one id alone.
 
         Raises:
-            NotInCache: a KeyError; nothing is there, or it is known to be out of date.
+            InvalidOption: an option does not fit the function, or says nothing without another.
+            InvalidDependency: something in `depends_on` is no dependency.
+            TypeError: there is no such option.
         """
-        return await self._driver.run(self._operations.get(key))
+        given = options_of(options, what="cached_many")
+        policy = policy_of(given, lease_s=self._lease_s, wait_timeout_s=self._wait_timeout_s)
 
-    async def has(self, key: str) -> bool:
-        """Whether `get` would give a value."""
-        return await self._driver.run(self._operations.has(key))
+        def decorate(
+            function: Callable[..., Any],
+        ) -> AsyncManyFunction[Any, ..., Any] | SyncManyFunction[Any, ..., Any]:
+            spec = declare(function, policy=policy, options=given, takes_ids=True)
+            reads = self._reads_of(spec)
+            made = AsyncManyFunction[Any, ..., Any] if spec.is_async else SyncManyFunction[Any, ..., Any]
+            found = made(reads, self.background)
+            self._functions[spec.name] = found.one
+            return found
 
-    async def delete(self, *keys: str) -> int:
-        """Remove entries, put or built; how many there were."""
-        return await self._driver.run(self._operations.delete(keys))
+        return decorate if function is None else decorate(function)
 
-    async def stored(self, key: str) -> Entry | None:
-        """Any entry by its key, whatever its state, or None; never builds."""
-        return await self._driver.run(self._operations.stored(key))
-
-    async def position(self) -> Position:
-        """The store's newest position."""
-        return await self._driver.run(self._operations.position())
+    def _reads_of(self, spec: Spec) -> Reads[Any]:
+        """Make the function known, and how it is read."""
+        check_unique(spec, self.engine.functions.values())
+        self.engine.functions[spec.name] = spec
+        keep_warm_s = spec.policy.terms.keep_warm_s
+        if keep_warm_s is not None:
+            self.engine.attention.need(keep_warm_s=keep_warm_s)
+        return Reads(self.engine, spec)
 
     def feed(self, after: Position | None = None) -> FeedReader:
         """The log of commits and drops after a position, or from now on; see `FeedReader`."""
         return FeedReader(self.engine.store, self.engine.follower, after)
+
+    @contextmanager
+    def watching(self, *keys: Key) -> Generator[None]:
+        """Say that somebody looks at the entries while the block runs: refreshed first, and never dropped as cold."""
+        with ExitStack() as stack:
+            for key in keys:
+                stack.enter_context(self.engine.attention.watching(key))
+            yield
 
     def listen(self, listener: Callable[[Notice], None]) -> Callable[[], None]:
         """Call the listener with each notice of this process, from any thread; it must be quick. Gives how to stop."""
@@ -283,9 +276,8 @@ class Cache:
         await self.aclose()
 
 
-def _on_change(word: str) -> OnChange:
-    try:
-        return OnChange(word)
-    except ValueError as error:
-        msg = f"on_change: {word!r} is unknown. Use 'refresh' or 'drop'."
-        raise InvalidOption(msg) from error
+def _room(max_entries: object, max_bytes: object) -> Room:
+    return Room(
+        None if max_entries is None else whole_number(max_entries, option="max_entries", least=1),
+        None if max_bytes is None else whole_number(max_bytes, option="max_bytes", least=1),
+    )

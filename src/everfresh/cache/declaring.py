@@ -8,46 +8,36 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, cast
 
-from everfresh.cache.engine import Spec, shapes_of
-from everfresh.cache.signatures import CallSignature
-from everfresh.cache.values import Codec, fingerprint_of
-from everfresh.model.dependency import Dependency, check_dependencies
+from everfresh.cache.options import Options, error_types, texts_of
+from everfresh.cache.signatures import CallSignature, SignatureOfOne
+from everfresh.cache.spec import Spec, shapes_of, watched_of
+from everfresh.cache.values import Codec, CodecOfOne, fingerprint_of
+from everfresh.model import dependency as dep
+from everfresh.model.dependency import check_dependencies
 from everfresh.model.errors import InvalidOption
+from everfresh.model.options import whole_number
 from everfresh.protocol.requests import Policy
 
 
-def declare(  # noqa: PLR0913 - the options of the decorator
-    function: Callable[..., Any],
-    *,
-    policy: Policy,
-    depends_on: Sequence[Dependency],
-    version: int,
-    key: str | None,
-    ignore: Sequence[str],
-    inherit: Sequence[ContextVar[Any]],
-) -> Spec:
-    """The spec of a cached function.
+def declare(function: Callable[..., Any], *, policy: Policy, options: Options, takes_ids: bool = False) -> Spec:
+    """The spec of a cached function; of one that loads many ids with `takes_ids`.
 
     Raises:
         InvalidOption: the function cannot be cached, or an option does not fit it.
         InvalidDependency: something in `depends_on` is no dependency or names no parameter.
     """
+    version = whole_number(options.version, option="version", least=0)
     name = _name_of(function, version)
     _check_function(function, name)
-    ignored = _checked_ignore(ignore, name)
-    signature = CallSignature(function, name=name, ignore=ignored, template=_checked_key(key, name))
-    dependencies = check_dependencies(depends_on)
-
-    # Read at the first call, not here: the annotation may name a class that is defined further down.
-    @cache
-    def codec() -> Codec[Any]:
-        return Codec(signature.annotation("return"), name)
-
-    @cache
-    def fingerprint() -> str:
-        codec()
-        return fingerprint_of(signature.annotation("return"), name)
-
+    ignored = texts_of(options.ignore, option="ignore", name=name)
+    template = _checked_key(options.key, name)
+    ids = _ids_of(function, ignored, name) if takes_ids else None
+    kind = CallSignature if ids is None else SignatureOfOne
+    secret = texts_of(options.secret, option="secret", name=name)
+    signature = kind(function, name=name, ignore=ignored, template=template, secret=secret)
+    dependencies = check_dependencies(options.depends_on)
+    codec, fingerprint = _reading(signature, name, CodecOfOne if takes_ids else Codec)
+    watched = watched_of(_checked_topics(options, signature, name), name)
     return Spec(
         name=name,
         function=function,
@@ -57,9 +47,34 @@ def declare(  # noqa: PLR0913 - the options of the decorator
         fingerprint=fingerprint,
         policy=policy,
         depends_on=dependencies,
-        shapes=shapes_of(dependencies, signature, name),
-        inherit=_variables(inherit, name),
+        shapes=(*shapes_of(dependencies, signature, name), *(group.shape for group in watched)),
+        inherit=_variables(options.inherit, name),
+        ids=ids,
+        cache_errors=error_types(options.cache_errors, name),
+        should_refresh=options.should_refresh,
+        watched=watched,
+        settled=options.settled,
     )
+
+
+def _reading(
+    signature: CallSignature, name: str, kind: type[Codec[Any]]
+) -> tuple[Callable[[], Codec[Any]], Callable[[], str]]:
+    """How values are read, and the fingerprint of that.
+
+    Both are made at the first call, not here: the annotation may name a class that is defined further down.
+    """
+
+    @cache
+    def codec() -> Codec[Any]:
+        return kind(signature.annotation("return"), name)
+
+    @cache
+    def fingerprint() -> str:
+        codec()
+        return fingerprint_of(signature.annotation("return"), name)
+
+    return codec, fingerprint
 
 
 def check_unique(spec: Spec, others: Iterable[Spec]) -> None:
@@ -110,14 +125,6 @@ def _name_of(function: object, version: int) -> str:
     return f"{module}.{name}@{version}"
 
 
-def _checked_ignore(ignore: object, name: str) -> tuple[str, ...]:
-    if isinstance(ignore, str) or not isinstance(ignore, Iterable):
-        raise InvalidOption(
-            f"{name}: ignore {ignore!r} is no tuple of names. Write ignore=({ignore!r},), with the comma."
-        )
-    return tuple(map(str, cast("Iterable[object]", ignore)))
-
-
 def _checked_key(key: object, name: str) -> str | None:
     if key is not None and not isinstance(key, str):
         raise InvalidOption(f'{name}: key {key!r} is no text. Write for example "reviews:{{email}}".')
@@ -129,3 +136,43 @@ def _variables(variables: object, name: str) -> tuple[ContextVar[Any], ...]:
     if not all(isinstance(variable, ContextVar) for variable in found):
         raise InvalidOption(f"{name}: inherit takes context variables. Write (variable,), with the comma.")
     return cast("tuple[ContextVar[Any], ...]", found)
+
+
+def _ids_of(function: Callable[..., Any], ignored: Sequence[str], name: str) -> str:
+    """The parameter that takes many ids."""
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        raise InvalidOption(f"{name}: its first parameter takes the ids. Write for example def users(ids: list[int]).")
+    if first.name in ignored:
+        raise InvalidOption(f"{name}: {first.name!r} tells its entries apart, so it cannot be ignored.")
+    return first.name
+
+
+def _checked_topics(options: Options, signature: CallSignature, name: str) -> tuple[str, ...]:
+    """The topics that the function judges itself."""
+    topics = texts_of(options.topics, option="topics", name=name)
+    predicate = options.should_refresh
+    if predicate is None:
+        if topics:
+            raise InvalidOption(f"{name}: topics says nothing without should_refresh. Use depends_on=[dep.Topic(...)].")
+        return ()
+    if not callable(predicate) or inspect.iscoroutinefunction(predicate):
+        raise InvalidOption(
+            f"{name}: should_refresh {predicate!r} is no plain function. Write def (event, ...) -> bool."
+        )
+    if not topics:
+        raise InvalidOption(
+            f"{name}: should_refresh would run for every event. Say for which: topics=('shop.order.*',)."
+        )
+    for topic in topics:
+        dep.Topic(topic)
+    told = [parameter for parameter in signature.parameters if parameter not in signature.ignored]
+    try:
+        inspect.signature(predicate).bind(None, **dict.fromkeys(told))
+    except TypeError as error:
+        wanted = ", ".join(["event", *told])
+        raise InvalidOption(f"{name}: should_refresh is called with ({wanted}), but: {error}.") from error
+    except ValueError:
+        # A builtin that does not say what it takes is tried when the first event comes.
+        pass
+    return tuple(dict.fromkeys(topics))

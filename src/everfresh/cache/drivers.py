@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
+import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextvars import Context
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from everfresh.cache.builds import Outcome, Run
 from everfresh.cache.engine import BoundCall, Engine
+from everfresh.cache.keeper import running_loop
+from everfresh.cache.running import blocking_result_of, result_of
+from everfresh.cache.secrets import struck_out
 from everfresh.cache.tracking import current_frame
 from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
 from everfresh.model.entry import Entry, Lease
 from everfresh.model.errors import ArgumentNotSupported, BuildError, UnknownFunction
+from everfresh.protocol.applying import Judge
+from everfresh.protocol.queueing import TookDue
 from everfresh.protocol.reading import read
 from everfresh.protocol.requests import (
+    STRICT,
     Bounds,
     Bring,
     Build,
+    BuildMany,
     Built,
     Call,
     Commit,
@@ -38,7 +47,6 @@ from everfresh.protocol.requests import (
     Revalidate,
     Roll,
     Steps,
-    TookDue,
     Wait,
 )
 from everfresh.stores.store import Store
@@ -75,34 +83,38 @@ class BlockingDriver:
 
     def _carry_out(self, request: Request[Any]) -> Any:  # noqa: ANN401 - one answer type for each request
         match request:
-            case Build():
-                return self._build(request)
+            case Build(call, lease, is_strict):
+                return _only(self._run(Run(self._engine, (call,), (lease,), is_strict=is_strict)))
+            case BuildMany(calls, leases, is_strict):
+                return self._run(Run(self._engine, calls, leases, is_strict=is_strict))
             case Wait():
                 return self._wait(request)
             case Bring(call):
                 return self._bring(_bound(call))
-            case Revalidate() | Resolve() | Roll():
+            case Revalidate() | Resolve() | Roll() | Judge():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
+                request = _signed(self._engine, request, self._role)
                 answer = self._engine.store.carry_out(request)
                 _announce(self._engine, self._role, request, answer)
                 return answer
 
     def _bring(self, call: BoundCall) -> None:
-        if call.spec.is_async and _is_in_event_loop() and self._engine.store.carry_out(Load(call.key)).is_leased:
+        if call.spec.is_async and running_loop() is not None and self._engine.store.carry_out(Load(call.key)).is_leased:
             # A task of this very loop may be building it, and cannot go on while we wait.
             msg = f"{call.key}: blocking code in an event loop cannot wait for an async function that is being built."
             raise BuildError(msg)
         self.run(_bringing(call))
 
-    def _build(self, request: Build) -> Built:
-        engine, call = self._engine, _bound(request.call)
-        with _sharing_errors(engine, request), engine.keeper.holding(request.lease, call.policy.lease_s):
-            frame = engine.frame(call, request.lease)
-            context = call.spec.context(frame)
+    def _run(self, run: Run) -> tuple[Outcome, ...]:
+        with _holding(self._engine, run):
             started = time.perf_counter()
-            value = _run_coroutine(context, call) if call.spec.is_async else context.run(_call_function, call)
-            return engine.built(call, frame, value, time.perf_counter() - started)
+            try:
+                result = blocking_result_of(run, run.open())
+                outcomes = run.done(result, time.perf_counter() - started)
+            except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
+                outcomes = run.raised(error, time.perf_counter() - started)
+            return _shared(self._engine, run, outcomes)
 
     def _wait(self, request: Wait) -> None:
         engine = self._engine
@@ -144,28 +156,32 @@ class AsyncDriver:
 
     async def _carry_out(self, request: Request[Any]) -> Any:  # noqa: ANN401 - one answer type for each request
         match request:
-            case Build():
-                return await self._build(request)
+            case Build(call, lease, is_strict):
+                return _only(await self._run(Run(self._engine, (call,), (lease,), is_strict=is_strict)))
+            case BuildMany(calls, leases, is_strict):
+                return await self._run(Run(self._engine, calls, leases, is_strict=is_strict))
             case Wait():
                 return await self._wait(request)
             case Bring(call):
                 return await self._bring(_bound(call))
-            case Revalidate() | Resolve() | Roll():
+            case Revalidate() | Resolve() | Roll() | Judge():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
+                request = _signed(self._engine, request, self._role)
                 answer = await finished(self._engine.store, request)
                 _announce(self._engine, self._role, request, answer)
                 return answer
 
-    async def _build(self, request: Build) -> Built:
-        engine, call = self._engine, _bound(request.call)
-        with _sharing_errors(engine, request), engine.keeper.holding(request.lease, call.policy.lease_s):
-            frame = engine.frame(call, request.lease)
-            context = call.spec.context(frame)
+    async def _run(self, run: Run) -> tuple[Outcome, ...]:
+        with _holding(self._engine, run):
             started = time.perf_counter()
-            # Calls of sync functions never come here: their whole way is gone in a thread.
-            value = await _task_in(context, call)
-            return engine.built(call, frame, value, time.perf_counter() - started)
+            try:
+                # Calls of sync functions never come here: their whole way is gone in a thread.
+                result = await result_of(run, run.open())
+                outcomes = run.done(result, time.perf_counter() - started)
+            except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
+                outcomes = run.raised(error, time.perf_counter() - started)
+            return _shared(self._engine, run, outcomes)
 
     async def _bring(self, call: BoundCall) -> None:
         if call.spec.is_async:
@@ -224,7 +240,13 @@ def _leases_in(answer: object) -> tuple[Lease, ...]:
 
 
 def within_build(bounds: Bounds) -> Bounds:
-    """Nothing stale is used by a build while it can be refreshed: what it makes would be stale at birth."""
+    """Nothing stale is used by a build while it can be refreshed: what it makes would be stale at birth.
+
+    Within a strict build nothing old stands in for a build that fails, either.
+    """
+    frame = current_frame.get()
+    if bounds.is_strict or (frame is not None and frame.is_strict):
+        return STRICT
     return Bounds(stale_if_error_s=bounds.stale_if_error_s)
 
 
@@ -240,9 +262,7 @@ def _bringing(call: Call) -> Steps[Entry]:
     return read(call, within_build(call.policy.bounds))
 
 
-def _carry_out_simple(
-    engine: Engine, revalidate: Revalidator, request: Revalidate | Resolve | Roll
-) -> BoundCall | float | None:
+def _carry_out_simple(engine: Engine, revalidate: Revalidator, request: Revalidate | Resolve | Roll | Judge) -> Any:  # noqa: ANN401 - one answer type for each request
     match request:
         case Revalidate(call):
             revalidate(_bound(call))
@@ -254,16 +274,47 @@ def _carry_out_simple(
                 return None
         case Roll():
             return engine.dice()
+        case Judge():
+            return engine.predicates.judge(request)
 
 
 @contextlib.contextmanager
-def _sharing_errors(engine: Engine, request: Build) -> Generator[None]:
-    """Give what the build raises to those who wait for it too."""
-    try:
+def _holding(engine: Engine, run: Run) -> Generator[None]:
+    """Renew the leases of the run while it runs."""
+    with contextlib.ExitStack() as stack:
+        for lease in run.leases:
+            stack.enter_context(engine.keeper.holding(lease, run.spec.policy.lease_s))
         yield
-    except Exception as error:
-        engine.wakers.share(request.call.key, request.lease.begun.sequence, error)
-        raise
+
+
+def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """The same; errors are given to those who wait for the builds too."""
+    for lease, outcome in zip(run.leases, outcomes, strict=True):
+        if isinstance(outcome, Exception):
+            if run.spec.signature.secret:
+                engine.secrets[lease.token] = run.secrets()
+            engine.wakers.share(lease.key, lease.begun.sequence, outcome)
+    return outcomes
+
+
+def _only(outcomes: tuple[Outcome, ...]) -> Built:
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:
+    """The request; one that commits says, for people, who built, and one that failed says nothing secret."""
+    match request:
+        case Commit():
+            builder = f"{'worker' if role == 'refresh' else 'reader'} {platform.node()}:{os.getpid()}"
+            return replace(request, builder=builder)
+        case Fail(lease=lease, reason=reason):
+            secrets = engine.secrets.pop(lease.token, ())
+            return replace(request, reason=struck_out(reason, secrets)) if secrets else request
+        case _:
+            return request
 
 
 def _announce(engine: Engine, role: str, request: Request[Any], answer: Any) -> None:  # noqa: ANN401 - as above
@@ -280,50 +331,3 @@ def _announce(engine: Engine, role: str, request: Request[Any], answer: Any) -> 
 def _bound(call: Call) -> BoundCall:
     """Every call that reaches a driver was bound by its engine."""
     return cast("BoundCall", call)
-
-
-def _call_function(call: BoundCall) -> Any:  # noqa: ANN401 - whatever the user's function gives
-    bound = inspect.BoundArguments(call.spec.signature.signature, cast("Any", call.arguments))
-    return call.spec.function(*bound.args, **bound.kwargs)
-
-
-async def _task_in(context: Context, call: BoundCall) -> Any:  # noqa: ANN401 - as above
-    """Run an async function in the context, which only a task of its own can have."""
-
-    async def main() -> Any:  # noqa: ANN401 - as above
-        return await _call_function(call)
-
-    return await asyncio.get_running_loop().create_task(main(), context=context)
-
-
-def _run_coroutine(context: Context, call: BoundCall) -> Any:  # noqa: ANN401 - as above
-    """Run an async function to its end from blocking code, in an event loop of its own."""
-
-    async def main() -> Any:  # noqa: ANN401 - as above
-        return await _task_in(context, call)
-
-    if not _is_in_event_loop():
-        return asyncio.run(main())
-    answer: list[Any] = []
-    errors: list[BaseException] = []
-
-    def in_thread() -> None:
-        try:
-            answer.append(asyncio.run(main()))
-        except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
-            errors.append(error)
-
-    thread = threading.Thread(target=in_thread, name="everfresh-build", daemon=True)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return answer[0]
-
-
-def _is_in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

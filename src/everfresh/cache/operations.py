@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from everfresh.cache.engine import Engine
-from everfresh.cache.tracking import current_frame
+from everfresh.cache.events import encode_event
+from everfresh.cache.tracking import current_frame, undescribed
+from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding
 from everfresh.cache.values import Codec
 from everfresh.matching.shapes import grouped, shape_and_values
 from everfresh.model.clock import seconds_of
-from everfresh.model.dependency import Dependency, check_dependencies
+from everfresh.model.dependency import Dependency, Undescribed, check_dependencies
 from everfresh.model.entry import Entry, Key
-from everfresh.model.errors import InvalidEvent, InvalidOption, NotInCache
+from everfresh.model.errors import InvalidEvent, InvalidOption, NotInCache, TooManyGenerations
 from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol import publishing
+from everfresh.protocol.publishing import Published
 from everfresh.protocol.reading import is_settled
-from everfresh.protocol.requests import Applied, Delete, Load, Loaded, Put, ReadFeed, Steps, ask
+from everfresh.protocol.requests import Delete, Load, Loaded, LoadMany, Put, ReadFeed, Steps, ask
 
 # Misses whose put never came; the oldest are forgotten, and a put without a miss is simply not fenced.
 _MAX_MISSES = 1_000
@@ -33,29 +36,28 @@ class Operations:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @property
+    def production_mode(self) -> bool:
+        """Whether a mistake in a declaration is a warning, and not an error."""
+        return self._engine.production_mode
+
     def publish(self, events: Sequence[Event]) -> Steps[Position]:
         """Apply the events as one step."""
         _check_events(events)
-        if not events:
-            return (yield from self.position())
-        applied = yield from publishing.publish(events, self._engine.index)
-        self._announce(applied, events[0].topic, events[0].id, len(events))
-        return applied.position
+        return (
+            (yield from self._do(HeldEvents(tuple(events), self._cause()))) if events else (yield from self.position())
+        )
 
     def invalidate(self, dependencies: Sequence[Dependency]) -> Steps[Position]:
         """Touch by name."""
         checked = check_dependencies(dependencies)
-        if not checked:
-            return (yield from self.position())
-        applied = yield from publishing.invalidate(checked, self._engine.index)
-        self._announce(applied, "invalidate", None, len(checked))
-        return applied.position
+        return (yield from self._do(HeldNames(checked, self._cause()))) if checked else (yield from self.position())
 
     def touched_by(self, event: Event) -> Steps[list[Key]]:
         """Which entries the event would touch."""
         _check_events([event])
-        applied = yield from publishing.publish([event], self._engine.index, is_dry=True)
-        return sorted(applied.touched)
+        published = yield from publishing.publish([event], self._engine.index, is_dry=True)
+        return sorted(published.applied.touched)
 
     def put(
         self, key: str, value: object, dependencies: Sequence[Dependency], expires: timedelta | float | None
@@ -63,10 +65,21 @@ class Operations:
         """Store a value by hand; a miss of this key in the same task fences it."""
         _check_key(key)
         data, digest = Codec[object](Any, f"put({key!r})").encode(value)
-        groups = grouped(map(shape_and_values, check_dependencies(dependencies)))
+        checked = check_dependencies(dependencies)
         expires_s = _lifetime_s(expires)
+        # Taken now, not when it is carried out: the value was loaded before.
         fence = self._take_miss(Key(key))
-        yield from ask(Put(key=Key(key), value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s))
+        if self._is_undescribed(key, checked):
+            # What it was to replace is out of date.
+            yield from self.delete([key])
+            return
+        if fence is None and is_holding(self):
+            # Whatever happens until the end of the block is news to this value.
+            fence = (yield from self.position()).sequence
+        groups = grouped(map(shape_and_values, checked))
+        request = Put(key=Key(key), value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s)
+        if not hold(self, HeldPut(request)):
+            yield from ask(request)
 
     def get(self, key: str) -> Steps[Any]:
         """The value of an entry, if it is there and settled."""
@@ -82,7 +95,11 @@ class Operations:
 
     def delete(self, keys: Sequence[str]) -> Steps[int]:
         """Remove entries; how many there were."""
-        return (yield from ask(Delete(tuple(map(Key, keys)))))
+        request = Delete(tuple(map(Key, keys)))
+        if not hold(self, HeldDelete(request.keys)):
+            return (yield from ask(request))
+        loaded = yield from ask(LoadMany(tuple(set(request.keys))))
+        return sum(one.entry is not None for one in loaded)
 
     def stored(self, key: str) -> Steps[Entry | None]:
         """Any entry, whatever its state."""
@@ -117,7 +134,66 @@ class Operations:
             _misses.set(misses)
         return fence
 
-    def _announce(self, applied: Applied, topic: str, event_id: str | None, n_events: int) -> None:
+    def carry_out(self, held: Held) -> Steps[Position | None]:
+        """Do what was asked for; the position of the events in it."""
+        match held:
+            case HeldEvents(events, cause):
+                index = self._engine.index
+                published = yield from publishing.publish(events, index, cause=cause, encode=encode_event)
+                self._announce(published, events[0].topic, events[0].id, len(events))
+                return published.applied.position
+            case HeldNames(dependencies, cause):
+                published = yield from publishing.invalidate(dependencies, self._engine.index, cause=cause)
+                self._announce(published, "invalidate", None, len(dependencies))
+                return published.applied.position
+            case HeldPut(request):
+                yield from ask(request)
+            case HeldDelete(keys):
+                yield from ask(Delete(keys))
+            case _:
+                assert_never(held)
+        return None
+
+    def _do(self, held: Held) -> Steps[Position]:
+        """Do it, or hold it back in a transaction; the position of its events, or the newest."""
+        position = None if hold(self, held) else (yield from self.carry_out(held))
+        return position if position is not None else (yield from self.position())
+
+    def _cause(self) -> tuple[str, ...]:
+        """The chain of builds behind what is published here.
+
+        Raises:
+            TooManyGenerations: events of builds have led to builds too often.
+        """
+        frame = current_frame.get()
+        if frame is None:
+            return ()
+        chain, n_max = frame.generations, self._engine.max_generations
+        if len(chain) > n_max:
+            msg = (
+                f"generations: {' -> '.join(chain)}. Events that builds published have led to {len(chain)} builds one "
+                f"after the other, {n_max} are allowed. Publish where the data is written, not where it is read; or "
+                "raise max_generations."
+            )
+            raise TooManyGenerations(msg)
+        return chain
+
+    def _is_undescribed(self, key: str, dependencies: Sequence[Dependency]) -> bool:
+        """Whether the value hangs on a list that nobody described, so that it must not be kept.
+
+        Raises:
+            InvalidDependency: it does, and this is no production.
+        """
+        for dependency in dependencies:
+            if isinstance(dependency, Undescribed):
+                if not self._engine.production_mode:
+                    raise undescribed(dependency)
+                self._engine.warn_undescribed(key, dependency)
+                return True
+        return False
+
+    def _announce(self, published: Published, topic: str, event_id: str | None, n_events: int) -> None:
+        applied = published.applied
         self._engine.board.tell(
             "event.applied",
             topic=topic,
@@ -126,6 +202,8 @@ class Operations:
             position=applied.position,
             touched=applied.touched,
             suspect=applied.suspect,
+            n_widened=len(published.widened),
+            n_predicates=published.n_judged,
         )
 
 

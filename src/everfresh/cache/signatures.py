@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,11 @@ import msgspec
 
 from everfresh.cache.canonical_arguments import argument_text
 from everfresh.cache.recipes import pack_argument, unpack_argument
+from everfresh.cache.secrets import hidden
 from everfresh.cache.templates import KeyTemplate
 from everfresh.model.entry import Key
 from everfresh.model.errors import ArgumentNotSupported, InvalidOption
+from everfresh.model.marks import override
 
 Arguments = dict[str, Any]
 """Parameter names and values, defaults filled in, in the order of the signature."""
@@ -25,18 +27,34 @@ _DECODER = msgspec.msgpack.Decoder(dict[str, bytes])
 class CallSignature:
     """How one function's arguments become a key and a recipe."""
 
-    def __init__(self, function: Callable[..., Any], *, name: str, ignore: Sequence[str], template: str | None) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        ignore: Sequence[str],
+        template: str | None,
+        secret: Sequence[str] = (),
+    ) -> None:
         self._function = function
         self._name = name
         self.signature = inspect.signature(function)
         self.ignored = frozenset(ignore)
+        self.secret = frozenset(secret)
         self._check_ignored()
+        self._check_secret()
         self.template = None if template is None else KeyTemplate(template, list(self.parameters), self.ignored, name)
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The function's parameters by name."""
         return self.signature.parameters
+
+    @cached_property
+    def takes_one(self) -> bool:
+        """Whether one positional argument says all that tells calls apart."""
+        told = [parameter for name, parameter in self.parameters.items() if name not in self.ignored]
+        return len(told) == 1 and told[0].kind in (told[0].POSITIONAL_ONLY, told[0].POSITIONAL_OR_KEYWORD)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """The arguments by name.
@@ -54,6 +72,8 @@ class CallSignature:
         Raises:
             ArgumentNotSupported: an argument has none; the message names it.
         """
+        if self.secret:
+            arguments = arguments | {name: self._hidden(name, arguments[name]) for name in self.secret}
         if self.template is not None:
             return Key(self.template.fill(arguments, self._annotations))
         texts = (f"{name}={self._text(name, value)}" for name, value in self._kept(arguments))
@@ -96,6 +116,9 @@ class CallSignature:
 
     @cached_property
     def _annotations(self) -> dict[str, Any]:
+        return self._hints()
+
+    def _hints(self) -> dict[str, Any]:
         try:
             hints = typing.get_type_hints(self._function)
         except NameError as error:
@@ -111,6 +134,13 @@ class CallSignature:
 
     def _kept(self, arguments: Arguments) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in arguments.items() if name not in self.ignored]
+
+    def _hidden(self, name: str, value: object) -> str:
+        try:
+            return hidden(value)
+        except ArgumentNotSupported as error:
+            msg = f"{self._name}, argument {name}: {error}"
+            raise ArgumentNotSupported(msg) from error
 
     def _text(self, name: str, value: object) -> str:
         try:
@@ -145,3 +175,45 @@ class CallSignature:
             if parameter.default is inspect.Parameter.empty:
                 msg = f"{self._name}: {name!r} is ignored but has no default. Give it one: workers build without it."
                 raise InvalidOption(msg)
+
+    def _check_secret(self) -> None:
+        for name in self.secret:
+            if name not in self.parameters or name in self.ignored:
+                told = [parameter for parameter in self.parameters if parameter not in self.ignored]
+                msg = f"{self._name}: secret names {name!r}, which is no parameter that tells calls apart: {told}."
+                raise InvalidOption(msg)
+
+
+# What a list of ids may be called in an annotation; the function is given a list.
+_SEVERAL = (list, Sequence, Collection, Iterable)
+_BY_ID = (dict, Mapping)
+
+
+class SignatureOfOne(CallSignature):
+    """How a call of one id becomes a key and a recipe, for a function that takes many ids in its first parameter.
+
+    The first parameter counts by its element, and the result by its value: `list[int]` as `int`, `dict[int, User]` as
+    `User`.
+    """
+
+    @property
+    def ids(self) -> str:
+        """The first parameter."""
+        return next(iter(self.parameters))
+
+    @override
+    def _hints(self) -> dict[str, Any]:
+        hints = super()._hints()
+        hints[self.ids] = self._element(hints.get(self.ids, list), _SEVERAL, 1, f"{self.ids}: list[int]")
+        hints["return"] = self._element(hints.get("return", dict), _BY_ID, 2, "-> dict[int, User]")
+        return hints
+
+    def _element(self, hint: Any, kinds: tuple[Any, ...], n_args: int, example: str) -> Any:  # noqa: ANN401 - as above
+        """The last of the arguments of a hint; Any when it has none."""
+        args = typing.get_args(hint)
+        if (typing.get_origin(hint) or hint) not in kinds or len(args) not in (0, n_args):
+            msg = (
+                f"{self._name}: it takes a list of ids and gives a dict of values by id, not {hint!r}. Write {example}."
+            )
+            raise InvalidOption(msg)
+        return args[-1] if args else Any

@@ -1,17 +1,19 @@
 """Tracking: what a build is seen to depend on.
 
-A build runs in an empty context with one variable set: its frame. `track` and nested cached functions write into it.
+A build runs in an empty context with one variable set: its frame. `track` and nested cached functions write into it,
+from whichever threads the build hands its context to.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 
 from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, Values, grouped, shape_and_values
 from everfresh.model import dependency as dep
-from everfresh.model.entry import Entry, Key
-from everfresh.model.errors import RecursiveBuild
+from everfresh.model.entry import Entry, Key, Lease
+from everfresh.model.errors import InvalidDependency, RecursiveBuild
 from everfresh.protocol.requests import ABSENT, Seen
 
 # Two values of one entry were seen in one build: no digest is right, so the commit counts as outrun.
@@ -19,71 +21,111 @@ _TWO_VALUES = "?"
 
 
 class Frame:
-    """What one build has said and was seen to depend on so far."""
+    """What one build has said and was seen to depend on so far; safe from every thread.
+
+    `cause` is the chain of builds whose own events led to this one, `outer` the build that needs this one. With
+    `is_strict` nothing old may be read on the way. `warn` is called for a list that nobody described; the value is then
+    for its caller alone, and so is the outer one. Without it such a list is an error.
+    """
 
     __slots__ = (
         "_digests",
         "_is_open",
+        "_lock",
+        "_outer",
         "_parts",
         "_see",
         "_shapes",
         "_tell",
+        "_warn",
+        "cause",
         "chain",
         "expires_at",
         "good_from",
         "is_makeshift",
+        "is_private",
+        "is_strict",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of the build, and its ways to the world
         self,
         chain: tuple[Key, ...],
         good_from: int,
         *,
         tell: Callable[[Shape], None],
         see: Callable[[Key], Entry | None],
+        warn: Callable[[dep.Undescribed], None] | None = None,
+        cause: tuple[str, ...] = (),
+        outer: Frame | None = None,
+        is_strict: bool = False,
     ) -> None:
         self.chain = chain
         self.good_from = good_from
+        self.cause = cause
         self.expires_at: float | None = None
         self.is_makeshift = False
+        self.is_private = False
+        self.is_strict = is_strict
+        self._outer = outer
         self._tell = tell
         self._see = see
+        self._warn = warn
         self._parts: set[tuple[Shape, Values]] = set()
         self._shapes: set[Shape] = set()
         self._digests: dict[Key, str] = {}
         self._is_open = True
+        # Held for single facts, never while the store is asked.
+        self._lock = threading.Lock()
+
+    @property
+    def generations(self) -> tuple[str, ...]:
+        """The chain of builds that an event has behind it which this build publishes."""
+        return (*self.cause, self.chain[-1])
 
     def add(self, dependency: dep.Dependency) -> None:
-        """Depend on it. A shape that appears for the first time is known to the store before this returns."""
+        """Depend on it. A shape that appears for the first time is known to the store before this returns.
+
+        Raises:
+            InvalidDependency: it is one that nobody described, and this is no production.
+        """
         if not self._is_open:
             return
-        if isinstance(dependency, dep.Call):
-            key = Key(dependency.key)
-            self.saw(key, self._see(key))
-            return
-        shape, values = shape_and_values(dependency)
-        if shape not in self._shapes:
-            self._tell(shape)
-            self._shapes.add(shape)
-        self._parts.add((shape, values))
+        match dependency:
+            case dep.Undescribed():
+                self._add_undescribed(dependency)
+            case dep.Call():
+                key = Key(dependency.key)
+                self.saw(key, self._see(key))
+            case _:
+                shape, values = shape_and_values(dependency)
+                if shape not in self._shapes:
+                    # Two threads may both tell; neither may go on before it is told.
+                    self._tell(shape)
+                with self._lock:
+                    if self._is_open:
+                        self._shapes.add(shape)
+                        self._parts.add((shape, values))
 
     def saw(self, key: Key, entry: Entry | None) -> None:
         """Depend on the value of another entry as it was seen, or on its absence.
 
         What the builds that led here make is no dependency: `peek` at the own last value would touch itself for ever.
         """
-        if not self._is_open or key in self.chain:
+        if key in self.chain:
             return
         digest = ABSENT if entry is None else entry.digest
-        if self._digests.setdefault(key, digest) != digest:
-            self._digests[key] = _TWO_VALUES
-        self._parts.add((CALL_SHAPE, (key,)))
-        if entry is None:
-            return
-        if entry.stale_since is not None:
-            self.good_from = min(self.good_from, entry.position.sequence)
-        if entry.expires_at is not None:
-            self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
+        with self._lock:
+            if not self._is_open:
+                return
+            if self._digests.setdefault(key, digest) != digest:
+                self._digests[key] = _TWO_VALUES
+            self._parts.add((CALL_SHAPE, (key,)))
+            if entry is None:
+                return
+            if entry.stale_since is not None:
+                self.good_from = min(self.good_from, entry.position.sequence)
+            if entry.expires_at is not None:
+                self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
 
     def stumbled(self, key: Key, entry: Entry | None) -> None:
         """Note that the build of another entry failed: if this one goes on without it, what it makes is makeshift."""
@@ -103,16 +145,45 @@ class Frame:
             raise RecursiveBuild(msg)
 
     def close(self) -> tuple[tuple[Group, ...], tuple[Seen, ...]]:
-        """The dependencies; what is said later, by a task that outlived the build, is ignored."""
-        self._is_open = False
-        return grouped(self._parts), tuple(Seen(key, digest) for key, digest in sorted(self._digests.items()))
+        """The dependencies; what is said later, by a task or a thread that outlived the build, is ignored."""
+        with self._lock:
+            self._is_open = False
+            return grouped(self._parts), tuple(Seen(key, digest) for key, digest in sorted(self._digests.items()))
+
+    def _add_undescribed(self, dependency: dep.Undescribed) -> None:
+        if self._warn is None:
+            raise undescribed(dependency)
+        self._warn(dependency)
+        frame: Frame | None = self
+        while frame is not None:
+            frame.is_private = True
+            frame = frame._outer  # noqa: SLF001 - its own kind
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("everfresh_frame", default=None)
 
 
+def generations_of(outer: Frame | None, lease: Lease) -> tuple[str, ...]:
+    """The chain of builds that led to one under the lease; a nested build is of the same generation as the outer."""
+    if outer is None or len(lease.cause) > len(outer.cause):
+        return lease.cause
+    return outer.cause
+
+
+def undescribed(dependency: dep.Undescribed) -> InvalidDependency:
+    """The error for a list that nobody described."""
+    names = ", ".join(dependency.names)
+    return InvalidDependency(
+        f"scope of {dependency.type!r} by ({names}): no description covers it, so nobody can tell which objects enter "
+        f"or leave the list. Register one with @scopes.describes(...)."
+    )
+
+
 def track(*dependencies: dep.Dependency) -> None:
     """Say, while a cached function builds, what its result depends on; outside a build it does nothing.
+
+    It may be said in every thread that has the build's context: `asyncio.to_thread` hands it on, for others see
+    `propagate`.
 
     Raises:
         InvalidDependency: one of them is no dependency, or has a value without a canonical text.

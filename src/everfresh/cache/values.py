@@ -16,6 +16,7 @@ import msgspec
 
 from everfresh.cache.pydantic_types import adapter_of, dump, error_text, validate
 from everfresh.model.errors import InvalidOption, ValueNotSupported
+from everfresh.model.marks import override
 
 T = TypeVar("T")
 
@@ -73,6 +74,36 @@ class Codec(Generic[T]):
     def decode(self, data: bytes) -> T:
         """The value of the bytes, a new object each time."""
         return cast("T", self._read(data))
+
+
+class _LeftOut:
+    """Stands for the value of an id that has none."""
+
+
+LEFT_OUT = _LeftOut()
+"""What a function that loads many ids gives for one that it left out of its result."""
+
+# An extension of msgpack is no value's data, as none is ever written as one under this number.
+_LEFT_OUT_DATA = _PLAIN.encode(msgspec.msgpack.Ext(76, b""))
+
+
+class CodecOfOne(Codec[Any]):
+    """A codec for the value of one id, which may have been left out; that is stored too, and is read as None."""
+
+    @override
+    def encode(self, value: Any) -> tuple[bytes, str]:
+        if value is LEFT_OUT:
+            return _LEFT_OUT_DATA, blake2b(_LEFT_OUT_DATA, digest_size=_DIGEST_BYTES).hexdigest()
+        return super().encode(value)
+
+    @override
+    def decode(self, data: bytes) -> Any:
+        return None if is_left_out(data) else super().decode(data)
+
+
+def is_left_out(data: bytes) -> bool:
+    """Whether it was stored that an id has no value."""
+    return data == _LEFT_OUT_DATA
 
 
 def fingerprint_of(annotation: Any, name: str) -> str:  # noqa: ANN401 - as above

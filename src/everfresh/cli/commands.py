@@ -12,9 +12,10 @@ from typing import IO
 import click
 
 from everfresh._version import __version__
+from everfresh.cache import Cache
 from everfresh.cli.apps import AppUnusable, cache_of
 from everfresh.cli.replay import dry_run, publish
-from everfresh.model.entry import Key
+from everfresh.model.entry import Key, State
 from everfresh.model.errors import EverfreshError
 from everfresh.model.event import Event
 from everfresh.sources.files import read_lines
@@ -89,16 +90,53 @@ def replay(app: str, file: IO[bytes], *, is_dry: bool) -> int:
     (topic, body, id, headers), as `fedora-messaging record` writes them; - reads standard input. Lines that hold no
     message are reported and passed over, and the exit code is then 1.
     """
-    try:
-        cache = cache_of(app)
-    except AppUnusable as error:
-        raise click.BadParameter(str(error), param_hint="APP") from error
+    cache = _opened(app)
     carry_out = dry_run if is_dry else publish
     tally = carry_out(cache, read_lines(file), _Terminal())
     done = "would touch" if is_dry else "published, touching"
     touched = _count(len(tally.touched), "entry", "entries")
     click.echo(f"{_count(tally.n_messages, 'message')} {done} {touched}; {_count(tally.n_bad_lines, 'bad line')}.")
     return 1 if tally.n_bad_lines else 0
+
+
+@everfresh.command()
+@click.argument("app")
+@click.option("--function", metavar="NAME", help="Only entries of this function: module.qualname@version.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only entries in this state.")
+@click.option("--pattern", metavar="GLOB", help="Only keys that match, for example 'reviews:*'.")
+def entries(app: str, function: str | None, state: str | None, pattern: str | None) -> int:
+    """List what is in a cache, by key, and how much of it is built.
+
+    APP names the cache as module:attribute, looked for in the current folder too.
+    """
+    with _opened(app) as cache:
+        listed = cache.blocking.entries(function, state, pattern)
+        coverage = cache.blocking.coverage(function)
+    for entry in listed:
+        click.echo(f"{entry.state.value:<8}  {entry.key}" + (f"  ({entry.reason})" if entry.reason else ""))
+    click.echo(f"{_count(len(listed), 'entry', 'entries')} listed; {coverage}.")
+    return 0
+
+
+@everfresh.command()
+@click.argument("app")
+@click.argument("key")
+def explain(app: str, key: str) -> int:
+    """Say why an entry is or is not fresh, what touched it, and what would.
+
+    APP names the cache as module:attribute, looked for in the current folder too. KEY is the entry's key, as `entries`
+    lists it.
+    """
+    with _opened(app) as cache:
+        click.echo(str(cache.blocking.explain(key)))
+    return 0
+
+
+def _opened(app: str) -> Cache:
+    try:
+        return cache_of(app)
+    except AppUnusable as error:
+        raise click.BadParameter(str(error), param_hint="APP") from error
 
 
 class _Terminal:

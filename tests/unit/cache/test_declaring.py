@@ -7,9 +7,10 @@ import pytest
 
 from everfresh import dep
 from everfresh.cache.declaring import check_unique, declare
-from everfresh.cache.engine import Spec
+from everfresh.cache.options import Options
+from everfresh.cache.spec import Spec
 from everfresh.cache.values import fingerprint_of
-from everfresh.matching.shapes import Shape, ShapeKind
+from everfresh.matching.shapes import Shape, ShapeKind, predicate_shape
 from everfresh.model.dependency import Dependency
 from everfresh.model.errors import InvalidDependency, InvalidOption
 from everfresh.protocol.requests import Policy
@@ -46,24 +47,8 @@ class Shop:
         return price
 
 
-def declared(
-    function: Callable[..., Any],
-    *,
-    depends_on: Any = (),  # noqa: ANN401 - wrong ones too
-    version: int = 1,
-    key: str | None = None,
-    ignore: Any = (),  # noqa: ANN401 - as above
-    inherit: tuple[ContextVar[Any], ...] = (),
-) -> Spec:
-    return declare(
-        function,
-        policy=Policy(),
-        depends_on=depends_on,
-        version=version,
-        key=key,
-        ignore=ignore,
-        inherit=inherit,
-    )
+def declared(function: Callable[..., Any], **options: Any) -> Spec:  # noqa: ANN401 - wrong ones too
+    return declare(function, policy=Policy(), options=Options(**options))
 
 
 def test_a_function_is_known_by_its_module_its_name_and_its_version() -> None:
@@ -272,3 +257,78 @@ def test_two_functions_do_not_share_a_key_that_is_named_by_hand(
             check_unique(specs[1], [specs[0]])
     else:
         check_unique(specs[1], [specs[0]])
+
+
+# -------------------------------------------------------------------------------------------------------- predicates
+
+
+def test_entries_of_a_function_that_judges_stand_in_a_bucket_for_each_topic() -> None:
+    """Each topic once; the store knows the shapes before any call."""
+    spec = declared(
+        bugs, should_refresh=lambda event, email: True, topics=("bug.*", "mail.#", "bug.*"), depends_on=[dep.Tag("a")]
+    )
+    shapes = [predicate_shape(topic, spec.name) for topic in ("bug.*", "mail.#")]
+
+    assert [group.shape for group in spec.watched] == shapes
+    assert [len(group.buckets()) for group in spec.watched] == [1, 1]
+    assert spec.shapes == (Shape(ShapeKind.TAG), *shapes)
+
+
+def test_a_function_without_a_predicate_watches_nothing() -> None:
+    """Its entries cost triage nothing."""
+    assert declared(bugs).watched == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"topics": ("bug.*",)}, "topics says nothing without should_refresh"),
+        ({"should_refresh": 7, "topics": ("bug.*",)}, "7 is no plain function"),
+        ({"should_refresh": bugs, "topics": ("bug.*",)}, "is no plain function"),
+        ({"should_refresh": lambda event, email: True}, "would run for every event"),
+        ({"should_refresh": lambda event, address: True, "topics": ("a",)}, r"called with \(event, email\)"),
+    ],
+    ids=["no-predicate", "number", "async", "no-topics", "another-argument"],
+)
+def test_a_predicate_that_could_not_be_asked_is_refused(options: dict[str, Any], problem: str) -> None:
+    """At the declaration, not when the first event comes."""
+    with pytest.raises(InvalidOption, match=problem):
+        declared(bugs, **options)
+
+
+def test_a_builtin_that_does_not_say_what_it_takes_may_be_a_predicate() -> None:
+    """It is tried when the first event comes, and counts as yes if it raises."""
+    assert declared(bugs, should_refresh=max, topics=("bug.*",)).should_refresh is max
+
+
+# ---------------------------------------------------------------------------------------------------------- many ids
+
+
+def users(ids: list[int], locale: str = "en") -> dict[int, str]:
+    return {id_: locale for id_ in ids}  # noqa: C420 - plain
+
+
+def nobody() -> dict[int, str]:
+    return {}
+
+
+def by_name(*, ids: list[int]) -> dict[int, str]:
+    return {}
+
+
+def test_a_function_of_many_ids_is_one_of_single_ids_to_the_store() -> None:
+    """Its first parameter stands for one of them."""
+    spec = declare(users, policy=Policy(), options=Options(depends_on=[dep.Id("user", dep.arg("ids"))]), takes_ids=True)
+
+    assert (spec.ids, spec.dependencies({"ids": 7, "locale": "en"})) == ("ids", [dep.Id("user", 7)])
+    assert spec.codec().decode(spec.codec().encode("ann")[0]) == "ann"
+    assert spec.run({"ids": [7], "locale": "de"}) == {7: "de"}
+
+
+@pytest.mark.parametrize(
+    ("function", "ignore"), [(nobody, ()), (by_name, ()), (users, ("ids",))], ids=["none", "by-name", "ignored"]
+)
+def test_a_function_that_takes_no_ids_is_refused(function: Callable[..., Any], ignore: tuple[str, ...]) -> None:
+    """There would be nothing to tell its entries apart."""
+    with pytest.raises(InvalidOption):
+        declare(function, policy=Policy(), options=Options(ignore=ignore), takes_ids=True)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from everfresh.cache.values import Codec, fingerprint_of, is_immutable
+from everfresh.cache.values import LEFT_OUT, Codec, CodecOfOne, fingerprint_of, is_immutable, is_left_out
 from everfresh.model.errors import InvalidOption, ValueNotSupported
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1)
@@ -369,3 +369,27 @@ def test_what_nobody_can_change_is_shared(value: object) -> None:
 def test_what_somebody_could_change_is_not_shared(value: object) -> None:
     """Not even a frozen value that holds a list."""
     assert not is_immutable(value)
+
+
+# --------------------------------------------------------------------------------------------------- values of one id
+
+
+def test_a_value_that_was_left_out_is_stored_as_such() -> None:
+    """It reads as None, and is told apart from a value that is None."""
+    codec = CodecOfOne(int | None, "f")
+    left_out, none = codec.encode(LEFT_OUT), codec.encode(None)
+
+    assert [codec.decode(left_out[0]), codec.decode(none[0])] == [None, None]
+    assert [is_left_out(left_out[0]), is_left_out(none[0])] == [True, False]
+    assert left_out[1] != none[1]
+
+
+def test_other_values_are_stored_as_ever() -> None:
+    """With the same digests, whichever way they were loaded."""
+    assert CodecOfOne(int, "f").encode(7) == Codec(int, "f").encode(7)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00", [], {}, ""], ids=repr)
+def test_no_value_is_taken_for_one_that_was_left_out(value: object) -> None:
+    """However empty it is."""
+    assert not is_left_out(CodecOfOne(type(value), "f").encode(value)[0])

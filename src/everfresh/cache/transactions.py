@@ -1,0 +1,237 @@
+"""Transactions: what is published, put or deleted in a block is held back until the block ends well.
+
+Rules
+- A block is found by a context variable. A nested block keeps its own, and hands it to the outer one when it ends well.
+- A block that raises drops what was held in it, and what came from the blocks in it.
+- A task or thread that was started within a block is part of it: `gather(cache.publish(a), cache.publish(b))` is held
+  back, and dropped, like the same two calls one after the other.
+- Once a block has ended, whoever still finds it says things at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from everfresh.cache.drivers import AsyncDriver, BlockingDriver
+from everfresh.model.dependency import Dependency
+from everfresh.model.entry import Key
+from everfresh.model.event import Event
+from everfresh.model.position import Position
+from everfresh.protocol.requests import Put, Steps
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvents:
+    """Events to be published, with the chain of builds behind them."""
+
+    events: tuple[Event, ...]
+    cause: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldNames:
+    """Dependencies to be touched by name."""
+
+    dependencies: tuple[Dependency, ...]
+    cause: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPut:
+    """A value to be stored, encoded and fenced when it was put."""
+
+    request: Put
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDelete:
+    """Entries to be removed."""
+
+    keys: tuple[Key, ...]
+
+
+Held = HeldEvents | HeldNames | HeldPut | HeldDelete
+
+
+def merged(held: Iterable[Held]) -> list[Held]:
+    """The same in order, with events that follow each other as one step of the store, and names too."""
+    steps: list[Held] = []
+    for one in held:
+        match steps[-1] if steps else None, one:
+            case HeldEvents(before, cause), HeldEvents(events, same) if cause == same:
+                steps[-1] = HeldEvents((*before, *events), cause)
+            case HeldNames(before, cause), HeldNames(dependencies, same) if cause == same:
+                steps[-1] = HeldNames((*before, *dependencies), cause)
+            case _:
+                steps.append(one)
+    return steps
+
+
+class Block:
+    """One block that is being run. Safe from every thread."""
+
+    def __init__(self, home: object, outer: Block | None) -> None:
+        self.home = home
+        """Whose block it is: transactions of two caches do not mix."""
+        self.outer = outer
+        self._held: list[Held] = []
+        self._is_open = True
+        self._lock = threading.Lock()
+
+    def hold(self, held: Held) -> bool:
+        """Keep it until the block ends; False when it has ended."""
+        with self._lock:
+            if self._is_open:
+                self._held.append(held)
+            return self._is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still holds things back."""
+        return self._is_open
+
+    def end(self, *, is_well: bool) -> list[Held]:
+        """End the block; what is to be done now."""
+        with self._lock:
+            self._is_open = False
+            return self._held if is_well else []
+
+
+_innermost: ContextVar[Block | None] = ContextVar("everfresh_transaction", default=None)
+
+
+def hold(home: object, held: Held) -> bool:
+    """Hold it back if a block of that home is open here; False when it is to be done at once."""
+    return any(block.hold(held) for block in _blocks_of(home))
+
+
+def is_holding(home: object) -> bool:
+    """Whether a block of that home is open here."""
+    return any(block.is_open for block in _blocks_of(home))
+
+
+class Carrier(Protocol):
+    """Who carries out what was held."""
+
+    def carry_out(self, held: Held) -> Steps[Position | None]:
+        """Do one thing; the position of the events in it."""
+        ...
+
+    def position(self) -> Steps[Position]:
+        """The store's newest position."""
+        ...
+
+
+class _Transaction:
+    """What both colours share: the block, and what is left to do after it."""
+
+    # Made when the block is entered: each time is one of its own.
+    _block: Block
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        self._left: list[Held] = []
+        self.position: Position | None = None
+        """Where the block's events stand, once they are published: `f.read(after=position)` sees them."""
+
+    def _open(self) -> None:
+        self._block = Block(self._carrier, _innermost.get())
+        _innermost.set(self._block)
+
+    def _end(self, *, is_well: bool) -> bool:
+        """End the block; whether something is left to do here."""
+        block = self._block
+        # Not by a token: what a fixture opens is closed in another context.
+        _innermost.set(block.outer)
+        held = block.end(is_well=is_well)
+        self._left = merged(one for one in held if not hold(self._carrier, one))
+        return bool(self._left) or (is_well and not is_holding(self._carrier))
+
+    def _finish(self) -> Steps[None]:
+        """Do what is left, in order; what is done is done once, so that it may be repeated after an error."""
+        position: Position | None = None
+        n_steps = len(self._left)
+        try:
+            while self._left:
+                position = (yield from self._carrier.carry_out(self._left[0])) or position
+                del self._left[0]
+        except Exception as error:
+            if self._left:
+                error.add_note(
+                    f"transaction: the block itself has ended, but {len(self._left)} of its {n_steps} steps are not "
+                    "done. Call `finish` of the block to try them again."
+                )
+            raise
+        self.position = position if position is not None else (yield from self._carrier.position())
+
+
+class Transaction(_Transaction):
+    """A block of asynchronous code whose events and puts wait for its good end; made by `cache.transaction()`."""
+
+    def __init__(self, carrier: Carrier, driver: AsyncDriver) -> None:
+        super().__init__(carrier)
+        self._driver = driver
+
+    async def finish(self) -> None:
+        """Do what the end of the block could not do because the store did not answer; repeating is safe.
+
+        A cancellation comes through only after all of it is done: what happened must be told.
+        """
+        steps = asyncio.ensure_future(self._driver.run(self._finish()))
+        try:
+            await asyncio.shield(steps)
+        except asyncio.CancelledError:
+            while not steps.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([steps])
+            # If the store failed, that is what has to be known: events are left.
+            steps.result()
+            raise
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._end(is_well=error is None):
+            await self.finish()
+
+
+class BlockingTransaction(_Transaction):
+    """The same for synchronous code; made by `cache.blocking.transaction()`."""
+
+    def __init__(self, carrier: Carrier, driver: BlockingDriver) -> None:
+        super().__init__(carrier)
+        self._driver = driver
+
+    def finish(self) -> None:
+        """Do what the end of the block could not do because the store did not answer; repeating is safe."""
+        self._driver.run(self._finish())
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._end(is_well=error is None):
+            self.finish()
+
+
+def _blocks_of(home: object) -> Iterator[Block]:
+    """The blocks around what runs here, innermost first; one that a task has outlived may be among them."""
+    block = _innermost.get()
+    while block is not None:
+        if block.home is home:
+            yield block
+        block = block.outer

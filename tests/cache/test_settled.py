@@ -1,0 +1,102 @@
+"""`settled`: the function itself says whether a value shows what the event told of."""
+
+from datetime import timedelta
+
+import pytest
+
+from everfresh import Event, dep
+from everfresh.refresh import Worker
+from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import soon
+from tests.cache.making import Colour, done, is_fresh
+
+SETTLE = (timedelta(seconds=2), timedelta(seconds=30))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event("page.edited", {"version": 2, "tags": ("a", "b")}, "m-1", {"source": "wiki"}),
+        Event.change("page", before={"version": 1}, after={"version": 2}, changed=["version"]),
+    ],
+    ids=["topic", "row"],
+)
+async def test_it_is_asked_with_the_event_and_the_new_value(colour: Colour, event: Event) -> None:
+    """The event is equal to the one that was published, by whomever the value is built."""
+    asked: list[tuple[Event, object]] = []
+
+    @colour.cached(
+        depends_on=[dep.Topic("page.edited"), dep.Scope("page", mode="any")],
+        settle=SETTLE,
+        settled=lambda event, value: asked.append((event, value)) is None,
+    )
+    async def page() -> list[int]:
+        return [7]
+
+    await done(page())
+    n_before = len(asked)
+    await colour.cache.publish(event)
+    await done(page())
+
+    assert (n_before, asked) == (0, [(event, [7])])
+
+
+async def test_an_invalidation_by_name_has_no_event_to_ask_about(colour: Colour) -> None:
+    """The value counts by whether it changed."""
+    asked: list[object] = []
+
+    @colour.cached(depends_on=[dep.Tag("page")], settle=SETTLE, settled=lambda event, value: bool(asked.append(event)))
+    async def page() -> int:
+        return 7
+
+    await done(page())
+    await colour.cache.invalidate(dep.Tag("page"))
+    await done(page())
+
+    assert asked == []
+
+
+async def test_the_value_is_looked_at_again_until_it_says_yes(colour: Colour, clock: FakeClock) -> None:
+    """By workers, after each delay."""
+    version = [1]
+    n_built = [0]
+
+    @colour.cached(
+        depends_on=[dep.Topic("page.edited")],
+        settle=SETTLE,
+        settled=lambda event, value: value >= event.body["version"],
+    )
+    async def page() -> int:
+        n_built[0] += 1
+        return version[0]
+
+    await done(page())
+    await colour.cache.publish(Event("page.edited", {"version": 2}))
+    early = await done(page())
+    version[0] = 2
+    clock.advance(2)
+    async with Worker(colour.cache):
+        await soon(lambda: n_built[0] == 3, what="the second look")
+        await soon(lambda: is_fresh(page), what="its commit")
+
+    assert (early, await done(page())) == (1, 2)
+
+
+async def test_one_that_raises_is_told_and_counts_as_yes(colour: Colour, clock: FakeClock) -> None:
+    """The entry is not looked at again for somebody's mistake."""
+    told: list[str] = []
+    colour.cache.listen(lambda notice: told.append(notice.name))
+
+    @colour.cached(
+        depends_on=[dep.Topic("page.edited")], settle=SETTLE, settled=lambda event, value: event.body["none"]
+    )
+    async def page() -> int:
+        return 7
+
+    await done(page())
+    await colour.cache.publish(Event("page.edited"))
+    value = await done(page())
+    clock.advance(60)
+
+    assert (value, await is_fresh(page)) == (7, True)
+    assert told.count("predicate.failed") == 1
