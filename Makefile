@@ -1,5 +1,5 @@
 # Each target makes the .venv by itself, from a bare python3. To use another Python: make PYTHON=python3.13 install
-# To pass options on: make demo ARGS="--no-autopilot", make bench ARGS=near
+# To pass options on: make demo ARGS="--no-autopilot", make bench ARGS=near, make soak ARGS="--minutes 5"
 
 PYTHON ?= python3
 ARGS ?=
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(CURDIR)' | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format bench build lock clean
+.PHONY: help install demo test lint style types floors format soak bench build lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ floors: $(INSTALLED) ## Check that each package imports only what stands below i
 format: $(INSTALLED) ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: $(INSTALLED) ## Search for a history that breaks a promise, for an hour
+	@$(BIN)/python scripts/soak.py $(ARGS)
 
 bench: $(INSTALLED) ## Measure
 	@$(BIN)/python -m benchmarks $(ARGS)

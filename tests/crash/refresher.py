@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from everfresh import Cache
 from everfresh.cache.drivers import BlockingDriver
+from everfresh.protocol.queueing import TakeDue
 from everfresh.protocol.reading import attempt
-from everfresh.protocol.requests import Request, TakeDue
+from everfresh.protocol.requests import UNLIMITED, Request
 from everfresh.stores.store import StepListener, Store
 from tests.crash.shop import Shop
 
@@ -58,7 +59,7 @@ def refresh_all(cache: Cache) -> None:
     """Do what a worker does, in this thread, until nothing is due."""
     engine = cache.engine
     driver = BlockingDriver(engine, revalidate=lambda call: None)
-    request: TakeDue = TakeDue(frozenset(engine.functions), 1, lease_s=0.3)
+    request: TakeDue = TakeDue(dict.fromkeys(engine.functions, UNLIMITED), 1, lease_s=0.3)
     while due := engine.store.carry_out(request).due:
         for one in due:
             call: Any = engine.resolve(one.lease.key, one.recipe)

@@ -1,40 +1,86 @@
-"""Readers, workers, writers, deaths and jumps of the clock, in any order that Hypothesis can think of."""
+"""Readers, workers, writers, deaths and jumps of the clock, in any order that chance or Hypothesis can think of."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.races.history import History, Move
-from tests.races.world import world_on
+from everfresh.testing.simulation import (
+    Move,
+    PromiseBroken,
+    Simulator,
+    World,
+    random_world,
+    standard_world,
+)
+from everfresh.testing.simulation.moves import N_NUMBERS, TROUBLES, names_without
 
-NAMES = [name for name, weight in History.MOVES.items() for _ in range(weight)]
-# Hypothesis shrinks what it finds, which takes its time.
-pytestmark = pytest.mark.timeout(300)
+# What is found is made shorter, which takes its time.
+pytestmark = pytest.mark.timeout(400)
 
-moves = st.tuples(st.sampled_from(NAMES), st.integers(0, 59))
-histories = st.lists(moves, min_size=30, max_size=100)
-
-
-@settings(max_examples=200, deadline=None)
-@given(history=histories)
-def test_no_history_breaks_a_promise_in_memory(history: list[Move]) -> None:
-    """No strict reader is served an older truth, versions only grow, and when all is quiet all is fresh and true."""
-    with world_on("memory") as world:
-        History(world).play(history)
+STANDARD = standard_world()
+seeds = st.integers(0, 2**63)
+# A smaller number is no simpler history; the simulator shortens what was found by itself.
+by_seed = settings(deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 
-@settings(max_examples=40, deadline=None)
-@given(history=histories)
-def test_no_history_breaks_a_promise_in_a_file(history: list[Move]) -> None:
-    """The same for two processes over one file."""
-    with world_on("sqlite") as world:
-        History(world).play(history)
+@st.composite
+def histories(draw: st.DrawFn) -> list[Move]:
+    """Moves, some kinds of trouble left out of all of them."""
+    absent = frozenset(draw(st.sets(st.sampled_from(TROUBLES))))
+    moves = st.builds(Move, st.sampled_from(names_without(absent)), st.integers(0, N_NUMBERS - 1))
+    return [Move("warm", 0)] * draw(st.booleans()) + draw(st.lists(moves, min_size=20, max_size=80))
+
+
+@settings(by_seed, max_examples=800)
+@given(seed=seeds)
+def test_no_history_breaks_a_promise_in_memory(seed: int) -> None:
+    """What is promised is promised for each order of things, in a world with every kind of function."""
+    keeps_its_promises(STANDARD, seed, "memory")
+
+
+@settings(by_seed, max_examples=1_000)
+@given(seed=seeds)
+def test_no_history_of_any_world_breaks_a_promise_in_memory(seed: int) -> None:
+    """The same for functions that are nested in any way."""
+    keeps_its_promises(random_world(seed), seed, "memory")
+
+
+@settings(deadline=None, max_examples=200)
+@given(moves=histories())
+def test_no_history_that_hypothesis_thinks_of_breaks_a_promise_in_memory(moves: list[Move]) -> None:
+    """The same for what is drawn move by move, of which Hypothesis finds the shortest."""
+    Simulator(STANDARD, moves=moves).run()
+
+
+@settings(by_seed, max_examples=150)
+@given(seed=seeds)
+def test_no_history_breaks_a_promise_in_a_file(seed: int) -> None:
+    """The same for three processes over one file, which is open twice."""
+    keeps_its_promises(STANDARD, seed, "sqlite")
+
+
+@settings(by_seed, max_examples=100)
+@given(seed=seeds)
+def test_no_history_of_any_world_breaks_a_promise_in_a_file(seed: int) -> None:
+    """The same for functions that are nested in any way."""
+    keeps_its_promises(random_world(seed), seed, "sqlite")
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 def test_a_history_without_a_fault_is_quiet(store: str) -> None:
     """When nothing happens after everything was read, nothing is built twice."""
-    with world_on(store) as world:
-        History(world).play([("warm", 0), *[("refresh", 0), ("finish", 0)] * 3])
+    n_functions = sum(not declared.is_by_hand for declared in STANDARD.declared.values())
 
-        assert all(n_built <= 2 for n_built in world.n_built.values()), world.n_built
+    report = Simulator(moves=[Move("warm", 0), *[Move("refresh", 0), Move("finish", 0)] * 3], store=store).run()
+
+    assert report.n_builds == n_functions
+
+
+def keeps_its_promises(world: World, seed: int, store: str) -> None:
+    """Play the history of the seed; of one that breaks a promise, say the shortest that does."""
+    simulator = Simulator(world, seed=seed, store=store)
+    try:
+        simulator.run()
+    except PromiseBroken:
+        simulator.shortened().run()
+        raise

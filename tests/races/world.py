@@ -16,7 +16,7 @@ from typing import ClassVar
 import msgspec
 
 from everfresh.model.dependency import Id, Topic
-from everfresh.model.entry import Entry, Key, OnChange
+from everfresh.model.entry import Entry, Key, OnChange, Terms
 from everfresh.model.event import Event, Row
 from everfresh.protocol.reading import is_settled
 from everfresh.protocol.requests import Load, Policy, Steps
@@ -30,7 +30,7 @@ FACTS: tuple[str, ...] = ("a", "b", "c")
 LEASE_S = 10.0
 # Thousands of files live for a moment each; where there is a file system in memory, nothing is flushed for them.
 _RAM = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes a folder of its own in there
-DROPS = Policy(on_change=OnChange.DROP)
+DROPS = Policy(terms=Terms(on_change=OnChange.DROP))
 
 # A part of a value that may be older than what was published: its function asked for it as it is.
 _PEEKED = "peeked"

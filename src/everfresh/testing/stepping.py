@@ -29,13 +29,15 @@ from everfresh.matching.shapes import shape_and_values
 from everfresh.matching.triage import ShapeIndex, shapes_to_register
 from everfresh.model.clock import Clock
 from everfresh.model.dependency import Dependency
-from everfresh.model.entry import Entry, Key, Lease, Recipe
+from everfresh.model.entry import Entry, Key, Recipe
 from everfresh.model.event import Event
-from everfresh.protocol.publishing import publish
+from everfresh.model.position import Position
+from everfresh.protocol.publishing import Published, invalidate, publish
+from everfresh.protocol.queueing import TakeDue
 from everfresh.protocol.reading import attempt, read, rebuild
 from everfresh.protocol.requests import (
     STRICT,
-    Applied,
+    UNLIMITED,
     Bounds,
     Bring,
     Build,
@@ -49,7 +51,6 @@ from everfresh.protocol.requests import (
     Revalidate,
     Roll,
     Steps,
-    TakeDue,
     Wait,
     ask,
 )
@@ -110,18 +111,21 @@ class Building:
         call = self._call_of(name)
         self._frame.enter(call.key)
         try:
-            entry = yield from read(call, Bounds(stale_if_error_s=call.policy.bounds.stale_if_error_s))
+            entry = yield from read(call, self._bounds(call))
         except Exception:
             self._frame.stumbled(call.key, (yield from ask(Load(call.key, call.fingerprint))).entry)
             raise
         self._frame.saw(call.key, entry)
         return msgspec.msgpack.decode(entry.value)
 
+    def _bounds(self, call: Call) -> Bounds:
+        """As a driver has it: nothing stale, but in place of a build that fails, unless the outer one is strict."""
+        return STRICT if self._frame.is_strict else Bounds(stale_if_error_s=call.policy.bounds.stale_if_error_s)
+
     def peek(self, name: str) -> Steps[Any]:
-        """The stored value of another function whatever its state, or None."""
-        call = self._call_of(name)
-        entry = (yield from ask(Load(call.key, call.fingerprint))).entry
-        self._frame.saw(call.key, entry)
+        """The stored value of another function, or one that was put, whatever its state; None if there is none."""
+        entry = (yield from ask(Load(Key(name)))).entry
+        self._frame.saw(Key(name), entry)
         return None if entry is None else msgspec.msgpack.decode(entry.value)
 
 
@@ -135,20 +139,29 @@ class Process:
         self.follower = Follower(store)
         self.follower.add(self.wakers)
         self._functions = {function.name: function for function in functions}
-        self._index = ShapeIndex()
+        self.index = ShapeIndex()
+        """The shapes that it knows."""
         self._roll = roll
 
-    def read(self, name: str, bounds: Bounds = STRICT) -> Walk[Entry]:
-        """A reader of the function's value."""
-        return Walk(self, read(self.call(name), bounds))
+    def walk(self, steps: Steps[T]) -> Walk[T]:
+        """Any rules, run in this process."""
+        return Walk(self, steps)
+
+    def read(self, name: str, bounds: Bounds = STRICT, *, after: Position | None = None) -> Walk[Entry]:
+        """A reader of the function's value; with `after`, of one that misses nothing applied up to there."""
+        return Walk(self, read(self.call(name), bounds, good_from=None if after is None else after.sequence))
 
     def rebuild(self, name: str) -> Walk[Entry]:
         """Somebody who wants a value whose build begins now."""
         return Walk(self, rebuild(self.call(name)))
 
-    def publish(self, *events: Event) -> Walk[Applied]:
+    def publish(self, *events: Event) -> Walk[Published]:
         """A publisher."""
-        return Walk(self, publish(events, self._index))
+        return Walk(self, publish(events, self.index))
+
+    def invalidate(self, *dependencies: Dependency) -> Walk[Published]:
+        """Somebody who touches by name."""
+        return Walk(self, invalidate(dependencies, self.index))
 
     def refresh(self) -> Walk[bool]:
         """A worker that refreshes the most urgent entry, if one is due; whether there may be more."""
@@ -191,23 +204,27 @@ class Process:
                 return cast("T", stop.value)
             try:
                 answer = yield from self._part(request, chain)
-            except Exception as error:  # noqa: BLE001 - the rules decide what an error means
+            except GeneratorExit:
+                # The walk was dropped: its process died.
+                raise
+            except BaseException as error:  # noqa: BLE001 - the rules decide what an error means, a cancellation too
                 resume = partial(steps.throw, error)
             else:
                 resume = partial(steps.send, answer)
 
     def _part(self, request: Request[Any], chain: tuple[Key, ...]) -> Steps[Any]:
         match request:
-            case Build(call, lease):
-                return (yield from self._build(call, lease, chain))
+            case Build():
+                return (yield from self._build(request, chain))
             case Bring(call):
                 return (yield from self.taken_apart(read(call, STRICT), chain))
             case _:
                 return (yield request)
 
-    def _build(self, call: Call, lease: Lease, chain: tuple[Key, ...]) -> Steps[Built]:
+    def _build(self, request: Build, chain: tuple[Key, ...]) -> Steps[Built]:
+        call, lease = request.call, request.lease
         function = self._functions[call.key]
-        frame = Frame((*chain, call.key), lease.begun.sequence, tell=_told, see=self._see)
+        frame = Frame((*chain, call.key), lease.begun.sequence, tell=_told, see=self._see, is_strict=request.is_strict)
         for dependency in function.depends_on:
             frame.add(dependency)
         try:
@@ -235,11 +252,15 @@ class Process:
         return self.store.carry_out(Load(key)).entry
 
     def _refresh(self) -> Steps[bool]:
-        took = yield from ask(TakeDue(frozenset(self._functions), 1, _LEASE_S))
+        took = yield from ask(TakeDue(dict.fromkeys(self._functions, UNLIMITED), 1, _LEASE_S))
         for due in took.due:
             yield from attempt(self.call(due.recipe.function), due.lease)
         # None taken, and yet one due: what was due is gone, for example a first build whose builder died.
         return bool(took.due) or (took.next_due is not None and took.next_due <= took.now)
+
+
+class Cancelled(BaseException):
+    """Whoever wanted the result of a walk does not want it any more."""
 
 
 class Walk(Generic[T]):
@@ -252,7 +273,7 @@ class Walk(Generic[T]):
         self._wait_until = 0.0
         self._is_woken = False
         self._value: T | None = None
-        self.error: Exception | None = None
+        self.error: Exception | Cancelled | None = None
         """What the run raised at its end."""
         self.request: Request[Any] | None = None
         """What the next step carries out; None at the end."""
@@ -289,6 +310,15 @@ class Walk(Generic[T]):
             return
         if self._waiter is None:
             self._resume(partial(self._steps.send, answer))
+
+    def cancel(self) -> None:
+        """Let the request that comes next be cancelled instead; what the run still has to do follows in steps."""
+        if self.request is None:
+            return
+        if isinstance(self.request, Wait) and self._waiter is not None:
+            self._process.wakers.remove(self.request.key, self._waiter)
+            self._waiter = None
+        self._resume(partial(self._steps.throw, Cancelled()))
 
     def run(self) -> T:
         """Go on to the end.
@@ -334,7 +364,7 @@ class Walk(Generic[T]):
             self.request = resume()
         except StopIteration as stop:
             self.request, self._value = None, stop.value
-        except Exception as error:  # noqa: BLE001 - kept for whoever asks for the value
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - kept for whoever asks for the value
             self.request, self.error = None, error
 
 

@@ -1,0 +1,161 @@
+"""The standard world: every kind of function that the rules know, and nesting that is deep and full of equal values."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from everfresh.model.dependency import Dependency, Id, Tag, Topic
+from everfresh.model.entry import OnChange, Terms
+from everfresh.model.event import Event, Row
+from everfresh.protocol.requests import Bounds, Policy, Steps
+from everfresh.testing.simulation.world import Build, Run, Say, SourceBroken, World
+
+_DROPS = Policy(terms=Terms(on_change=OnChange.DROP))
+_STANDS_IN = Policy(bounds=Bounds(stale_if_error_s=30.0))
+_POLICIES = (None, None, None, _DROPS, _STANDS_IN)
+_N_LEAVES_MAX = 4
+
+
+def standard_world() -> World:
+    """Four facts, and functions of every kind over them, up to five levels deep."""
+    world = World({"a": [_event("a")], "b": [_change("b")], "c": [_event("c")], "d": [Tag("d")]})
+    world.function(_looks_at("a"), name="a", depends_on=[_topic("a")])
+    world.function(_looks_at("a", 2), name="half", depends_on=[_topic("a")])
+    world.function(_looks_at("a", 3), name="third", depends_on=[_topic("a")])
+    world.function(_tracks("b", "b"), name="tracked")
+    world.function(_looks_at("c"), name="dropped", depends_on=[_topic("c")], policy=_DROPS)
+    world.function(_looks_at("d", 2), name="tagged", depends_on=[Tag("d")], policy=_STANDS_IN)
+    world.by_hand(name="handmade", depends_on=[_topic("c")])(_looks_at("c"))
+    world.function(_pair("half", "tracked"), name="middle")
+    world.function(_pair("middle", "third"), name="outer")
+    world.function(_pair("outer", "half"), name="top")
+    world.function(_pair("top", "tagged"), name="roof")
+    world.function(_pair("dropped", "half"), name="over")
+    world.function(_looks_at("a", modulus=2), name="parity", depends_on=[_topic("a")])
+    world.function(_pair("parity", "parity"), name="twice")
+    world.function(_switch, name="switch", depends_on=[_topic("a")])
+    world.function(_does_without, name="makeshift", depends_on=[Id("thing_b", "b")])
+    world.function(_peeks, name="peeking", depends_on=[_topic("a")])
+    return world
+
+
+def random_world(seed: int) -> World:
+    """Facts and functions drawn by chance: one to four levels, small values that are often equal."""
+    dice = random.Random(seed)  # noqa: S311 - it must be repeatable
+    trackers = [f"leaf{number}" for number in range(_N_LEAVES_MAX)]
+    # Each function that tracks has a type of its own, whose shape is new to the store when it is first built.
+    facts: dict[str, list[Say]] = {"a": [_event("a")], "b": [_event("b"), *map(_change, trackers)], "c": [Tag("c")]}
+    world = World(facts, text=f"random_world({seed})")
+    levels: list[list[str]] = [[]]
+    for number in range(dice.randint(1, _N_LEAVES_MAX)):
+        levels[0].append(f"leaf{number}")
+        _add_leaf(world, f"leaf{number}", dice)
+    for level in range(1, dice.randint(2, 5)):
+        below = [name for names in levels for name in names]
+        levels.append([f"level{level}.{number}" for number in range(dice.randint(1, 2))])
+        for name in levels[level]:
+            used = [dice.choice(levels[level - 1]), *dice.sample(below, min(len(below), dice.randint(0, 2)))]
+            world.function(_sums(used, dice.choice((1, 1, 2, 3))), name=name, policy=dice.choice(_POLICIES))
+    return world
+
+
+def _add_leaf(world: World, name: str, dice: random.Random) -> None:
+    fact, policy = dice.choice("abc"), dice.choice(_POLICIES)
+    match dice.choice(("looks", "looks", "parity", "tracks", "tracks", "forks")):
+        case "tracks":
+            world.function(_tracks("b", name), name=name, policy=policy)
+        case "forks":
+            world.function(_forks, name=name, depends_on=[_topic("a")], policy=policy)
+        case "parity":
+            world.function(_looks_at(fact, modulus=2), name=name, depends_on=_DEPENDS_ON[fact], policy=policy)
+        case _:
+            run = _looks_at(fact, dice.choice((1, 2, 3)))
+            world.function(run, name=name, depends_on=_DEPENDS_ON[fact], policy=policy)
+
+
+def _event(fact: str) -> Event:
+    return Event("fact", {"name": fact})
+
+
+def _change(id_: str) -> Event:
+    return Event("thing.update", row=Row(f"thing_{id_}", before={"id": id_}, after={"id": id_}))
+
+
+def _topic(fact: str) -> Topic:
+    return Topic("fact", {"name": fact})
+
+
+def _looks_at(fact: str, divisor: int = 1, *, modulus: int = 1_000) -> Run:
+    def run(build: Build) -> Steps[int]:
+        return (yield from build.fact(fact)) // divisor % modulus
+
+    return run
+
+
+def _tracks(fact: str, id_: str) -> Run:
+    """Looks first and says so afterwards, as people write it; the shape is new to the store."""
+
+    def run(build: Build) -> Steps[int]:
+        count = yield from build.fact(fact)
+        yield from build.track(Id(f"thing_{id_}", id_))
+        return count
+
+    return run
+
+
+def _pair(*names: str) -> Run:
+    def run(build: Build) -> Steps[list[object]]:
+        found: list[object] = []
+        for name in names:
+            value = yield from build.call(name)
+            found.append(value)
+        return found
+
+    return run
+
+
+_DEPENDS_ON: dict[str, list[Dependency]] = {"a": [_topic("a")], "b": [_topic("b")], "c": [Tag("c")]}
+
+
+def _sums(names: Sequence[str], divisor: int) -> Run:
+    def run(build: Build) -> Steps[int]:
+        total = 0
+        for name in names:
+            total += yield from build.call(name)
+        return total // divisor
+
+    return run
+
+
+def _forks(build: Build) -> Steps[int]:
+    """Looks at one thing or another, and says so afterwards."""
+    if (yield from build.fact("a")) % 2:
+        count = yield from build.fact("b")
+        yield from build.track(_topic("b"))
+    else:
+        count = yield from build.fact("c")
+        yield from build.track(Tag("c"))
+    return count
+
+
+def _switch(build: Build) -> Steps[list[object]]:
+    """Needs one thing or another."""
+    count = yield from build.fact("a")
+    return [count, (yield from build.call("tracked" if count % 2 else "dropped"))]
+
+
+def _does_without(build: Build) -> Steps[list[object]]:
+    """Goes on when what is below it fails."""
+    count = yield from build.fact("b")
+    try:
+        return [count, (yield from build.call("a"))]
+    except SourceBroken:
+        return [count, None]
+
+
+def _peeks(build: Build) -> Steps[list[object]]:
+    """Takes what is there, stale or not, and does without if need be."""
+    count = yield from build.fact("a")
+    by_hand = yield from build.peek("handmade")
+    return [count, by_hand, (yield from build.peek("dropped"))]
