@@ -1,23 +1,41 @@
-"""Run the benchmarks: all of them, or those that are named. `make bench ARGS="hits"`."""
+"""Run the benchmarks: all of them, or those that are named. `make bench ARGS="hits triage --json results.json"`."""
 
+import argparse
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
-from benchmarks import hits, triage
+from benchmarks import disk, flat, hits, mutator, size, triage
+from benchmarks.report import Report
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"hits": hits.main, "triage": triage.main}
+BENCHMARKS: dict[str, Callable[[Report], None]] = {
+    "hits": hits.main,
+    "disk": disk.main,
+    "mutator": mutator.main,
+    "triage": triage.main,
+    "flat": flat.main,
+    "size": size.main,
+}
 
 
 def main() -> int:
-    """Run them in order; give the exit code."""
-    names = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
+    """Run them in order; the exit code is 1 when a bar did not hold."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}")
+    parser.add_argument("--full", action="store_true", help="a million entries in SQLite too, which takes minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds here")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        print(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
-        return 2
-    for name in names:
-        BENCHMARKS[name]()
-    return 0
+        parser.error(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
+    report = Report(options.full)
+    report.machine()
+    for name in options.names or BENCHMARKS:
+        started = time.perf_counter()
+        BENCHMARKS[name](report)
+        print(f"  ({name}: {time.perf_counter() - started:.0f} s)")
+    return report.end(options.json)
 
 
 if __name__ == "__main__":

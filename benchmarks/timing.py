@@ -1,9 +1,12 @@
-"""Timing: candidates in turn, A B A B, so that a busy moment falls on all of them; medians and ratios."""
+"""Timing: candidates in turn, A B A B, so that a busy moment falls on all of them; medians, ratios within a round."""
 
 import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 N_ROUNDS = 15
 # Long enough that the clock's own cost vanishes, short enough that a round is rarely disturbed.
@@ -13,46 +16,61 @@ Timed = Callable[[int], float]
 """Runs something so many times; gives the seconds that it took."""
 
 
-def calls(function: Callable[[], object]) -> Timed:
+@dataclass(frozen=True)
+class Rounds:
+    """What one candidate took in each round, in nanoseconds for one call."""
+
+    times_ns: tuple[float, ...]
+
+    @property
+    def median_ns(self) -> float:
+        """Half of the rounds were faster."""
+        return statistics.median(self.times_ns)
+
+    @property
+    def spread_ns(self) -> tuple[float, float]:
+        """The fastest and the slowest quarter end here."""
+        low, _, high = statistics.quantiles(self.times_ns, n=4)
+        return low, high
+
+    def ratio_to(self, other: "Rounds") -> float:
+        """The median of the ratios within each round: a moment that was busy for both says nothing."""
+        pairs = zip(self.times_ns, other.times_ns, strict=True)
+        return statistics.median(ours / theirs for ours, theirs in pairs)
+
+
+def calls(function: Callable[..., object], *args: Any) -> Timed:  # noqa: ANN401 - whatever it takes
     """Time a plain call."""
 
     def run(n: int) -> float:
         started = time.perf_counter()
-        for _ in range(n):
-            function()
+        for _ in repeat(None, n):
+            function(*args)
         return time.perf_counter() - started
 
     return run
 
 
-def awaits(function: Callable[[], Awaitable[object]], loop: asyncio.AbstractEventLoop) -> Timed:
+def awaits(function: Callable[..., Awaitable[object]], loop: asyncio.AbstractEventLoop, *args: Any) -> Timed:  # noqa: ANN401 - as above
     """Time an awaited call, within one running loop."""
 
-    async def rounds(n: int) -> float:
+    async def run(n: int) -> float:
         started = time.perf_counter()
-        for _ in range(n):
-            await function()
+        for _ in repeat(None, n):
+            await function(*args)
         return time.perf_counter() - started
 
-    return lambda n: loop.run_until_complete(rounds(n))
+    return lambda n: loop.run_until_complete(run(n))
 
 
-def medians_ns(candidates: Mapping[str, Timed]) -> dict[str, float]:
-    """Nanoseconds for one call of each candidate, the median of rounds in turn."""
+def in_turn(candidates: Mapping[str, Timed]) -> dict[str, Rounds]:
+    """Time each candidate in each round, as many calls of it as take about `ROUND_S`."""
     n_of = {name: _calibrated(timed) for name, timed in candidates.items()}
-    rounds: dict[str, list[float]] = {name: [] for name in candidates}
+    times_ns: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(N_ROUNDS):
         for name, timed in candidates.items():
-            rounds[name].append(timed(n_of[name]) / n_of[name] * 1e9)
-    return {name: statistics.median(times) for name, times in rounds.items()}
-
-
-def table(title: str, results_ns: Mapping[str, float], limit: str) -> None:
-    """Print the results, with the ratio of each to the limit."""
-    print(f"\n{title}")
-    width = max(map(len, results_ns))
-    for name, result_ns in results_ns.items():
-        print(f"  {name:<{width}}  {result_ns:>10,.0f} ns   {result_ns / results_ns[limit]:>7.2f} x {limit}")
+            times_ns[name].append(timed(n_of[name]) / n_of[name] * 1e9)
+    return {name: Rounds(tuple(times)) for name, times in times_ns.items()}
 
 
 def _calibrated(timed: Timed) -> int:

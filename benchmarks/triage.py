@@ -1,38 +1,50 @@
-"""What an event costs with few and with many entries, one of them touched each time; it should be the same."""
+"""How many events a second are triaged and applied, one touched entry each.
 
-import functools
+Each round publishes one event for each of 1,000 entries while all are fresh, and once more while all are dirty: the
+first writes states, fired marks, the queue and the feed, the second finds the news to be old.
+"""
+
+import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.timing import calls, medians_ns, table
+from benchmarks.report import Report
+from benchmarks.touching import Touching
 
-from everfresh import Cache, Event, dep
+_N_TOUCHED = 1_000
+_N_ROUNDS = 7
+# Events of one publish are one step of the store, so that a batch costs one transaction.
+_BATCHES = {"memory": (1, 1_000), "SQLite": (1, 500, 1_000)}
+# By the smallest batch to which the bar applies.
+_BARS = {"memory": (1, 50_000), "SQLite": (500, 10_000)}
 
-SIZES = (1_000, 10_000, 100_000)
 
-
-def main() -> None:
+def main(report: Report) -> None:
     """Measure and print."""
+    print("\nTriage, events a second, one touched entry each")
     with tempfile.TemporaryDirectory() as folder:
-        for kind in ("memory", "SQLite"):
-            caches = {size: _filled(kind, size, Path(folder)) for size in SIZES}
-            event = Event.change("article", before={"id": 7}, after={"id": 7})
-            timed = {
-                f"{size:,} entries": calls(functools.partial(cache.blocking.publish, event))
-                for size, cache in caches.items()
-            }
-            table(f"One event, one entry touched, {kind}", medians_ns(timed), f"{SIZES[0]:,} entries")
-            for cache in caches.values():
-                cache.close()
+        for kind, url in {"memory": "memory:", "SQLite": f"sqlite:///{Path(folder) / 'cache.db'}"}.items():
+            touching = Touching(url, _N_TOUCHED, _N_TOUCHED)
+            rounds: dict[str, list[float]] = {}
+            for _ in range(_N_ROUNDS):
+                for n_at_once in _BATCHES[kind]:
+                    rounds.setdefault(f"{kind}, {n_at_once} at once, fresh entries", []).append(
+                        touching.touch(n_at_once)
+                    )
+                    rounds.setdefault(f"{kind}, {n_at_once} at once, dirty entries", []).append(
+                        touching.touch(n_at_once)
+                    )
+                    touching.freshen()
+            touching.cache.close()
+            _judge(report, kind, rounds)
 
 
-def _filled(kind: str, size: int, folder: Path) -> Cache:
-    cache = Cache("memory:" if kind == "memory" else f"sqlite:///{folder / f'{size}.db'}", near=0)
-
-    @cache.cached(depends_on=[dep.Id("article", dep.arg("number"))])
-    def article(number: int) -> str:
-        return f"article {number}"
-
-    for number in range(size):
-        article(number)
-    return cache
+def _judge(report: Report, kind: str, rounds: dict[str, list[float]]) -> None:
+    first, least = _BARS[kind]
+    for name, times_s in rounds.items():
+        report.raw[f"triage: {name}"] = times_s
+        rate = 1 / statistics.median(times_s)
+        low, high = 1 / max(times_s), 1 / min(times_s)
+        print(f"  {name:<42} {rate:>9,.0f}/s  ({low:>9,.0f} to {high:>9,.0f})")
+        if int(name.split(", ")[1].split()[0]) >= first:
+            report.at_least(f"triage, {name}", rate, least, "events/s")
