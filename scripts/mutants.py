@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 LIST = Path(__file__).with_name("mutants.toml")
@@ -71,7 +72,7 @@ def mutants() -> list[Mutant]:
     return [Mutant(**{**entry, "file": Path("src/everfresh", entry["file"])}) for entry in found]
 
 
-def tried(mutant: Mutant) -> Result:
+def tried(mutant: Mutant, nets: Sequence[str]) -> Result:
     """Run the nets over a copy of the tree with the mutant in it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="everfresh-mutant-") as folder:
@@ -81,8 +82,8 @@ def tried(mutant: Mutant) -> Result:
         shutil.copy("pyproject.toml", copy)
         broken = copy / mutant.file
         broken.write_text(broken.read_text().replace(mutant.old, mutant.new))
-        for net, tests in NETS.items():
-            test = first_failure(copy, tests)
+        for net in nets:
+            test = first_failure(copy, NETS[net])
             if test is not None:
                 return Result(mutant, net, test, time.monotonic() - began)
     return Result(mutant, None, "", time.monotonic() - began)
@@ -137,6 +138,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Break each guard and see that the tests notice.")
     parser.add_argument("words", nargs="*", help="only mutants whose name has one of these words")
     parser.add_argument("--check", action="store_true", help="only see that each text still stands exactly once")
+    parser.add_argument("--net", action="append", choices=NETS, help="only these nets, in this order; writes no page")
     options = parser.parse_args()
     chosen = [one for one in mutants() if not options.words or any(word in one.name for word in options.words)]
     problems = [problem for one in chosen if (problem := one.problem()) is not None]
@@ -145,12 +147,12 @@ def main() -> int:
         return 1 if problems else 0
     results: list[Result] = []
     with ThreadPoolExecutor(N_AT_ONCE) as pool:
-        for result in pool.map(tried, chosen):
+        for result in pool.map(partial(tried, nets=options.net or list(NETS)), chosen):
             results.append(result)
             print(f"{result.mutant.name}: {result.net or 'SURVIVED'} {result.test} ({result.took_s:.0f} s)", flush=True)
     survivors = [result for result in results if result.net is None]
     print(f"{len(results) - len(survivors)} of {len(results)} killed.")
-    if not options.words:
+    if not options.words and not options.net:
         PAGE.write_text(page(results))
     return 1 if survivors else 0
 

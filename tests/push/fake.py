@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+import msgspec
+
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch
@@ -49,14 +51,14 @@ class FakeCache:
         self._raise("feed")
         yield self._follow()
 
-    def commit(self, *names: str, value: object = "v") -> None:
+    def commit(self, *names: str, value: object = "v", is_error: bool = False) -> None:
         """Change entries, in one batch of the feed."""
         records: list[FeedRecord] = []
         for name in names:
             self.sequence += 1
             version = self.entries[name].version + 1 if name in self.entries else 1
             now = entry(name, version=version, changed_at=self.sequence, value=value, epoch=self.epoch)
-            self.entries[name] = now
+            self.entries[name] = msgspec.structs.replace(now, is_error=is_error)
             records.append(FeedRecord(self.sequence, Key(name), Kind.CHANGED, version, "d"))
         self.batches.put_nowait(FeedBatch(tuple(records), at(self.sequence, self.epoch)))
 

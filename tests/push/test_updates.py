@@ -52,6 +52,17 @@ async def test_what_is_changed_is_loaded_once_for_all(cache: FakeCache) -> None:
     assert cache.n_loads == 1
 
 
+async def test_a_cached_error_is_shown_as_failed_and_never_told(cache: FakeCache) -> None:
+    """What its function raised is for who calls it; the page keeps its last value."""
+    updates = updates_of(cache)
+    async with calling(updates, "topic=a") as client:
+        await client.until("hello")
+        cache.commit("a", value=["builtins.KeyError", ["secret"]], is_error=True)
+        frame = await client.until("failed")
+
+    assert "secret" not in str(frame)
+
+
 async def test_a_new_life_of_the_store_reaches_open_streams(cache: FakeCache) -> None:
     """Word of it, then whole states, whose cursor counts in the new life."""
     cache.commit("a", "b")

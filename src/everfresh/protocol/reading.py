@@ -64,6 +64,7 @@ class Settle:
     """The entry is good if what is below it comes out equal."""
 
     keys: tuple[Key, ...]
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | 
     if is_failing:
         return Serve(entry) if may_stand_in(entry, loaded.now, bounds) else Rebuild()
     if entry.state is State.SUSPECT and loaded.unsettled:
-        return Settle(loaded.unsettled)
+        return Settle(loaded.unsettled, entry)
     return Rebuild()
 
 
@@ -132,7 +133,8 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
     The entry may be one that was not stored: then its state is not fresh.
     """
     queueing: _Queueing | None = None
-    has_settled = False
+    # Whether what is below was brought up to date, None before it was tried.
+    is_settled_below: bool | None = None
     while True:
         loaded = yield from ask(Load(call.key, call.fingerprint))
         good_from = loaded.position.sequence if good_from is None else good_from
@@ -142,12 +144,11 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
                 if is_stale:
                     yield from ask(Revalidate(call))
                 return entry
-            case Settle(keys) if not has_settled:
-                has_settled = True
-                is_failing = not (yield from settle(keys))
-                if is_failing and loaded.entry is not None and may_stand_in(loaded.entry, loaded.now, bounds):
-                    # Its own build would meet the same failure, and this value may stand in for that.
-                    return loaded.entry
+            case Settle(_, entry) if is_settled_below is False and may_stand_in(entry, loaded.now, bounds):
+                # Its own build would meet the same failure, and this value may stand in for that.
+                return entry
+            case Settle(keys) if is_settled_below is None:
+                is_settled_below = yield from settle(keys)
             case _:
                 found = yield from _build_or_wait(call, bounds, queueing, good_from)
                 if found is not None:

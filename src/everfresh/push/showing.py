@@ -20,6 +20,9 @@ def frame_of(name: str, topic: Topic, entry: Entry | None, part: Part, *, at: Po
     """
     if entry is None:
         return state_frame(name, event="stale", state="dropped", version=0, at=at)
+    if part is Part.VALUE and entry.is_error:
+        # What its function raised is for who calls it; a page keeps its last value.
+        return state_frame(name, event="failed", state=State.FAILED.value, version=entry.version, at=at)
     if part is Part.VALUE:
         try:
             return value_frame(name, topic, entry, at=at)

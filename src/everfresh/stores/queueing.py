@@ -110,7 +110,10 @@ def distrust(tables: Tables, request: Distrust) -> int:
         if row is None:
             # It was built from one that is dropped, and went with it.
             continue
-        if row.recipe is None or row.version == 0 or row.terms.on_change is OnChange.DROP:
+        if row.is_wanted:
+            # It holds nothing yet that could be wrong.
+            order.append((-row.terms.priority, -row.read_at, key))
+        elif row.recipe is None or row.version == 0 or row.terms.on_change is OnChange.DROP:
             drop(tables, row)
         else:
             order.append((-row.terms.priority, -max(row.watched_until, row.read_at), key))

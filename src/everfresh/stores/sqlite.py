@@ -50,7 +50,7 @@ _LOOK_EVERY_S = 1.0
 # More than data_version counts to while a process runs.
 _VERSIONS_OF_ONE_LIFE = 2**40
 # The bell's number when SQLite was asked, what it said, and until when that holds.
-_NOT_ASKED: tuple[int | None, int, float] = (None, 0, 0.0)
+_NOT_ASKED = (b"", 0, 0.0)
 _DISTRUST = Distrust("the machine stopped while the file was in use, or an older version wrote it")
 
 
@@ -111,9 +111,9 @@ class SqliteStore(Store):
         if self._is_barred or now >= self._look_at:
             self._check()
         # Read before SQLite is asked: what is committed in between rings again.
-        number = self._bell.numbers[0] if self._bell is not None else None
+        number = b"" if self._bell is None else self._bell.number()
         rung, known, until = self._asked
-        if number is not None and number == rung and now < until:
+        if number and number == rung and now < until:
             return known
         try:
             with self._read_lock:

@@ -1,6 +1,6 @@
-"""The bell: a number in memory that all processes on one file share, changed after each commit.
+"""The bell: a number in a file that all processes on one store share, changed after each commit.
 
-To ask SQLite whether anybody wrote takes two locks of the file, about 3 µs; to look at this number takes 0.1. Whoever
+To ask SQLite whether anybody wrote takes two locks of the file, about 3 µs; to read this number takes 0.3. Whoever
 commits rings before the step is answered. So a reader that finds the number unchanged knows that nothing was answered
 since it asked SQLite, and nobody was told yet of what is about to be answered.
 
@@ -8,14 +8,16 @@ Rules
 - The number is read before SQLite is asked. A commit in between then changes it again, which costs one more question.
 - It is drawn anew each time: two who counted up at once could write the same.
 - A process that is killed between its commit and its ring has answered nobody. For its sake, and for programs that
-  write to the file by themselves, SQLite is asked anyway every `ASK_EVERY_S`.
-- Who may write the file must be able to ring: the bell gets the file's own owner and mode.
+  write to the store by themselves, SQLite is asked anyway every `ASK_EVERY_S`. Who cannot ring waits for that.
+- Who may write the store must be able to ring: the bell gets the store's own owner and mode. It lies beside the file
+  itself, where SQLite keeps its own, whatever links lead there.
+- It is read and written, not mapped: a mapped file that somebody truncates kills whoever looks at it.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,29 +27,30 @@ _N_BYTES = 8
 
 
 class Bell:
-    """One process's view of the bell beside a file.
+    """One process's hold of the bell beside a store.
 
     Raises:
         OSError: it can neither be opened nor made.
     """
 
+    __slots__ = ("_handle", "_inode", "_path")
+
     def __init__(self, path: Path) -> None:
         self._path = bell_of(path)
-        handle = _opened(self._path, path)
-        try:
-            if os.fstat(handle).st_size < _N_BYTES:
-                # A hole reads as zero; whoever else does the same does no harm.
-                os.ftruncate(handle, _N_BYTES)
-            self._inode = os.fstat(handle).st_ino
-            # Freed with the view: whoever looks at it just then needs no lock.
-            self.numbers = memoryview(mmap.mmap(handle, _N_BYTES)).cast("Q")
-            """The number, as the only element; read at each hit, so without a method in between."""
-        finally:
-            os.close(handle)
+        self._handle = _opened(self._path, path)
+        self._inode = os.fstat(self._handle).st_ino
+
+    def number(self) -> bytes:
+        """The number; of a bell that somebody cut short less than that, which is never the same as another."""
+        return os.pread(self._handle, _N_BYTES, 0)
 
     def ring(self) -> None:
         """Have every reader ask SQLite again."""
-        self.numbers[0] = int.from_bytes(os.urandom(_N_BYTES))
+        try:
+            os.pwrite(self._handle, os.urandom(_N_BYTES), 0)
+        except OSError:
+            # The step is done and stays done. Before it is answered, everybody has asked by themselves.
+            time.sleep(ASK_EVERY_S)
 
     def is_there(self) -> bool:
         """Whether the bell that others find is this one."""
@@ -56,17 +59,22 @@ class Bell:
         except FileNotFoundError:
             return False
 
+    def __del__(self) -> None:
+        # Not closed by hand: another thread may be reading, and the number of a closed handle is soon another file's.
+        with suppress(AttributeError, OSError):
+            os.close(self._handle)
+
 
 def bell_of(path: Path) -> Path:
     """Where the bell of a store's file lies."""
-    return path.with_name(path.name + "-bell")
+    real = path.resolve()
+    return real.with_name(real.name + "-bell")
 
 
 def _opened(bell: Path, path: Path) -> int:
-    try:
+    with suppress(FileNotFoundError):
         return os.open(bell, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        handle = os.open(bell, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(bell, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     like = path.stat()
     # As SQLite does with the files that it keeps beside this one. Only root may give a file away.
     with suppress(OSError):

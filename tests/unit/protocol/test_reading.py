@@ -370,6 +370,8 @@ def test_what_is_suspect_stands_in_when_what_is_below_it_fails() -> None:
     """Its own build would meet the same failure, which its bound covers."""
     script = script_after_settling_failed(Bounds(stale_if_error_s=11.0))
 
+    script.asks(LOAD).gets(loaded(SUSPECT, unsettled=(INNER,)))
+
     assert script.result == SUSPECT
 
 

@@ -47,7 +47,7 @@ BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
         (DIRTY, AGED, Serve(DIRTY, is_stale=True)),
         (DIRTY, Bounds(stale_while_revalidate_s=10.0), Rebuild()),
         (DIRTY, FAILING, Rebuild()),
-        (SUSPECT, STRICT, Settle((INNER,))),
+        (SUSPECT, STRICT, Settle((INNER,), SUSPECT)),
         (SUSPECT, AGED, Serve(SUSPECT, is_stale=True)),
         (BUILDING, STRICT, Rebuild()),
         (BUILDING, AGED, Serve(BUILDING, is_stale=True)),
