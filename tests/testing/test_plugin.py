@@ -540,6 +540,26 @@ def test_a_project_has_the_fixtures_by_installing_everfresh(project: pytest.Pyte
     result.stdout.no_fnmatch_line("*__tracebackhide__*")
 
 
+def test_the_cache_may_come_from_an_async_fixture(project: pytest.Pytester) -> None:
+    """For applications that open theirs in an event loop; sync tests have it too."""
+    project.makeconftest(
+        """
+        import pytest
+        from everfresh import Cache
+
+        @pytest.fixture
+        async def everfresh_cache():
+            async with Cache("memory:") as cache:
+                yield cache
+        """
+    )
+    project.makepyfile(_TESTS)
+
+    result = project.runpytest_inprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=2, failed=1)
+
+
 def test_a_project_that_does_not_name_its_cache_is_told_how(project: pytest.Pytester) -> None:
     """The error says what to write, and where."""
     project.makepyfile("def test_it(assert_touches): pass")

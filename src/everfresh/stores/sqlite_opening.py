@@ -205,8 +205,9 @@ def _check_whole(connection: sqlite3.Connection, path: Path, boot: str, version:
 
 
 def wal_of(path: Path) -> Path:
-    """The file beside it that takes what is written first."""
-    return path.with_name(f"{path.name}-wal")
+    """The file beside it that takes what is written first, whatever links lead there."""
+    real = path.resolve()
+    return real.with_name(f"{real.name}-wal")
 
 
 def _until_unlocked(attempt: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:

@@ -109,12 +109,15 @@ class FailContract(StoreFixtures):
         assert [due.lease.attempts for due in hand.take()] == [0]
 
     def test_an_event_retries_at_once_what_waits(self, hand: ByHand) -> None:
-        """Nobody waits for the rest of a pause after an event."""
+        """Nobody waits for the rest of a pause after an event, and workers are told."""
         _stale(hand)
         hand.fail(hand.lease("k"), retry_in_s=300.0)
+        position = hand.position()
 
         hand.touch(A)
 
+        assert hand.entry("k").retry_at is None
+        assert [record.kind for record in hand.feed(position)] == [Kind.STALE]
         assert [due.lease.attempts for due in hand.take()] == [0]
 
     @pytest.mark.parametrize("retry_in_s", [300.0, None])

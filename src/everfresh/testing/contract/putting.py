@@ -7,7 +7,8 @@ from everfresh.model.dependency import Call, Id, Tag
 from everfresh.model.entry import PLAIN_TERMS, Kind, State, Terms
 from everfresh.model.event import Event
 from everfresh.protocol.inspecting import ListEntries
-from everfresh.testing.by_hand import FINGERPRINT, ByHand
+from everfresh.protocol.requests import Overtaken
+from everfresh.testing.by_hand import FINGERPRINT, ByHand, commit_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
 
@@ -91,6 +92,13 @@ class PutContract(StoreFixtures):
         hand.touch(A)
 
         assert not hand.put("k", 1, Call("in"))
+
+    def test_a_put_built_from_an_entry_that_is_gone_is_refused(self, hand: ByHand) -> None:
+        """Nobody watches over its dependencies; a first build under way is not there yet."""
+        hand.lease("building")
+
+        assert not hand.put("k", 1, Call("nowhere"))
+        assert not hand.put("k", 1, Call("building"))
 
     def test_a_put_value_is_shaken_and_settled(self, hand: ByHand) -> None:
         """By all the entries that it was computed from, like any other."""
@@ -207,6 +215,14 @@ class PutContract(StoreFixtures):
         assert hand.load("put").entry is None
         assert hand.load("built").entry is None
         assert hand.delete("put", "built") == 0
+
+    def test_a_first_build_that_is_deleted_was_no_entry(self, hand: ByHand) -> None:
+        """Its lease is gone, and there was nothing to count."""
+        lease = hand.lease("k")
+
+        assert hand.delete("k") == 0
+
+        assert isinstance(hand.store.carry_out(commit_of(lease, 1)), Overtaken)
 
     def test_a_key_named_twice_is_deleted_once(self, hand: ByHand) -> None:
         """And has one record."""

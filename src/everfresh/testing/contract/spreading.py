@@ -56,6 +56,7 @@ class SpreadContract(StoreFixtures):
             ("in", Kind.FRESH),
             ("out", Kind.FRESH),
         ]
+        assert hand.entry("out").reason == ""
 
     def test_a_changed_commit_touches_its_neighbours_and_shakes_the_rest(self, hand: ByHand) -> None:
         """The next one out is built again; whether that matters further out is not known yet."""
