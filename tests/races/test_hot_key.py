@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 N_READERS = 8
 N_PROCESSES = 4
 # What is promised, for the two cases that differ most; the others take less.
-LONG_S, SHORT_S = 5.0, 0.7
+LONG_S, SHORT_S = 5.0, 0.4
 NEAR, FAR = 10_000, 0
 
 
@@ -57,12 +57,12 @@ def test_no_reader_of_this_process_is_served_what_was_true_before_publish(
 
     print(load)  # noqa: T201 - shown with -s, and when it fails
     assert load.n_stale == 0, load
-    assert min(load.n_changes, load.n_reads) > N_KEYS, load
+    assert load.n_reads > N_KEYS, load
 
 
 @pytest.mark.parametrize(
     ("colour", "near", "seconds"),
-    [("blocking", NEAR, LONG_S), ("blocking", FAR, SHORT_S), ("asyncio", NEAR, SHORT_S)],
+    [("blocking", NEAR, LONG_S), ("asyncio", FAR, SHORT_S)],
 )
 def test_no_reader_of_four_processes_is_served_what_was_true_before_publish(
     colour: str, near: int, seconds: float, tmp_path: Path
@@ -72,7 +72,7 @@ def test_no_reader_of_four_processes_is_served_what_was_true_before_publish(
 
     print(load)  # noqa: T201 - as above
     assert load.n_stale == 0, load
-    assert min(load.n_changes, load.n_reads) > N_KEYS, load
+    assert load.n_reads > N_KEYS, load
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
@@ -127,14 +127,14 @@ def load_on_processes(folder: Path, near: int, colour: str, *, seconds: float, p
 
 
 def change_again_and_again(hot: Hot, seconds: float) -> tuple[int, list[str]]:
-    """Change one key after the other; how often, and what the writer was served that misses its own write.
+    """Change one key after the other, each twice at least; how often, and what the writer's own reads missed of it.
 
-    It reads every other write itself, so that the readers build as well.
+    It reads after every other round only, so that the readers build as well.
     """
     ends_at = time.monotonic() + seconds
     stale: list[str] = []
     for n_changes in count():
-        if time.monotonic() >= ends_at:
+        if n_changes >= 2 * N_KEYS and time.monotonic() >= ends_at:
             return n_changes, stale
         number = n_changes % N_KEYS
         truth = hot.change(number)

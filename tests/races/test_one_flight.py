@@ -1,18 +1,21 @@
 """One build at a time for one key: threads, tasks and processes that come together share it."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from everfresh import Cache
 from everfresh.testing.stepping import Look
+from everfresh.testing.waiting import until
 from tests.races.world import SourceBroken, check_not_older, world_on
 
 N_EACH = 25
@@ -94,18 +97,65 @@ async def test_fifty_cold_calls_of_a_sync_function_build_once(cache: Cache) -> N
     assert crowd.n_built == 1
 
 
-def test_cold_calls_of_four_processes_build_once(tmp_path: Path) -> None:
-    """Each calls five times at once, and none begins before all have come."""
-    log = tmp_path / "log"
-    log.touch()
-    command = [sys.executable, str(COLD_CALLER), str(tmp_path / "cache.db"), str(log), str(N_PROCESSES * N_CALLS)]
-    with ExitStack() as children:
-        running = [children.enter_context(subprocess.Popen(command)) for _ in range(N_PROCESSES)]
-        assert [child.wait(40.0) for child in running] == [0] * N_PROCESSES
+@pytest.mark.parametrize(
+    ("colour", "body_s", "lease_s"),
+    [("blocking", 1.0, 10.0), ("asyncio", 1.0, 0.6), ("blocking", 3.0, 1.0), ("asyncio", 3.0, 10.0)],
+)
+def test_cold_calls_of_four_processes_build_once(tmp_path: Path, colour: str, body_s: float, lease_s: float) -> None:
+    """Each calls five times at once, and none begins before all have come; a lease that is shorter is renewed."""
+    with cold_callers(tmp_path, colour, body_s, lease_s) as callers:
+        assert [child.wait(40.0) for child in callers.running] == [0] * N_PROCESSES
 
-    lines = log.read_text().split()
-    assert lines.count("built") == 1
-    assert lines.count("got:42") == N_PROCESSES * N_CALLS
+    said = callers.said()
+    assert len([word for word in said if word.startswith("built:")]) == 1
+    assert said.count("got:42") == N_PROCESSES * N_CALLS
+
+
+@pytest.mark.parametrize(("colour", "body_s", "lease_s"), [("blocking", 1.0, 0.6), ("asyncio", 3.0, 1.0)])
+def test_when_the_builder_is_killed_one_other_builds_for_all(
+    tmp_path: Path, colour: str, body_s: float, lease_s: float
+) -> None:
+    """Its lease runs out, one takes over, and everybody else gets the value: two executions, and no third."""
+    with cold_callers(tmp_path, colour, body_s, lease_s) as callers:
+        until(lambda: any(word.startswith("half:") for word in callers.said()), what="the first build is half done")
+        victim = next(int(word.removeprefix("half:")) for word in callers.said() if word.startswith("half:"))
+        os.kill(victim, signal.SIGKILL)
+        codes = {child.pid: child.wait(40.0) for child in callers.running}
+
+    assert codes.pop(victim) == -signal.SIGKILL
+    assert list(codes.values()) == [0] * (N_PROCESSES - 1)
+    said = callers.said()
+    builders = [int(word.removeprefix("built:")) for word in said if word.startswith("built:")]
+    assert len(builders) == 2
+    assert builders[0] == victim != builders[1]
+    assert said.count("got:42") == (N_PROCESSES - 1) * N_CALLS
+
+
+class ColdCallers:
+    """Processes that call a cold function, and what they say."""
+
+    def __init__(self, log: Path, running: "list[subprocess.Popen[bytes]]") -> None:
+        self._log = log
+        self.running = running
+
+    def said(self) -> list[str]:
+        """Word for word, in order."""
+        return self._log.read_text().split()
+
+
+@contextmanager
+def cold_callers(folder: Path, colour: str, body_s: float, lease_s: float) -> Generator[ColdCallers]:
+    """Four of them; whoever is still there at the end is killed."""
+    log = folder / "log"
+    log.touch()
+    words = [folder / "cache.db", log, N_PROCESSES * N_CALLS, colour, body_s, lease_s]
+    command = [sys.executable, str(COLD_CALLER), *map(str, words)]
+    with ExitStack() as children:
+        running: list[subprocess.Popen[bytes]] = []
+        for _ in range(N_PROCESSES):
+            running.append(children.enter_context(subprocess.Popen(command)))
+            children.callback(running[-1].kill)
+        yield ColdCallers(log, running)
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])

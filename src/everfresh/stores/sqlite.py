@@ -36,7 +36,7 @@ from everfresh.stores.sqlite_boots import boot_of_machine, may_be_taken_back
 from everfresh.stores.sqlite_errors import CLOSED, described, transaction, translated
 from everfresh.stores.sqlite_glimpse import Glimpse, NotForeseen
 from everfresh.stores.sqlite_migrations import SCHEMA_VERSION
-from everfresh.stores.sqlite_opening import newer_schema, open_file, wal_of
+from everfresh.stores.sqlite_opening import Opened, newer_schema, open_file, wal_of
 from everfresh.stores.sqlite_rows import FileMemory
 from everfresh.stores.sqlite_tables import SqliteTables
 from everfresh.stores.sqlite_upkeep import Upkeep
@@ -56,6 +56,11 @@ _DISTRUST = Distrust("the machine stopped while the file was in use, or an older
 
 class SqliteStore(Store):
     """Entries in one SQLite file. `boot` names the run of the machine; empty lets every commit wait for the disk."""
+
+    _asked: tuple[bytes, int, float]
+    _look_at: float
+    _opened: Opened
+    _versions: sqlite3.Cursor
 
     def __init__(
         self, path: Path, *, clock: Clock = wall_clock, room: Room = NO_ROOM_LIMIT, boot: str | None = None

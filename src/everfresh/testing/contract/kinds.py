@@ -86,8 +86,11 @@ class KindContract(StoreFixtures):
         clock.advance(5.0)
         assert [due.lease.attempts for due in hand.take()] == [1]
 
-    def _commit(self, hand: ByHand, key: str, value: object, **kinds: bool) -> Committed:
+    def _commit(
+        self, hand: ByHand, key: str, value: object, *, is_private: bool = False, is_error: bool = False
+    ) -> Committed:
         request = commit_of(hand.lease(key), value, A)
-        answer = hand.store.carry_out(replace(request, built=replace(request.built, **kinds)))
+        built = replace(request.built, is_private=is_private, is_error=is_error)
+        answer = hand.store.carry_out(replace(request, built=built))
         assert isinstance(answer, Committed)
         return answer
