@@ -3,11 +3,17 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
+
+from everfresh.stores.sqlite_bell import Bell
 
 
 def _execute(url: str, script: str) -> None:
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+    """Do it, and ring, as whoever writes the file does."""
+    path = Path(url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as connection:
         connection.executescript(script)
+    Bell(path).ring()
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_every_field_of_a_row_comes_back(tables: SqliteTables, connection: sqlit
         built_at=6.5,
         build_s=0.5,
         seen=(Seen(Key("inner"), "e"), Seen(Key("missing"), "")),
-        terms=Terms(priority=-2, settle_s=(1.0, 2.0), keep_warm_s=3.0),
+        terms=Terms(priority=-2, settle_s=(1.0, 2.0), keep_warm_s=3.0, linger_s=4.0),
         stale_since=7.5,
         reason="it broke",
         attempts=8,

@@ -97,6 +97,7 @@ terms_ = st.sampled_from(
         PLAIN_TERMS,
         PLAIN_TERMS,
         Terms(on_change=OnChange.DROP),
+        Terms(on_change=OnChange.DROP, expires_s=3.0, linger_s=2.0),
         Terms(expires_s=5.0),
         Terms(debounce_s=2.0, max_wait_s=5.0),
         Terms(settle_s=(2.0, 8.0), keeps_event=True),

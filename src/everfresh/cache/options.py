@@ -145,6 +145,10 @@ def terms_of(options: Options) -> Terms:
         keeps_event=options.settled is not None,
         job_expires_s=_time_s(options.job_expires, option="job_expires"),
         keep_warm_s=_time_s(options.keep_warm, option="keep_warm"),
+        linger_s=max(
+            seconds_of(options.stale_while_revalidate, option="stale_while_revalidate"),
+            seconds_of(options.stale_if_error, option="stale_if_error"),
+        ),
     )
 
 

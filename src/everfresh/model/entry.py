@@ -43,7 +43,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `debounce_s` is how long the queue waits for further events, `max_wait_s` how long at most after the first. After an
     event the entry is looked at again after each of the delays in `settle_s`, until its value has changed, or, with
     `keeps_event`, until the build says that it shows what the event told of. A refresh that nobody began for
-    `job_expires_s` is given up, and an entry that nobody read for `keep_warm_s` is not refreshed: it is dropped.
+    `job_expires_s` is given up, and an entry that nobody read for `keep_warm_s` is not refreshed: it is dropped. What
+    is not refreshed by time is dropped `linger_s` after its end: so long it may still be served.
     """
 
     on_change: OnChange = OnChange.REFRESH
@@ -55,6 +56,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keeps_event: bool = False
     job_expires_s: float | None = None
     keep_warm_s: float | None = None
+    linger_s: float = 0.0
 
 
 PLAIN_TERMS = Terms()

@@ -38,7 +38,18 @@ from everfresh.protocol.scheduling import (
     shows_event,
 )
 from everfresh.protocol.states import Step, next_state
-from everfresh.stores.changing import Why, drop, is_outrun, learn, make_room, queue, shake_outward, spread, store_value
+from everfresh.stores.changing import (
+    Why,
+    drop,
+    is_outrun,
+    learn,
+    make_room,
+    queue,
+    shake_outward,
+    spread,
+    store_value,
+    sweep,
+)
 from everfresh.stores.showing import digest_of, entry_of, loaded, newest, unsettled_below, unstored
 from everfresh.stores.tables import Row, Tables, record
 
@@ -102,6 +113,7 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     store_value(tables, row, built.value, built.groups, is_changed=is_changed, cause=cause)
     if tables.row(row.key) is row:
         _tell_outward(tables, row, cause, is_changed=is_changed)
+    sweep(tables, row)
     make_room(tables, row)
     if tables.row(row.key) is not row:
         # It looked at something that was built from it, so its own change has dropped it; or it found no room.
@@ -313,8 +325,8 @@ def _queue_settled(row: Row, now: float, lease: Lease) -> None:
         look = next_look(row.terms, event_at=row.event_at, now=lease.begun_at)
         if look is None:
             row.event_at = row.event = None
-    # What ends by time is refreshed by time, unless its function leaves that to the next reader.
-    end = row.expires_at if row.terms.on_change is OnChange.REFRESH else None
+    # What ends by time is refreshed by time, or dropped when its function leaves the building to the next reader.
+    end = row.expires_at if row.terms.on_change is OnChange.REFRESH else row.time_to_go()
     queue(row, min((due for due in (look, end) if due is not None), default=None), now)
 
 

@@ -111,10 +111,7 @@ def put(tables: Tables, request: Put) -> bool:
     row.expires_at = None if request.expires_s is None else now + request.expires_s
     queue(row, row.expires_at, now)
     store_value(tables, row, request.value, request.groups, is_changed=not is_same)
-    # Nobody else comes by to clear away what has expired.
-    for expired in tables.due(now, {"": _N_SWEPT}, _N_SWEPT)[0]:
-        if tables.row(expired.key) is expired:
-            drop(tables, expired)
+    sweep(tables, row)
     make_room(tables, row)
     return True
 
@@ -166,6 +163,22 @@ def queue(row: Row, due: float | None, now: float) -> None:
     row.due = due
     if due is not None:
         row.rank = rank_of(row.terms, due=due, now=now, read_at=row.read_at, watched_until=row.watched_until)
+
+
+def sweep(tables: Tables, written: Row) -> None:
+    """Drop a few of the same kind whose time has come, at each that is written: it may be that no worker ever does."""
+    now = tables.journal.now
+    if written.time_to_go() is None:
+        return
+    for row in tables.due(now, {written.function(): _N_SWEPT}, _N_SWEPT)[0]:
+        if tables.row(row.key) is row and has_gone(row, now):
+            drop(tables, row)
+
+
+def has_gone(row: Row, now: float) -> bool:
+    """Whether its time to be dropped has come, and nobody is building it."""
+    end = row.time_to_go()
+    return end is not None and end <= now and not row.is_leased(now)
 
 
 def make_room(tables: Tables, kept: Row) -> None:

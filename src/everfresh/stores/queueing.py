@@ -10,7 +10,7 @@ from everfresh.protocol.requests import Limit
 from everfresh.protocol.scheduling import Quota, has_lapsed, is_cold, pace_after_start, quota_of
 from everfresh.protocol.states import Step, next_state
 from everfresh.stores.building import take_lease
-from everfresh.stores.changing import drop, queue
+from everfresh.stores.changing import drop, has_gone, queue
 from everfresh.stores.tables import Row, Tables, new_epoch, record
 
 # How many keys are looked at in one go when all are.
@@ -35,8 +35,8 @@ def take_due(tables: Tables, request: TakeDue) -> TookDue:
         elif is_cold(row.terms, read_at=row.read_at, watched_until=row.watched_until, now=now):
             cold.append(row.key)
             drop(tables, row)
-        elif row.version == 0 and not row.is_wanted:
-            # Its first builder died. Whoever asked for it builds it; nobody else knows that it is wanted.
+        elif has_gone(row, now) or (row.version == 0 and not row.is_wanted):
+            # Or its first builder died: whoever asked for it builds it; nobody else knows that it is wanted.
             drop(tables, row)
         else:
             taken.append(Due(take_lease(tables, row, request.lease_s), row.recipe))

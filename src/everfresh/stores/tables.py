@@ -6,6 +6,7 @@ under a lock, `sqlite` as SQL in one transaction. A row that a step has seen is 
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from everfresh.matching.shapes import Bucket, Group, Shape, ShapeId
 from everfresh.matching.triage import Probe
-from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Kind, Recipe, State, Terms
+from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Kind, OnChange, Recipe, State, Terms
 from everfresh.protocol.inspecting import Counted, Listed
 from everfresh.protocol.requests import Seen
 from everfresh.protocol.scheduling import Pace
@@ -87,6 +88,13 @@ class Row:
     def has_expired(self, now: float) -> bool:
         """Whether its lifetime has run out."""
         return self.expires_at is not None and self.expires_at <= now
+
+    def time_to_go(self) -> float | None:
+        """When it is dropped by time: a value whose lifetime has run out, and that nobody will build unasked."""
+        if self.expires_at is None or (self.recipe is not None and self.terms.on_change is OnChange.REFRESH):
+            return None
+        end = self.expires_at + self.terms.linger_s
+        return end if end < math.inf else None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -62,6 +62,7 @@ def test_each_option_finds_its_place() -> None:
             max_wait_s=8.0,
             priority=-9,
             job_expires_s=10.0,
+            linger_s=inf,
         ),
         limit=Limit(11, 12.0),
         lease_s=10.0,

@@ -141,7 +141,8 @@ class Promises:
     def note_time(self) -> None:
         """The clock went on: whatever ends by time may have ended."""
         for declared in self._stage.world.declared.values():
-            if declared.expires_s is not None:
+            terms = declared.policy.terms
+            if declared.expires_s is not None or terms.expires_s is not None or terms.settle_s:
                 self._owe(declared.name)
 
     def floor_at(self, time: float) -> Facts:

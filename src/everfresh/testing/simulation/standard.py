@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from everfresh.model.dependency import Dependency, Id, Tag, Topic
+from everfresh.model import conditions
+from everfresh.model.dependency import Dependency, Id, Scope, Tag, Topic
 from everfresh.model.entry import OnChange, Terms
 from everfresh.model.event import Event, Row
 from everfresh.protocol.requests import Bounds, Policy, Steps
@@ -13,13 +14,16 @@ from everfresh.testing.simulation.world import Build, Run, Say, SourceBroken, Wo
 
 _DROPS = Policy(terms=Terms(on_change=OnChange.DROP))
 _STANDS_IN = Policy(bounds=Bounds(stale_if_error_s=30.0))
-_POLICIES = (None, None, None, _DROPS, _STANDS_IN)
+_WAITS = Policy(terms=Terms(debounce_s=2.0, max_wait_s=20.0))
+_LOOKS_AGAIN = Policy(terms=Terms(settle_s=(1.0, 15.0)))
+_EXPIRES = Policy(terms=Terms(expires_s=25.0))
+_POLICIES = (None, None, None, None, _DROPS, _STANDS_IN, _WAITS, _LOOKS_AGAIN, _EXPIRES)
 _N_LEAVES_MAX = 4
 
 
 def standard_world() -> World:
-    """Four facts, and functions of every kind over them, up to five levels deep."""
-    world = World({"a": [_event("a")], "b": [_change("b")], "c": [_event("c")], "d": [Tag("d")]})
+    """Five facts, and functions of every kind over them, up to five levels deep."""
+    world = World({"a": [_event("a")], "b": [_change("b")], "c": [_event("c")], "d": [Tag("d")], "e": [_move("e")]})
     world.function(_looks_at("a"), name="a", depends_on=[_topic("a")])
     world.function(_looks_at("a", 2), name="half", depends_on=[_topic("a")])
     world.function(_looks_at("a", 3), name="third", depends_on=[_topic("a")])
@@ -37,6 +41,12 @@ def standard_world() -> World:
     world.function(_switch, name="switch", depends_on=[_topic("a")])
     world.function(_does_without, name="makeshift", depends_on=[Id("thing_b", "b")])
     world.function(_peeks, name="peeking", depends_on=[_topic("a")])
+    for number, scope in enumerate(_scopes("e")):
+        world.function(_looks_at("e", number + 1), name=f"listed{number}", depends_on=[scope])
+        world.function(_tracks_first("e", scope), name=f"found{number}")
+    world.function(_looks_at("c"), name="waits", depends_on=[_topic("c")], policy=_WAITS)
+    world.function(_looks_at("c", 3), name="looks again", depends_on=[_topic("c")], policy=_LOOKS_AGAIN)
+    world.function(_pair("found0", "listed1", "looks again"), name="expires", policy=_EXPIRES)
     return world
 
 
@@ -45,7 +55,12 @@ def random_world(seed: int) -> World:
     dice = random.Random(seed)  # noqa: S311 - it must be repeatable
     trackers = [f"leaf{number}" for number in range(_N_LEAVES_MAX)]
     # Each function that tracks has a type of its own, whose shape is new to the store when it is first built.
-    facts: dict[str, list[Say]] = {"a": [_event("a")], "b": [_event("b"), *map(_change, trackers)], "c": [Tag("c")]}
+    facts: dict[str, list[Say]] = {
+        "a": [_event("a")],
+        "b": [_event("b"), *map(_change, trackers)],
+        "c": [Tag("c")],
+        "e": list(map(_move, trackers)),
+    }
     world = World(facts, text=f"random_world({seed})")
     levels: list[list[str]] = [[]]
     for number in range(dice.randint(1, _N_LEAVES_MAX)):
@@ -62,7 +77,9 @@ def random_world(seed: int) -> World:
 
 def _add_leaf(world: World, name: str, dice: random.Random) -> None:
     fact, policy = dice.choice("abc"), dice.choice(_POLICIES)
-    match dice.choice(("looks", "looks", "parity", "tracks", "tracks", "forks")):
+    match dice.choice(("looks", "looks", "parity", "tracks", "tracks", "forks", "lists")):
+        case "lists":
+            world.function(_tracks_first("e", dice.choice(_scopes(name))), name=name, policy=policy)
         case "tracks":
             world.function(_tracks("b", name), name=name, policy=policy)
         case "forks":
@@ -80,6 +97,25 @@ def _event(fact: str) -> Event:
 
 def _change(id_: str) -> Event:
     return Event("thing.update", row=Row(f"thing_{id_}", before={"id": id_}, after={"id": id_}))
+
+
+def _move(id_: str) -> Event:
+    """Something falls from level 9 to level 3, of a type of its own."""
+    before = {"id": id_, "kind": "x", "level": 9, "tags": ["old", "both"]}
+    after = {"id": id_, "kind": "x", "level": 3, "tags": ["both", "new"]}
+    return Event("row.moved", row=Row(f"row_{id_}", before=before, after=after))
+
+
+def _scopes(id_: str) -> list[Scope]:
+    """Lists that it enters, leaves, or in which it moves."""
+    type_ = f"row_{id_}"
+    return [
+        Scope(type_, {"kind": "x", "level": conditions.gt(5)}),
+        Scope(type_, {"kind": conditions.one_of("x", "y"), "level": conditions.between(1, 4)}),
+        Scope(type_, {"kind": conditions.startswith("x")}, watch=("level",)),
+        Scope(type_, {"tags": "new", "gone": conditions.is_null()}),
+        Scope(type_, {"kind": conditions.not_("y"), "level": conditions.lt(9)}, mode="any"),
+    ]
 
 
 def _topic(fact: str) -> Topic:
@@ -111,6 +147,16 @@ def _pair(*names: str) -> Run:
             value = yield from build.call(name)
             found.append(value)
         return found
+
+    return run
+
+
+def _tracks_first(fact: str, dependency: Dependency) -> Run:
+    """Says what it depends on, and then looks."""
+
+    def run(build: Build) -> Steps[int]:
+        yield from build.track(dependency)
+        return (yield from build.fact(fact))
 
     return run
 
