@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from everfresh import Cache, dep
+from everfresh import Cache, Event, dep, track
 from everfresh.testing.clock import FakeClock
 
 
@@ -55,3 +55,32 @@ def test_an_interrupted_step_in_memory_begins_a_new_life() -> None:
         assert cache.blocking.position().epoch != before.epoch
         assert answer.peek() is None
         assert answer() == 42
+
+
+def test_events_find_what_was_built_in_the_new_life() -> None:
+    """Whoever published in the old one knows its shapes, and more of them than there are now."""
+    clock = Interrupting()
+    truth = {1: "old"}
+    with Cache(clock=clock) as cache:
+
+        @cache.cached(depends_on=[dep.Id("author", 1), dep.Topic("author.#"), dep.Scope("author", {"age": 7})])
+        def author() -> str:
+            return "author"
+
+        @cache.cached
+        def article(number: int) -> str:
+            track(dep.Id("article", number))
+            return truth[number]
+
+        author()
+        changed = Event.change("author", before={"id": 1}, after={"id": 1})
+        cache.blocking.publish(changed)
+        clock.is_armed = True
+        with pytest.raises(KeyboardInterrupt):
+            cache.blocking.publish(changed)
+        article(1)
+
+        truth[1] = "new"
+        cache.blocking.publish(Event.change("article", before={"id": 1}, after={"id": 1}))
+
+        assert article(1) == "new"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from everfresh import Cache, dep
+from everfresh import Cache, Event, dep, track
 from everfresh.testing.waiting import until
 
 
@@ -24,6 +24,34 @@ def test_a_file_that_was_deleted_is_noticed_by_those_who_have_it_open(tmp_path: 
             theirs.blocking.invalidate(dep.Tag("price"))
 
             until(lambda: price() == 2, what="the reader follows the file")
+
+
+def test_events_find_what_was_built_in_the_new_file(tmp_path: Path) -> None:
+    """Whoever published into the old one knows its shapes, and more of them than the new one has."""
+    with Cache(f"sqlite:///{tmp_path / 'cache.db'}") as cache:
+        truth = {1: "old"}
+
+        @cache.cached(depends_on=[dep.Id("author", 1), dep.Topic("author.#"), dep.Scope("author", {"age": 7})])
+        def author() -> str:
+            return "author"
+
+        @cache.cached
+        def article(number: int) -> str:
+            track(dep.Id("article", number))
+            return truth[number]
+
+        author()
+        cache.blocking.publish(Event.change("author", before={"id": 1}, after={"id": 1}))
+        epoch = cache.blocking.position().epoch
+        for file in tmp_path.iterdir():
+            file.unlink()
+        until(lambda: cache.blocking.position().epoch != epoch, what="the cache begins anew")
+        article(1)
+
+        truth[1] = "new"
+        cache.blocking.publish(Event.change("article", before={"id": 1}, after={"id": 1}))
+
+        assert article(1) == "new"
 
 
 def test_a_file_that_was_deleted_is_made_again(tmp_path: Path) -> None:

@@ -251,12 +251,12 @@ class StoresAgree(RuleBasedStateMachine):
         """Events come, and predicates spare some entries."""
         for hand in self.hands:
             hand.spares = frozenset(spared)
-        self.run(lambda i: publish(some, self.hands[i].index, is_dry=is_dry, cause=cause, encode=encoded))
+        self.run(lambda i: publish(some, self.hands[i].shapes, is_dry=is_dry, cause=cause, encode=encoded))
 
     @rule(some=names, cause=causes)
     def invalidate(self, some: list[Dependency], cause: tuple[str, ...]) -> None:
         """Somebody touches by name."""
-        self.run(lambda i: invalidate(some, self.hands[i].index, cause=cause))
+        self.run(lambda i: invalidate(some, self.hands[i].shapes, cause=cause))
 
     @rule(key=keys, function=functions, terms=terms_)
     def enqueue(self, key: str, function: str, terms: Terms) -> None:

@@ -14,8 +14,8 @@ from everfresh.cache.spec import BoundCall, Spec
 from everfresh.cache.tracking import Frame, current_frame, generations_of
 from everfresh.feed.follower import Follower
 from everfresh.feed.wakers import Wakers
+from everfresh.matching.index import Shapes
 from everfresh.matching.shapes import Shape, ShapeId
-from everfresh.matching.triage import ShapeIndex
 from everfresh.model.clock import Clock, Dice, fair_dice, wall_clock
 from everfresh.model.dependency import Undescribed
 from everfresh.model.entry import Entry, Key, Lease, Recipe
@@ -40,7 +40,7 @@ class Engine:
         self.board = NoticeBoard()
         self.near = NearCache(n_near)
         self.wakers = Wakers()
-        self.index = ShapeIndex()
+        self.shapes = Shapes()
         self.functions: dict[str, Spec] = {}
         self.predicates = Predicates(self.functions, self.board)
         self.keeper = LeaseKeeper(store, self.board)
@@ -48,8 +48,8 @@ class Engine:
         self.follower = Follower(store)
         self.follower.add(self.near)
         self.follower.add(self.wakers)
-        self.secrets: dict[int, tuple[object, ...]] = {}
-        """What must not be told of a build that failed, by the token of its lease, until that is ended."""
+        self.hushed: dict[int, str] = {}
+        """All that may be told of a build whose error may hold a secret, by the token of its lease until that ends."""
         self._told: set[ShapeId] = set()
 
     def bind(self, spec: Spec, arguments: Arguments, key: Key) -> BoundCall:

@@ -9,7 +9,8 @@ from typing import Any, assert_never, cast
 
 from everfresh.cache.engine import Engine
 from everfresh.cache.events import encode_event
-from everfresh.cache.tracking import current_frame, undescribed
+from everfresh.cache.keys import known_key, known_keys, new_key
+from everfresh.cache.tracking import open_frame, undescribed
 from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding
 from everfresh.cache.values import Codec
 from everfresh.matching.shapes import grouped, shape_and_values
@@ -56,34 +57,34 @@ class Operations:
     def touched_by(self, event: Event) -> Steps[list[Key]]:
         """Which entries the event would touch."""
         _check_events([event])
-        published = yield from publishing.publish([event], self._engine.index, is_dry=True)
+        published = yield from publishing.publish([event], self._engine.shapes, is_dry=True)
         return sorted(published.applied.touched)
 
     def put(
         self, key: str, value: object, dependencies: Sequence[Dependency], expires: timedelta | float | None
     ) -> Steps[None]:
         """Store a value by hand; a miss of this key in the same task fences it."""
-        _check_key(key)
+        new = new_key(key, what="put")
         data, digest = Codec[object](Any, f"put({key!r})").encode(value)
         checked = check_dependencies(dependencies)
         expires_s = _lifetime_s(expires)
         # Taken now, not when it is carried out: the value was loaded before.
-        fence = self._take_miss(Key(key))
+        fence = self._take_miss(new)
         if self._is_undescribed(key, checked):
             # What it was to replace is out of date.
-            yield from self.delete([key])
+            yield from self.delete([new])
             return
         if fence is None and is_holding(self):
             # Whatever happens until the end of the block is news to this value.
             fence = (yield from self.position()).sequence
         groups = grouped(map(shape_and_values, checked))
-        request = Put(key=Key(key), value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s)
+        request = Put(key=new, value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s)
         if not hold(self, HeldPut(request)):
             yield from ask(request)
 
     def get(self, key: str) -> Steps[Any]:
         """The value of an entry, if it is there and settled."""
-        loaded = yield from self._look(Key(key))
+        loaded = yield from self._look(known_key(key, what="get"))
         if loaded is None:
             msg = f"{key!r} is not in the cache. Put it, or call the function that makes it."
             raise NotInCache(msg)
@@ -91,11 +92,11 @@ class Operations:
 
     def has(self, key: str) -> Steps[bool]:
         """Whether `get` would give a value."""
-        return (yield from self._look(Key(key))) is not None
+        return (yield from self._look(known_key(key, what="has"))) is not None
 
     def delete(self, keys: Sequence[str]) -> Steps[int]:
         """Remove entries; how many there were."""
-        request = Delete(tuple(map(Key, keys)))
+        request = Delete(known_keys(keys, what="delete"))
         if not hold(self, HeldDelete(request.keys)):
             return (yield from ask(request))
         loaded = yield from ask(LoadMany(tuple(set(request.keys))))
@@ -103,16 +104,19 @@ class Operations:
 
     def stored(self, key: str) -> Steps[Entry | None]:
         """Any entry, whatever its state."""
-        return (yield from ask(Load(Key(key)))).entry
+        known = known_key(key, what="stored")
+        return None if known is None else (yield from ask(Load(known))).entry
 
     def position(self) -> Steps[Position]:
         """The store's newest position."""
         return (yield from ask(ReadFeed(None))).position
 
-    def _look(self, key: Key) -> Steps[Entry | None]:
+    def _look(self, key: Key | None) -> Steps[Entry | None]:
+        if key is None:
+            return None
         loaded: Loaded = yield from ask(Load(key))
         found = loaded.entry if loaded.entry is not None and is_settled(loaded.entry, loaded.now) else None
-        frame = current_frame.get()
+        frame = open_frame()
         if frame is not None:
             frame.saw(key, found)
         if found is None:
@@ -138,12 +142,12 @@ class Operations:
         """Do what was asked for; the position of the events in it."""
         match held:
             case HeldEvents(events, cause):
-                index = self._engine.index
-                published = yield from publishing.publish(events, index, cause=cause, encode=encode_event)
+                shapes = self._engine.shapes
+                published = yield from publishing.publish(events, shapes, cause=cause, encode=encode_event)
                 self._announce(published, events[0].topic, events[0].id, len(events))
                 return published.applied.position
             case HeldNames(dependencies, cause):
-                published = yield from publishing.invalidate(dependencies, self._engine.index, cause=cause)
+                published = yield from publishing.invalidate(dependencies, self._engine.shapes, cause=cause)
                 self._announce(published, "invalidate", None, len(dependencies))
                 return published.applied.position
             case HeldPut(request):
@@ -165,7 +169,7 @@ class Operations:
         Raises:
             TooManyGenerations: events of builds have led to builds too often.
         """
-        frame = current_frame.get()
+        frame = open_frame()
         if frame is None:
             return ()
         chain, n_max = frame.generations, self._engine.max_generations
@@ -212,16 +216,6 @@ def _check_events(events: Sequence[object]) -> None:
         if not isinstance(event, Event):
             msg = f"publish: {event!r} is no event. Use Event(topic, body) or Event.change(type, before=, after=)."
             raise InvalidEvent(msg)
-
-
-def _check_key(key: object) -> None:
-    try:
-        is_text = isinstance(key, str) and bool(key.encode())
-    except UnicodeEncodeError:
-        is_text = False
-    if not is_text:
-        msg = f"put: {key!r} is no key. Use a text that is not empty and can be written as UTF-8."
-        raise InvalidOption(msg)
 
 
 def _lifetime_s(expires: timedelta | float | None) -> float | None:

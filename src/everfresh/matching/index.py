@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from everfresh.matching.shapes import Shape, ShapeId, ShapeKind, bucket_of
 from everfresh.matching.topics import TopicTrie
@@ -49,27 +50,38 @@ class Known:
         return mine.kind is shape.kind and mine.fields == shape.fields and mine.filters == shape.filters
 
 
+class Generation(NamedTuple):
+    """How much is known of a store's list of shapes: so many, of the list of this epoch."""
+
+    epoch: str
+    n_shapes: int
+
+
 class ShapeIndex:
-    """The shapes that a store knows, in the order in which it learnt them; `generation` is their number.
+    """The shapes that a store knew in one epoch, in the order in which it learnt them.
 
     Safe to use from several threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: str = "") -> None:
         self._by_topic: TopicTrie[Known] = TopicTrie()
         self._by_type: dict[str, tuple[Known, ...]] = {}
         self._lock = threading.Lock()
         self._taken_up: set[ShapeId] = set()
-        self.generation = 0
-        """How many shapes of the store's list were taken up."""
+        self._epoch = epoch
+        self._n_shapes = 0
+
+    @property
+    def generation(self) -> Generation:
+        """How many shapes of the store's list were taken up; whoever reads it can rely on these."""
+        return Generation(self._epoch, self._n_shapes)
 
     def learn(self, start: int, shapes: Sequence[Shape]) -> None:
         """Take up the shapes that the store learnt from number `start` on; those already taken up are passed over."""
         with self._lock:
-            for shape in shapes[self.generation - start :]:
+            for shape in shapes[self._n_shapes - start :]:
                 self._take_up(shape)
-                # Last, so that whoever reads the generation can rely on all shapes below it.
-                self.generation += 1
+                self._n_shapes += 1
 
     def _take_up(self, shape: Shape) -> None:
         if shape.id in self._taken_up:
@@ -88,3 +100,24 @@ class ShapeIndex:
     def of_type(self, type_: str) -> tuple[Known, ...]:
         """The shapes of dependencies on objects of the type, and on lists of them."""
         return self._by_type.get(type_, ())
+
+
+class Shapes:
+    """The index of a store that may begin a new life, with another list of shapes; `index` is the one for now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.index = ShapeIndex()
+
+    def learn(self, start: Generation, shapes: Sequence[Shape]) -> None:
+        """Take up the shapes that the store learnt after `start`. Those of another epoch are a new list.
+
+        An index is never emptied: who is looking into it goes on, and is refused by the store.
+        """
+        with self._lock:
+            if self.index.generation.epoch != start.epoch:
+                if start.n_shapes:
+                    # Somebody has begun another list meanwhile; whoever asks next is given all of it.
+                    return
+                self.index = ShapeIndex(start.epoch)
+            self.index.learn(start.n_shapes, shapes)

@@ -66,8 +66,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A stored result as one step of the store saw it.
 
     `value` is msgpack, of the error that the function raised when `is_error`; `position` is what the value is good as
-    of; `changed_at` is the commit that last changed the value. Times are unix seconds by the store's clock. `reason`
-    says why the entry is not fresh, or the last error.
+    of; `changed_at` is the commit that last changed the value. Times are unix seconds by the store's clock.
+    `expires_at` is when it is over by time: its lifetime, or a further look that its last event asks for. `reason` says
+    why the entry is not fresh, or the last error.
     """
 
     key: Key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from everfresh.matching.index import Generation
 from everfresh.matching.shapes import Bucket, Shape
 from everfresh.matching.triage import Touched
 from everfresh.model.entry import Key, Recipe
@@ -15,8 +16,9 @@ from everfresh.protocol.requests import Request
 
 @dataclass(frozen=True, slots=True)
 class ShapesMoved:
-    """The store knows shapes that the asker does not: those after its generation, in order."""
+    """The store knows shapes that the asker does not: those after the generation, in order; of a new list, all."""
 
+    after: Generation
     shapes: tuple[Shape, ...]
 
 
@@ -55,7 +57,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Apply(Request[Applied | ShapesMoved]):
-    """Apply what events touch. Refused when the store knows more shapes than `generation`, as triage was incomplete.
+    """Apply what events touch. Refused when the store knows other shapes than `generation`, as triage was incomplete.
 
     `mentions` are the events, by the numbers that `touched` names. Of a predicate's bucket all entries are touched but
     those that it `spared`. `cause` is the chain of builds that published them. Entries whose terms ask for it keep the
@@ -63,7 +65,7 @@ class Apply(Request[Applied | ShapesMoved]):
     """
 
     touched: Touched
-    generation: int
+    generation: Generation
     mentions: tuple[Mention, ...]
     spared: Mapping[Bucket, frozenset[Key]] = field(default_factory=dict[Bucket, frozenset[Key]])
     cause: tuple[str, ...] = ()

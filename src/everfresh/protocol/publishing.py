@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
+from everfresh.matching.index import ShapeIndex, Shapes
 from everfresh.matching.shapes import Bucket
-from everfresh.matching.triage import ShapeIndex, Touched, Widening, touched_by_events, touched_by_name
+from everfresh.matching.triage import Touched, Widening, touched_by_events, touched_by_name
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
 from everfresh.model.event import Event
@@ -32,7 +33,7 @@ class Published:
 
 def publish(
     events: Sequence[Event],
-    index: ShapeIndex,
+    shapes: Shapes,
     *,
     cause: tuple[str, ...] = (),
     encode: Callable[[Event], bytes | None] | None = None,
@@ -44,23 +45,21 @@ def publish(
     """
     mentions = tuple(Mention(text_of(event), event) for event in events)
 
-    def triage() -> Touched:
+    def triage(index: ShapeIndex) -> Touched:
         return touched_by_events(events, index)
 
     apply = partial(Apply, cause=cause, encode=encode, is_dry=is_dry)
-    return (yield from _apply(triage, index, mentions, events, apply))
+    return (yield from _apply(triage, shapes, mentions, events, apply))
 
 
-def invalidate(
-    dependencies: Sequence[Dependency], index: ShapeIndex, *, cause: tuple[str, ...] = ()
-) -> Steps[Published]:
+def invalidate(dependencies: Sequence[Dependency], shapes: Shapes, *, cause: tuple[str, ...] = ()) -> Steps[Published]:
     """Touch by name, as if an event had come."""
 
-    def triage() -> Touched:
+    def triage(index: ShapeIndex) -> Touched:
         return touched_by_name(dependencies, index)
 
     mentions = tuple(Mention(f"invalidated {_name_of(dependency)}") for dependency in dependencies)
-    return (yield from _apply(triage, index, mentions, (), partial(Apply, cause=cause)))
+    return (yield from _apply(triage, shapes, mentions, (), partial(Apply, cause=cause)))
 
 
 def text_of(event: Event) -> str:
@@ -74,16 +73,17 @@ def _name_of(dependency: Dependency) -> str:
 
 
 def _apply(
-    triage: Callable[[], Touched],
-    index: ShapeIndex,
+    triage: Callable[[ShapeIndex], Touched],
+    shapes: Shapes,
     mentions: tuple[Mention, ...],
     events: Sequence[Event],
     apply: Callable[..., Apply],
 ) -> Steps[Published]:
     while True:
         # The generation is read before triage: shapes learnt meanwhile by another thread only add buckets.
+        index = shapes.index
         generation = index.generation
-        touched = triage()
+        touched = triage(index)
         n_judged, spared = yield from _judged(touched, events)
         told = _told(mentions, touched.widened)
         answer = yield from ask(apply(touched, generation, told, spared))
@@ -91,7 +91,7 @@ def _apply(
             case Applied():
                 return Published(answer, touched.widened, n_judged)
             case ShapesMoved():
-                index.learn(generation, answer.shapes)
+                shapes.learn(answer.after, answer.shapes)
             case _:
                 assert_never(answer)
 

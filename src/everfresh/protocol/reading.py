@@ -89,7 +89,7 @@ class Failure:
 
 
 def is_settled(entry: Entry, now: float) -> bool:
-    """Whether no applied event is known that the entry might miss, and its lifetime has not run out."""
+    """Whether no applied event is known that the entry might miss, and it is not over by time."""
     return entry.stale_since is None and (entry.expires_at is None or entry.expires_at > now)
 
 
@@ -329,5 +329,5 @@ def _is_failing(entry: Entry, now: float) -> bool:
 
 def _is_within(entry: Entry, now: float, bound_s: float) -> bool:
     """Whether a stale entry is younger than the bound. Zero allows nothing, also when the clock was set back."""
-    since = entry.stale_since if entry.stale_since is not None else entry.expires_at
+    since = min((at for at in (entry.stale_since, entry.expires_at) if at is not None), default=None)
     return since is not None and bound_s > 0 and now - since < bound_s

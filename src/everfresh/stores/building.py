@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import msgspec
@@ -108,7 +109,7 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
         return replace(outcome, is_recovery=pace.is_broken)
     is_changed = row.version == 0 or row.digest != built.digest or row.fingerprint != request.fingerprint
     _take_over(tables, row, request)
-    _after_commit(row, now, request, is_changed=is_changed)
+    _after_commit(tables, row, request, is_changed=is_changed)
     cause = request.lease.cause
     store_value(tables, row, built.value, built.groups, is_changed=is_changed, cause=cause)
     if tables.row(row.key) is row:
@@ -281,11 +282,12 @@ def _end_of_life(expires_s: float | None, now: float) -> float | None:
     return None if expires_s is None else now + expires_s
 
 
-def _after_commit(row: Row, now: float, request: Commit, *, is_changed: bool) -> None:
+def _after_commit(tables: Tables, row: Row, request: Commit, *, is_changed: bool) -> None:
     """Set what follows from the state that the commit led to."""
+    now = tables.journal.now
     if row.state is State.DIRTY:
-        # The value is newer than what made the old one stale.
-        row.stale_since = now
+        # What made the old value stale before this build began, this one has seen; what came since, it may have missed.
+        row.stale_since = min(now, max(row.stale_since or 0.0, request.lease.begun_at))
         _queue_again(row, now, request)
         return
     if row.event_at is not None and shows_event(is_changed=is_changed, is_awaited=request.built.is_awaited):
@@ -294,7 +296,16 @@ def _after_commit(row: Row, now: float, request: Commit, *, is_changed: bool) ->
     if row.state is State.FRESH:
         row.stale_since, row.reason = None, ""
     else:
-        row.stale_since, row.reason = now, "built from an unsettled entry"
+        row.stale_since = min((now, request.lease.begun_at, *_stale_below(tables, row)))
+        row.reason = "built from an unsettled entry"
+
+
+def _stale_below(tables: Tables, row: Row) -> Iterator[float]:
+    """Since when what it was built from is out of date."""
+    for key in unsettled_below(tables, row):
+        inner = tables.row(key)
+        if inner is not None and inner.stale_since is not None:
+            yield inner.stale_since
 
 
 def _queue_again(row: Row, now: float, request: Commit) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from everfresh.matching.index import Generation
 from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, ShapeKind, call_bucket
 from everfresh.matching.triage import shapes_to_register
 from everfresh.model.entry import PLAIN_TERMS, Key, Kind, OnChange, State
@@ -48,8 +49,11 @@ class Why:
 
 def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
     """Carry out `Apply`."""
-    if request.generation < tables.n_known():
-        return ShapesMoved(tables.known(request.generation))
+    epoch, n_shapes = request.generation
+    if epoch != tables.counters.epoch:
+        return ShapesMoved(Generation(tables.counters.epoch, 0), tables.known(0))
+    if n_shapes < tables.n_known():
+        return ShapesMoved(request.generation, tables.known(n_shapes))
     members = _members(tables, request)
     if request.is_dry:
         return Applied(newest(tables), tuple(members), ())

@@ -16,7 +16,8 @@ from everfresh.stores.tables import Counters, Journal, Row
 
 _READ = (
     "SELECT epoch, sequence, applied, data, function, arguments, state, fingerprint, digest, version, good_from, "
-    "changed_at, built_at, build_s, stale_since, reason, attempts, retry_at, entry.token, until, expires_at, is_error "
+    "changed_at, built_at, build_s, stale_since, reason, attempts, retry_at, due, entry.token, until, expires_at, "
+    "event_at, is_error "
     "FROM counters LEFT JOIN entry ON key = ? LEFT JOIN value ON value.id = entry.id"
 )
 
@@ -81,9 +82,11 @@ def _row_of(key: Key, columns: Sequence[Any]) -> Row:
         row.reason,
         row.attempts,
         row.retry_at,
+        row.due,
         row.token,
         row.until,
         row.expires_at,
+        row.event_at,
         is_error,
     ) = columns
     row.recipe = Recipe(function, arguments) if function else None

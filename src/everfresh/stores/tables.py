@@ -86,8 +86,18 @@ class Row:
         return self.version == 0 or (self.recipe is None and (self.stale_since is not None or self.has_expired(now)))
 
     def has_expired(self, now: float) -> bool:
-        """Whether its lifetime has run out."""
-        return self.expires_at is not None and self.expires_at <= now
+        """Whether it is over by time."""
+        end = self.ends_at(now)
+        return end is not None and end <= now
+
+    def ends_at(self, now: float) -> float | None:
+        """When a settled value is over by time: its lifetime, or a look that its event asks for and nobody has begun.
+
+        Where no worker runs, it is the next reader who looks.
+        """
+        if self.event_at is None or self.due is None or self.stale_since is not None or self.is_leased(now):
+            return self.expires_at
+        return self.due if self.expires_at is None else min(self.due, self.expires_at)
 
     def time_to_go(self) -> float | None:
         """When it is dropped by time: a value whose lifetime has run out, and that nobody will build unasked."""

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
+from everfresh.matching.index import Shapes
 from everfresh.matching.shapes import Bucket, Group, Shape, grouped, shape_and_values
-from everfresh.matching.triage import ShapeIndex
 from everfresh.model.dependency import Call, Dependency
 from everfresh.model.entry import PLAIN_TERMS, Entry, FeedRecord, Key, Lease, OnChange, Recipe, State, Terms
 from everfresh.model.event import Event
@@ -143,7 +143,7 @@ class ByHand:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.index = ShapeIndex()
+        self.shapes = Shapes()
         """The shapes that the publisher knows."""
         self.spares: frozenset[str] = frozenset()
         """The keys of the entries that predicates spare."""
@@ -241,11 +241,11 @@ class ByHand:
 
     def publish(self, *events: Event, is_dry: bool = False, cause: tuple[str, ...] = ()) -> Applied:
         """Apply events as one step."""
-        return self.run(publish(events, self.index, encode=encoded, is_dry=is_dry, cause=cause)).applied
+        return self.run(publish(events, self.shapes, encode=encoded, is_dry=is_dry, cause=cause)).applied
 
     def touch(self, *dependencies: Dependency, cause: tuple[str, ...] = ()) -> Applied:
         """Touch by name."""
-        return self.run(invalidate(dependencies, self.index, cause=cause)).applied
+        return self.run(invalidate(dependencies, self.shapes, cause=cause)).applied
 
     def take(self, n_max: int = 100, *, function: str = FUNCTION, lease_s: float = LEASE_S) -> list[Due]:
         """Lease what is due."""

@@ -25,8 +25,9 @@ from everfresh.cache.tracking import Frame
 from everfresh.cache.values import Codec
 from everfresh.feed.follower import Follower
 from everfresh.feed.wakers import Waiter, Wakers
+from everfresh.matching.index import Shapes
 from everfresh.matching.shapes import shape_and_values
-from everfresh.matching.triage import ShapeIndex, shapes_to_register
+from everfresh.matching.triage import shapes_to_register
 from everfresh.model.clock import Clock
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Entry, Key, Recipe
@@ -139,7 +140,7 @@ class Process:
         self.follower = Follower(store)
         self.follower.add(self.wakers)
         self._functions = {function.name: function for function in functions}
-        self.index = ShapeIndex()
+        self.shapes = Shapes()
         """The shapes that it knows."""
         self._roll = roll
 
@@ -157,11 +158,11 @@ class Process:
 
     def publish(self, *events: Event) -> Walk[Published]:
         """A publisher."""
-        return Walk(self, publish(events, self.index))
+        return Walk(self, publish(events, self.shapes))
 
     def invalidate(self, *dependencies: Dependency) -> Walk[Published]:
         """Somebody who touches by name."""
-        return Walk(self, invalidate(dependencies, self.index))
+        return Walk(self, invalidate(dependencies, self.shapes))
 
     def refresh(self) -> Walk[bool]:
         """A worker that refreshes the most urgent entry, if one is due; whether there may be more."""

@@ -112,7 +112,7 @@ class _Looking:
         listed = (events,) if isinstance(events, Event) else tuple(events)
         if not listed:
             raise AssertionError("no event is given, so nothing can be touched. Give one or several.")
-        published = self._driver.run(publishing.publish(listed, self._cache.engine.index, is_dry=True))
+        published = self._driver.run(publishing.publish(listed, self._cache.engine.shapes, is_dry=True))
         return _Touch(listed, tuple(sorted(published.applied.touched)), published.widened)
 
     def of_touched(self, keys: Sequence[str], touch: _Touch) -> list[str]:

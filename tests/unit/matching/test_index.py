@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everfresh.matching.index import ShapeIndex
+from everfresh.matching.index import Generation, ShapeIndex, Shapes
 from everfresh.matching.shapes import CALL_SHAPE, TAG_SHAPE, predicate_shape, shapes_to_register
 from everfresh.model import dependency as dep
 from tests.unit.matching.triaging import index_of, shapes_of
@@ -35,7 +35,7 @@ def test_shapes_may_be_learnt_in_overlapping_slices(cuts: list[int]) -> None:
         index.learn(start, shapes)
         index.learn(max(start - 2, 0), SHAPES[max(start - 2, 0) : start + len(shapes)])
 
-    assert index.generation == len(SHAPES)
+    assert index.generation == Generation("", len(SHAPES))
     assert {known.shape for known in index.of_topic("a.b")} == {SHAPES[0], SHAPES[4], SHAPES[5]}
     assert [known.shape for known in index.of_type("article")] == [SHAPES[1], SHAPES[3], LISTED]
     assert [known.shape for known in index.of_type("author")] == [SHAPES[6]]
@@ -45,7 +45,7 @@ def test_a_shape_that_the_store_lists_twice_is_filed_once() -> None:
     """It still counts, as the generation is the length of the store's list."""
     index = index_of([dep.Topic("a"), dep.Topic("a"), ARTICLE, ARTICLE])
 
-    assert index.generation == 4
+    assert index.generation.n_shapes == 4
     assert len(index.of_topic("a")) == 1
     assert len(index.of_type("article")) == 1
 
@@ -68,3 +68,28 @@ def test_a_predicate_is_found_by_the_topics_that_it_is_asked_about() -> None:
 
     assert known.is_predicate
     assert index.of_topic("b") == ()
+
+
+def test_a_new_list_takes_the_place_of_the_old_one() -> None:
+    """Whoever is looking into the old index goes on with it, and it says that it is the old one."""
+    shapes = Shapes()
+    shapes.learn(Generation("one", 0), SHAPES[:3])
+    old = shapes.index
+
+    shapes.learn(Generation("two", 0), SHAPES[4:5])
+
+    assert shapes.index.generation == Generation("two", 1)
+    assert [known.shape for known in shapes.index.of_topic("a.b")] == [SHAPES[4]]
+    assert shapes.index.of_type("article") == ()
+    assert old.generation == Generation("one", 3)
+    assert [known.shape for known in old.of_topic("a.b")] == [SHAPES[0]]
+
+
+def test_the_end_of_another_list_says_nothing() -> None:
+    """Two threads were answered by two lives of the store; without its beginning a list is not known."""
+    shapes = Shapes()
+    shapes.learn(Generation("one", 0), SHAPES[:3])
+
+    shapes.learn(Generation("two", 2), SHAPES[3:])
+
+    assert shapes.index.generation == Generation("one", 3)

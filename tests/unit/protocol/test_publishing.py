@@ -1,7 +1,8 @@
 import pytest
 
+from everfresh.matching.index import Generation, Shapes
 from everfresh.matching.shapes import Group, ShapeKind, bucket_of, predicate_shape, shape_and_values
-from everfresh.matching.triage import ShapeIndex, Touched
+from everfresh.matching.triage import Touched
 from everfresh.model import dependency as dep
 from everfresh.model.entry import Key, Recipe
 from everfresh.model.event import Event
@@ -25,32 +26,40 @@ def touched_of(*dependencies: dep.Dependency, number: int = 0) -> Touched:
     return Touched({bucket_of(shape.id, values): number for shape, values in parts})
 
 
-def index_of(*dependencies: dep.Dependency) -> ShapeIndex:
-    index = ShapeIndex()
-    index.learn(0, [shape_and_values(dependency)[0] for dependency in dependencies])
-    return index
+def shapes_of(*dependencies: dep.Dependency) -> Shapes:
+    shapes = Shapes()
+    shapes.learn(known(0), [shape_and_values(dependency)[0] for dependency in dependencies])
+    return shapes
 
 
-def index_with_predicate() -> ShapeIndex:
-    index = ShapeIndex()
-    index.learn(0, [PREDICATE])
-    return index
+def shapes_with_predicate() -> Shapes:
+    shapes = Shapes()
+    shapes.learn(known(0), [PREDICATE])
+    return shapes
+
+
+def known(n_shapes: int) -> Generation:
+    return Generation(at(0).epoch, n_shapes)
+
+
+def moved(n_known: int, *dependencies: dep.Dependency) -> ShapesMoved:
+    return ShapesMoved(known(n_known), tuple(shape_and_values(dependency)[0] for dependency in dependencies))
 
 
 def test_an_event_is_applied_to_what_triage_finds() -> None:
     """One step of the store, and the answer is the store's."""
-    script = Script(publish([EVENT], index_of(BUG)))
+    script = Script(publish([EVENT], shapes_of(BUG)))
 
-    script.asks(Apply(touched_of(BUG), 1, (MENTION,))).gets(APPLIED)
+    script.asks(Apply(touched_of(BUG), known(1), (MENTION,))).gets(APPLIED)
 
     assert script.result == PUBLISHED
 
 
 def test_a_dry_run_changes_nothing() -> None:
     """The store is told so, in the same words."""
-    script = Script(publish([EVENT], index_of(BUG), is_dry=True))
+    script = Script(publish([EVENT], shapes_of(BUG), is_dry=True))
 
-    script.asks(Apply(touched_of(BUG), 1, (MENTION,), is_dry=True)).gets(APPLIED)
+    script.asks(Apply(touched_of(BUG), known(1), (MENTION,), is_dry=True)).gets(APPLIED)
 
     assert script.result == PUBLISHED
 
@@ -58,25 +67,25 @@ def test_a_dry_run_changes_nothing() -> None:
 def test_events_of_one_request_keep_their_numbers() -> None:
     """So that each entry is told of the event that touches it."""
     other = Event("bug.new")
-    script = Script(publish([other, EVENT], index_of(BUG)))
+    script = Script(publish([other, EVENT], shapes_of(BUG)))
 
-    script.asks(Apply(touched_of(BUG, number=1), 1, (Mention("event bug.new", other), MENTION)))
+    script.asks(Apply(touched_of(BUG, number=1), known(1), (Mention("event bug.new", other), MENTION)))
 
 
 def test_the_builds_that_published_are_told() -> None:
     """So that a chain of them can be seen, and ended. Those touched by name have a cause as well."""
     chain = ("f(1)", "g(1)")
 
-    script = Script(publish([EVENT], index_of(BUG), cause=chain))
-    script.asks(Apply(touched_of(BUG), 1, (MENTION,), cause=chain))
+    script = Script(publish([EVENT], shapes_of(BUG), cause=chain))
+    script.asks(Apply(touched_of(BUG), known(1), (MENTION,), cause=chain))
 
-    script = Script(invalidate([dep.Tag("home")], ShapeIndex(), cause=chain))
-    script.asks(Apply(touched_of(dep.Tag("home")), 0, (Mention("invalidated Tag(name='home')"),), cause=chain))
+    script = Script(invalidate([dep.Tag("home")], shapes_of(), cause=chain))
+    script.asks(Apply(touched_of(dep.Tag("home")), known(0), (Mention("invalidated Tag(name='home')"),), cause=chain))
 
 
 def test_the_store_is_told_how_events_are_written() -> None:
     """It keeps them for functions that ask for them."""
-    script = Script(publish([EVENT], ShapeIndex(), encode=lambda event: event.topic.encode()))
+    script = Script(publish([EVENT], shapes_of(), encode=lambda event: event.topic.encode()))
 
     request = script.request
 
@@ -87,39 +96,52 @@ def test_the_store_is_told_how_events_are_written() -> None:
 
 def test_an_event_meets_shapes_that_another_process_declared() -> None:
     """The store refuses a triage that did not know them, and says which they are; then it is triaged again."""
-    index = ShapeIndex()
-    script = Script(publish([EVENT], index))
+    shapes = shapes_of()
+    script = Script(publish([EVENT], shapes))
 
-    script.asks(Apply(Touched(), 0, (MENTION,))).gets(ShapesMoved((shape_and_values(BUG)[0],)))
-    script.asks(Apply(touched_of(BUG), 1, (MENTION,))).gets(APPLIED)
+    script.asks(Apply(Touched(), known(0), (MENTION,))).gets(moved(0, BUG))
+    script.asks(Apply(touched_of(BUG), known(1), (MENTION,))).gets(APPLIED)
 
     assert script.result == PUBLISHED
-    assert index.generation == 1
+    assert shapes.index.generation == known(1)
 
 
 def test_shapes_may_come_while_the_event_is_under_way() -> None:
     """It is asked again until both know the same."""
     first, second = dep.Topic("bug.#"), BUG
-    script = Script(publish([EVENT], ShapeIndex()))
+    script = Script(publish([EVENT], shapes_of()))
 
-    script.asks(Apply(Touched(), 0, (MENTION,))).gets(ShapesMoved((shape_and_values(first)[0],)))
-    script.asks(Apply(touched_of(first), 1, (MENTION,))).gets(ShapesMoved((shape_and_values(second)[0],)))
+    script.asks(Apply(Touched(), known(0), (MENTION,))).gets(moved(0, first))
+    script.asks(Apply(touched_of(first), known(1), (MENTION,))).gets(moved(1, second))
 
-    script.asks(Apply(touched_of(first, second), 2, (MENTION,)))
+    script.asks(Apply(touched_of(first, second), known(2), (MENTION,)))
+
+
+def test_a_store_that_began_a_new_life_has_other_shapes() -> None:
+    """However many they are: those of the old one are forgotten, and what is there now is triaged by the new list."""
+    old, new = dep.Topic("bug.#"), BUG
+    shapes = shapes_of(old, dep.Id("article", 1))
+    script = Script(publish([EVENT], shapes))
+    again = Generation("another life", 0)
+
+    script.asks(Apply(touched_of(old), known(2), (MENTION,))).gets(ShapesMoved(again, moved(0, new).shapes))
+    script.asks(Apply(touched_of(new), again._replace(n_shapes=1), (MENTION,))).gets(APPLIED)
+
+    assert script.result == PUBLISHED
 
 
 def test_another_thread_may_teach_the_index_first() -> None:
     """Both were told of the same shapes, and each is taken up once."""
-    index = ShapeIndex()
-    script = Script(publish([EVENT], index))
-    shapes = (shape_and_values(BUG)[0],)
-    script.asks(Apply(Touched(), 0, (MENTION,)))
+    shapes = shapes_of()
+    script = Script(publish([EVENT], shapes))
+    answer = moved(0, BUG)
+    script.asks(Apply(Touched(), known(0), (MENTION,)))
 
-    index.learn(0, shapes)
-    script.gets(ShapesMoved(shapes))
+    shapes.learn(answer.after, answer.shapes)
+    script.gets(answer)
 
-    script.asks(Apply(touched_of(BUG), 1, (MENTION,)))
-    assert index.generation == 1
+    script.asks(Apply(touched_of(BUG), known(1), (MENTION,)))
+    assert shapes.index.generation == known(1)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +156,9 @@ def test_another_thread_may_teach_the_index_first() -> None:
 )
 def test_entries_are_told_why_they_are_stale(event: Event, text: str) -> None:
     """One line of bounded length, which every store can hold."""
-    script = Script(publish([event], ShapeIndex()))
+    script = Script(publish([event], shapes_of()))
 
-    script.asks(Apply(Touched(), 0, (Mention(text, event),)))
+    script.asks(Apply(Touched(), known(0), (Mention(text, event),)))
 
 
 # --------------------------------------------------------------------------------------------------------- widening
@@ -145,7 +167,7 @@ def test_entries_are_told_why_they_are_stale(event: Event, text: str) -> None:
 def test_an_event_that_touches_a_whole_shape_says_why() -> None:
     """To the entries, and to whoever published; the other events are told as ever."""
     unknown = Event.unknown("article")
-    index = index_of(dep.Id("article", 1), BUG)
+    index = shapes_of(dep.Id("article", 1), BUG)
     script = Script(publish([EVENT, unknown], index))
 
     request = script.request
@@ -162,7 +184,7 @@ def test_an_event_that_touches_a_whole_shape_says_why() -> None:
 
 def test_each_reason_is_told_once_and_in_bounded_length() -> None:
     """However many shapes were touched for it."""
-    index = index_of(*(dep.Id("article", 1, (f"field {number}",)) for number in range(9)), dep.Id("article", 1))
+    index = shapes_of(*(dep.Id("article", 1, (f"field {number}",)) for number in range(9)), dep.Id("article", 1))
     script = Script(publish([Event.change("article", changed=[f"field {number}" for number in range(9)])], index))
 
     request = script.request
@@ -178,33 +200,33 @@ def test_each_reason_is_told_once_and_in_bounded_length() -> None:
 
 def test_predicates_are_asked_about_the_entries_that_stand_there() -> None:
     """With the events of their topics; those that they spare are not touched, and it is said how many were asked."""
-    script = Script(publish([EVENT], index_with_predicate()))
+    script = Script(publish([EVENT], shapes_with_predicate()))
     touched = Touched(predicates={BUCKET: (0,)})
 
     script.asks(Candidates((BUCKET,))).gets(CANDIDATES)
     script.asks(Judge(CANDIDATES, (EVENT,), {BUCKET: (0,)})).gets({BUCKET: frozenset({Key("f(1)")})})
-    script.asks(Apply(touched, 1, (MENTION,), {BUCKET: frozenset({Key("f(1)")})})).gets(APPLIED)
+    script.asks(Apply(touched, known(1), (MENTION,), {BUCKET: frozenset({Key("f(1)")})})).gets(APPLIED)
 
     assert script.result == Published(APPLIED, (), 2)
 
 
 def test_nobody_is_asked_when_nobody_stands_there() -> None:
     """Who comes between is touched."""
-    script = Script(publish([EVENT], index_with_predicate()))
+    script = Script(publish([EVENT], shapes_with_predicate()))
 
     script.asks(Candidates((BUCKET,))).gets(())
-    script.asks(Apply(Touched(predicates={BUCKET: (0,)}), 1, (MENTION,))).gets(APPLIED)
+    script.asks(Apply(Touched(predicates={BUCKET: (0,)}), known(1), (MENTION,))).gets(APPLIED)
 
     assert script.result == PUBLISHED
 
 
 def test_predicates_are_asked_again_when_shapes_moved() -> None:
     """Others may stand there by now."""
-    script = Script(publish([EVENT], index_with_predicate()))
+    script = Script(publish([EVENT], shapes_with_predicate()))
 
     script.asks(Candidates((BUCKET,))).gets(CANDIDATES)
     script.asks(Judge(CANDIDATES, (EVENT,), {BUCKET: (0,)})).gets({})
-    script.asks(Apply(Touched(predicates={BUCKET: (0,)}), 1, (MENTION,))).gets(ShapesMoved((shape_and_values(BUG)[0],)))
+    script.asks(Apply(Touched(predicates={BUCKET: (0,)}), known(1), (MENTION,))).gets(moved(1, BUG))
 
     script.asks(Candidates((BUCKET,)))
 
@@ -214,18 +236,18 @@ def test_predicates_are_asked_again_when_shapes_moved() -> None:
 
 def test_invalidating_touches_by_name() -> None:
     """As if an event had come; each is told of the one that was named."""
-    script = Script(invalidate([dep.Tag("home"), dep.Tag("news")], ShapeIndex()))
+    script = Script(invalidate([dep.Tag("home"), dep.Tag("news")], shapes_of()))
 
     touched = Touched({**touched_of(dep.Tag("home")).buckets, **touched_of(dep.Tag("news"), number=1).buckets})
     mentions = (Mention("invalidated Tag(name='home')"), Mention("invalidated Tag(name='news')"))
-    script.asks(Apply(touched, 0, mentions)).gets(APPLIED)
+    script.asks(Apply(touched, known(0), mentions)).gets(APPLIED)
 
     assert script.result == PUBLISHED
 
 
 def test_a_name_is_told_in_one_line_of_bounded_length() -> None:
     """It is stored with the entry."""
-    script = Script(invalidate([dep.Tag("n" * 500 + "\ud800")], ShapeIndex()))
+    script = Script(invalidate([dep.Tag("n" * 500 + "\ud800")], shapes_of()))
 
     request = script.request
 
@@ -239,10 +261,10 @@ def test_invalidating_an_object_meets_those_who_watch_it_in_another_process() ->
     watching = dep.Id("article", 7, ("title",))
     named = dep.Id("article", 7)
     mentions = (Mention(f"invalidated {named!r}"),)
-    script = Script(invalidate([named], ShapeIndex()))
+    script = Script(invalidate([named], shapes_of()))
 
-    moved = ShapesMoved((shape_and_values(watching)[0],))
-    assert moved.shapes[0].kind is ShapeKind.ID
-    script.asks(Apply(touched_of(named), 0, mentions)).gets(moved)
+    answer = moved(0, watching)
+    assert answer.shapes[0].kind is ShapeKind.ID
+    script.asks(Apply(touched_of(named), known(0), mentions)).gets(answer)
 
-    script.asks(Apply(touched_of(named, watching), 1, mentions))
+    script.asks(Apply(touched_of(named, watching), known(1), mentions))

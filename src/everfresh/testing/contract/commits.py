@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from everfresh.matching.index import Generation, Shapes
 from everfresh.model.dependency import Call, Id, Tag, Topic
 from everfresh.model.entry import Kind, Lease, OnChange, State
 from everfresh.model.event import Event
@@ -337,12 +338,34 @@ class CommitContract(StoreFixtures):
         hand.build("k", 1, BUG_7)
         position = hand.position()
 
-        answer = hand.store.carry_out(next(publish([BUG_7_CHANGED], early.index)))
+        answer = hand.store.carry_out(next(publish([BUG_7_CHANGED], early.shapes)))
 
-        assert answer == ShapesMoved(shapes_of(BUG_7))
+        assert answer == ShapesMoved(Generation(position.epoch, 0), shapes_of(BUG_7))
         assert hand.position() == position
         assert hand.state("k") is State.FRESH
         assert early.publish(BUG_7_CHANGED).touched == ("k",)
+
+    def test_publishers_learn_of_shapes_that_came_since(self, hand: ByHand) -> None:
+        """Those alone: the list may be long, and is the same up to there."""
+        hand.build("k", 1, BUG_7)
+        hand.publish(BUG_7_CHANGED)
+        position = hand.position()
+        hand.build("other", 1, Id("article", 1))
+
+        answer = hand.store.carry_out(next(publish([BUG_7_CHANGED], hand.shapes)))
+
+        assert answer == ShapesMoved(Generation(position.epoch, 1), shapes_of(Id("article", 1)))
+
+    def test_publishers_learn_that_the_list_is_another_one(self, hand: ByHand) -> None:
+        """However many shapes they know of another life of the store, all of this one are new to them."""
+        hand.build("k", 1, BUG_7)
+        epoch = hand.position().epoch
+        shapes = Shapes()
+        shapes.learn(Generation("another life", 0), shapes_of(Id("article", 1), Id("author", 1)))
+
+        answer = hand.store.carry_out(next(publish([BUG_7_CHANGED], shapes)))
+
+        assert answer == ShapesMoved(Generation(epoch, 0), shapes_of(BUG_7))
 
     def test_groups_hold_many_values(self, hand: ByHand) -> None:
         """One shape with many values is one group, and each value is matched."""

@@ -69,7 +69,7 @@ class JudgeContract(StoreFixtures):
         """Nobody has asked its predicate, and a needless rebuild costs little."""
         _build(hand, "early")
         _lease(hand, "declares nothing new")
-        steps = publish([NEWS], hand.index)
+        steps = publish([NEWS], hand.shapes)
         request = next(steps)
         answer: object = None
         while not isinstance(request, Judge):

@@ -99,8 +99,9 @@ class LastingContract(StoreFixtures):
 
         again = _opened(open_store, clock)
 
-        answer = again.store.carry_out(next(publish([Event.unknown("article")], again.index)))
-        assert answer == ShapesMoved(shapes)
+        answer = again.store.carry_out(next(publish([Event.unknown("article")], again.shapes)))
+        assert isinstance(answer, ShapesMoved)
+        assert answer.shapes == shapes
         again.store.close()
 
     def test_all_that_is_known_lasts(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:

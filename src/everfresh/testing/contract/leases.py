@@ -19,6 +19,44 @@ A = Tag("a")
 class LeaseContract(StoreFixtures):
     """Begin, Extend, GiveUp, and what they refuse."""
 
+    def test_an_outrun_value_is_stale_since_its_build_began(self, hand: ByHand, clock: FakeClock) -> None:
+        """The event came during the build: bounds count from there at the latest, however long the build took."""
+        hand.build("k", 1, A)
+        hand.touch(A)
+        clock.advance(3.0)
+        lease = hand.lease("k")
+        begun_at = clock()
+        hand.touch(A)
+        clock.advance(6.0)
+
+        entry = hand.commit(lease, 2, A).entry
+
+        assert (entry.state, entry.stale_since) == (State.DIRTY, begun_at)
+
+    def test_an_event_is_known_to_the_second_when_it_touched(self, hand: ByHand, clock: FakeClock) -> None:
+        """The entry was fresh when somebody wanted it built, so the first event tells since when it is stale."""
+        hand.build("k", 1, A)
+        lease = hand.lease("k")
+        clock.advance(3.0)
+        hand.touch(A)
+        touched_at = clock()
+        clock.advance(6.0)
+
+        assert hand.commit(lease, 2, A).entry.stale_since == touched_at
+
+    def test_what_was_built_from_something_stale_is_stale_as_long(self, hand: ByHand, clock: FakeClock) -> None:
+        """Its bounds count from there, too."""
+        hand.build("in", 1, A)
+        hand.touch(A)
+        stale_since = clock()
+        clock.advance(3.0)
+        lease = hand.lease("out")
+        clock.advance(3.0)
+
+        entry = hand.commit(lease, 2, seen={"in": 1}).entry
+
+        assert (entry.state, entry.stale_since) == (State.SUSPECT, stale_since)
+
     def test_nothing_is_there_at_first(self, hand: ByHand) -> None:
         """An entry that nobody built is not there, and nobody holds it."""
         loaded = hand.load("k")

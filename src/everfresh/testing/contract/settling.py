@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from everfresh.model.dependency import Tag, Topic
-from everfresh.model.entry import OnChange, State, Terms
+from everfresh.model.entry import Lease, OnChange, State, Terms
 from everfresh.model.event import Event
-from everfresh.testing.by_hand import ByHand, encoded
+from everfresh.protocol.requests import NotNeeded
+from everfresh.testing.by_hand import ByHand, begin_of, encoded
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
 
 A, B = Tag("a"), Tag("b")
 TERMS = Terms(settle_s=(2.0, 30.0))
+MOMENT_S = 0.001
 ASKS = Terms(settle_s=(2.0, 30.0), keeps_event=True)
 
 
@@ -202,6 +204,44 @@ class SettleContract(StoreFixtures):
 
         assert hand.state("k") is State.SUSPECT
         assert hand.took().next_due == clock() + 2.0
+
+    def test_a_look_that_nobody_has_begun_is_the_next_readers(self, hand: ByHand, clock: FakeClock) -> None:
+        """There may be no worker: what is due for a look is over, as by a lifetime, until somebody looks."""
+        _touched(hand)
+        event_at = clock()
+        _refresh(hand)
+        assert hand.entry("k").expires_at == event_at + 2.0
+        clock.advance(2.0 - MOMENT_S)
+        applied = hand.load("k").applied
+        assert hand.store.carry_out(begin_of("k", good_from=applied)) == NotNeeded()
+        clock.advance(MOMENT_S)
+
+        lease = hand.store.carry_out(begin_of("k", good_from=applied))
+
+        assert isinstance(lease, Lease)
+        assert hand.entry("k").expires_at is None
+        assert hand.commit(lease, 1, A, terms=TERMS).entry.expires_at == event_at + 30.0
+
+    def test_a_lifetime_that_ends_before_the_look_counts(self, hand: ByHand, clock: FakeClock) -> None:
+        """The earlier of the two ends the value; without an event there is no look."""
+        terms = Terms(settle_s=(9.0,), expires_s=5.0)
+        hand.build("k", 1, A, terms=terms)
+        hand.touch(A)
+        hand.build("k", 1, A, terms=terms)
+        assert hand.entry("k").expires_at == clock() + 5.0
+        clock.advance(5.0)
+
+        hand.build("k", 1, A, terms=terms)
+
+        assert hand.entry("k").expires_at == clock() + 4.0
+
+    def test_what_is_stale_is_not_over_by_its_look(self, hand: ByHand, clock: FakeClock) -> None:
+        """It counts from its event how old it is; a reader `after` an earlier position may have it."""
+        _touched(hand)
+        _refresh(hand)
+        hand.touch(A)
+
+        assert (hand.entry("k").stale_since, hand.entry("k").expires_at) == (clock(), None)
 
     def test_what_drops_has_nothing_to_look_at(self, hand: ByHand) -> None:
         """The event has dropped it."""

@@ -186,10 +186,10 @@ class Actors:
             names = [one for one in said if not isinstance(one, Event)]
             published: Published | None = None
             if events:
-                published = yield from publish(events, process.index)
+                published = yield from publish(events, process.shapes)
                 counts.append(self.stage.facts[fact])
             if names:
-                published = yield from invalidate(names, process.index)
+                published = yield from invalidate(names, process.shapes)
                 counts.append(self.stage.facts[fact])
             return cast("Published", published)
 
