@@ -1,6 +1,7 @@
 """Recorded messages come in at the command line and touch what they would have touched."""
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -258,3 +259,20 @@ def test_the_input_may_be_endless(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         code = run(["replay", "shop:cache", "-"])
 
     assert code == 0
+
+
+def test_messages_send_nothing_to_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the keys that they touch, nor the lines that hold none."""
+    evil = "\x1b[2J\n\u202e"
+    with Cache("sqlite:///cache.db") as cache:
+        cache.blocking.put(f"key{evil}", 1, dep.Topic("shop.#"))
+    lines = [{"topic": "shop.order"}, {"topic": f"shop.{evil}"}, {"topic": "shop.x", "id": {evil: 1}}]
+    (folder / "evil.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    code = run(["replay", "shop:cache", "evil.jsonl", "--dry-run"])
+
+    out, err = capsys.readouterr()
+    assert code == 1
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+    assert r"  key\x1b[2J\n\u202e" in out.split("\n")
+    assert len(err.split("\n")) == 2 + 1

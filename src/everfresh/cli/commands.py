@@ -12,11 +12,12 @@ from typing import IO
 import click
 
 from everfresh._version import __version__
-from everfresh.cache import Cache
+from everfresh.cache import Cache, Coverage, Explanation
+from everfresh.cache.printing import key_printed, printable, printable_key
 from everfresh.cli.apps import AppUnusable, cache_of
 from everfresh.cli.replay import dry_run, publish
 from everfresh.model.entry import Key, State
-from everfresh.model.errors import EverfreshError
+from everfresh.model.errors import EverfreshError, InvalidOption, NotInCache
 from everfresh.model.event import Event
 from everfresh.sources.files import read_lines
 
@@ -26,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code: object = everfresh.main(list(arguments), prog_name="everfresh", standalone_mode=False)
     except EverfreshError as error:
-        click.echo(" ".join([f"everfresh: {error}", *getattr(error, "__notes__", ())]), err=True)
+        click.echo(printable(" ".join([f"everfresh: {error}", *getattr(error, "__notes__", ())])), err=True)
         return 1
     except click.ClickException as error:
         error.show()
@@ -110,12 +111,27 @@ def entries(app: str, function: str | None, state: str | None, pattern: str | No
     APP names the cache as module:attribute, looked for in the current folder too.
     """
     with _opened(app) as cache:
+        coverage = _coverage(cache, function)
         listed = cache.blocking.entries(function, state, pattern)
-        coverage = cache.blocking.coverage(function)
     for entry in listed:
-        click.echo(f"{entry.state.value:<8}  {entry.key}" + (f"  ({entry.reason})" if entry.reason else ""))
+        why = f"  ({printable(entry.reason)})" if entry.reason else ""
+        click.echo(f"{entry.state.value:<8}  {printable_key(entry.key)}{why}")
     click.echo(f"{_count(len(listed), 'entry', 'entries')} listed; {coverage}.")
     return 0
+
+
+def _coverage(cache: Cache, function: str | None) -> Coverage:
+    """How much is built; a name of which nothing is known is a mistake."""
+    why = f"{function!r}: no such function is declared, and nothing of it is stored."
+    try:
+        coverage = cache.blocking.coverage(function)
+    except InvalidOption as error:
+        why = str(error)
+    else:
+        if not function or coverage.n_known or function in cache.functions:
+            return coverage
+    names = ", ".join(sorted(cache.functions)) or "none"
+    raise click.BadParameter(f"{printable(why)} Functions here: {names}.", param_hint="--function")
 
 
 @everfresh.command()
@@ -124,31 +140,42 @@ def entries(app: str, function: str | None, state: str | None, pattern: str | No
 def explain(app: str, key: str) -> int:
     """Say why an entry is or is not fresh, what touched it, and what would.
 
-    APP names the cache as module:attribute, looked for in the current folder too. KEY is the entry's key, as `entries`
-    lists it.
+    APP names the cache as module:attribute, looked for in the current folder too. KEY is the entry's key, as it is or
+    as `entries` lists it.
     """
     with _opened(app) as cache:
-        click.echo(str(cache.blocking.explain(key)))
+        click.echo(str(_explained(cache, key)))
     return 0
+
+
+def _explained(cache: Cache, key: str) -> Explanation:
+    """What is known of the entry whose key is printed so, or is this text."""
+    listed = key_printed(key)
+    try:
+        return cache.blocking.explain(listed)
+    except NotInCache:
+        if listed == key:
+            raise
+        return cache.blocking.explain(key)
 
 
 def _opened(app: str) -> Cache:
     try:
         return cache_of(app)
     except AppUnusable as error:
-        raise click.BadParameter(str(error), param_hint="APP") from error
+        raise click.BadParameter(printable(str(error)), param_hint="APP") from error
 
 
 class _Terminal:
     """What holds no message goes to standard error, the rest to standard output."""
 
     def bad_line(self, number: int, problem: str) -> None:
-        click.echo(f"line {number}: {problem}", err=True)
+        click.echo(f"line {number}: {printable(problem)}", err=True)
 
     def would_touch(self, number: int, event: Event, keys: Sequence[Key]) -> None:
-        click.echo(f"line {number}: {event.topic} touches {_count(len(keys), 'entry', 'entries')}")
+        click.echo(f"line {number}: {printable(event.topic)} touches {_count(len(keys), 'entry', 'entries')}")
         for key in keys:
-            click.echo(f"  {key}")
+            click.echo(f"  {printable_key(key)}")
 
 
 def _count(n: int, one: str, many: str = "") -> str:
