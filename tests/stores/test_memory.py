@@ -36,24 +36,24 @@ class TestMemoryStore(StoreContract):
 
     def test_a_lease_older_than_the_marks_counts_as_outrun(self, hand: ByHand) -> None:
         """A put that was computed for longer than any lease lasts: nobody knows what fired since."""
-        fence = hand.position().sequence
+        fence = hand.position()
         hand.touch(A)
         _fire_too_many(hand)
         _fire_too_many(hand)
 
         assert not hand.put("k", 1, Tag("nobody touched it"), fence=fence)
-        assert hand.put("k", 1, Tag("nobody touched it"), fence=hand.position().sequence)
+        assert hand.put("k", 1, Tag("nobody touched it"), fence=hand.position())
 
     def test_the_youngest_marks_are_kept(self, hand: ByHand) -> None:
         """The older half goes, and what fired again is young."""
         hand.touch(A)
-        fence = hand.position().sequence
+        fence = hand.position()
         _fire_too_many(hand, 0, MAX_FIRED // 4)
         hand.touch(A)
         _fire_too_many(hand, MAX_FIRED // 4, MAX_FIRED + 1)
 
         assert not hand.put("k", 1, A, fence=fence)
-        assert hand.put("k", 1, A, fence=hand.position().sequence)
+        assert hand.put("k", 1, A, fence=hand.position())
 
     def test_what_events_said_of_conditions_is_bounded(self, hand: ByHand) -> None:
         """A build that began before what is left counts as outrun; a younger one does not."""

@@ -37,6 +37,7 @@ from everfresh.protocol.requests import (
     Limit,
     Load,
     LoadMany,
+    Put,
     ReadFeed,
     Register,
     Request,
@@ -288,8 +289,12 @@ class StoresAgree(RuleBasedStateMachine):
     @rule(key=keys, value=values, some=names | st.just([]), back=st.none() | st.integers(0, 10), expires_s=lifetimes)
     def put(self, key: str, value: object, some: list[Dependency], back: int | None, expires_s: float | None) -> None:
         """A value is put, with a fence some steps back."""
-        fence = None if back is None else max(0, self.sequence - back)
-        self.ask(lambda _: put_of(key, value, *some, fence=fence, expires_s=expires_s))
+
+        def request(i: int) -> Put:
+            fence = None if back is None else Position(self.hands[i].position().epoch, max(0, self.sequence - back))
+            return put_of(key, value, *some, fence=fence, expires_s=expires_s)
+
+        self.ask(request)
 
     @rule(some=st.lists(keys, max_size=3))
     def delete(self, some: list[str]) -> None:

@@ -52,6 +52,8 @@ class Follower:
         self._listeners_lock = threading.RLock()
         self._version = store.version()
         self._position = store.carry_out(ReadFeed(None)).position
+        # Whether it is unknown who was told of what: an interrupt came in the middle.
+        self._is_torn = False
         self._poller: threading.Thread | None = None
         self._stop = threading.Event()
         store.listen(self._on_step)
@@ -77,6 +79,8 @@ class Follower:
         with self._lock:
             # Read before the feed: what is written in between makes the version differ again.
             version = self._store.version()
+            if self._is_torn:
+                self._take_up_anew()
             is_at_end = False
             while not is_at_end:
                 batch = self._store.carry_out(ReadFeed(self._position, MAX_BATCH))
@@ -85,7 +89,7 @@ class Follower:
 
     def confirm(self) -> None:
         """Make sure that nothing is written that the listeners were not told of."""
-        if self._store.version() != self._version:
+        if self._store.version() != self._version or self._is_torn:
             self.catch_up()
 
     def poll(self) -> None:
@@ -113,14 +117,20 @@ class Follower:
             self._tell(listener, ())
 
     def _take(self, batch: FeedBatch) -> bool:
-        self._position = batch.position
+        self._is_torn = True
         if batch.is_reset:
             self.start_over()
-            return True
-        if batch.records:
+        elif batch.records:
             for listener in self._listeners:
                 self._tell(listener, batch.records)
-        return len(batch.records) < MAX_BATCH
+        self._position, self._is_torn = batch.position, False
+        return batch.is_reset or len(batch.records) < MAX_BATCH
+
+    def _take_up_anew(self) -> None:
+        """Go on from the end; listeners that were not told to the last are told to start over."""
+        position = self._store.carry_out(ReadFeed(None)).position
+        self.start_over()
+        self._position, self._is_torn = position, False
 
     def _on_step(self, records: Sequence[FeedRecord]) -> None:
         if self._store.is_shared:
@@ -132,7 +142,10 @@ class Follower:
             self._tell(listener, records)
 
     def _tell(self, listener: Listener, records: Sequence[FeedRecord]) -> None:
-        """Give the records to one listener, or the news that they were lost; what it raises stays its own affair."""
+        """Give the records to one listener, or the news that they were lost; what it raises stays its own affair.
+
+        It may be a signal handler that has raised, in whatever the listener was doing: then that is lost for it.
+        """
         try:
             if records:
                 listener.on_records(records)
@@ -140,6 +153,8 @@ class Follower:
                 listener.on_reset()
         except Exception:  # noqa: BLE001 - the others still have to be told, and the step is done
             _log.exception("follower.listener_failed")
+            if records:
+                self._tell(listener, ())
 
     def _poll(self) -> None:
         while not self._stop.wait(POLL_S):

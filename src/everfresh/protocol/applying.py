@@ -11,7 +11,7 @@ from everfresh.matching.triage import Touched
 from everfresh.model.entry import Key, Recipe
 from everfresh.model.event import Event
 from everfresh.model.position import Position
-from everfresh.protocol.requests import Request
+from everfresh.protocol.requests import Put, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,15 @@ class Candidates(Request[tuple[Candidate, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The events are applied; keys of what was touched directly, and of what is suspect because of it."""
+    """The events are applied; keys of what was touched directly, and of what is suspect because of it.
+
+    `outrun` are the numbers of the puts to come that would have been refused before these events.
+    """
 
     position: Position
     touched: tuple[Key, ...]
     suspect: tuple[Key, ...]
+    outrun: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Apply(Request[Applied | ShapesMoved]):
 
     `mentions` are the events, by the numbers that `touched` names. Of a predicate's bucket all entries are touched but
     those that it `spared`. `cause` is the chain of builds that published them. Entries whose terms ask for it keep the
-    event as `encode` writes it. With `is_dry`, nothing changes.
+    event as `encode` writes it. With `is_dry`, nothing changes. `puts` will follow, of values that show these events;
+    they are only looked at: whether an earlier event has outrun them can be told no more once these have left marks.
     """
 
     touched: Touched
@@ -71,6 +76,7 @@ class Apply(Request[Applied | ShapesMoved]):
     cause: tuple[str, ...] = ()
     encode: Callable[[Event], bytes | None] | None = field(default=None, compare=False)
     is_dry: bool = False
+    puts: tuple[Put, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
 from everfresh.model.event import Event
 from everfresh.protocol.applying import Applied, Apply, Candidates, Judge, Mention, ShapesMoved
-from everfresh.protocol.requests import Steps, ask
+from everfresh.protocol.requests import Put, Steps, ask
 
 _MAX_TEXT = 300
 
@@ -37,29 +37,33 @@ def publish(
     *,
     cause: tuple[str, ...] = (),
     encode: Callable[[Event], bytes | None] | None = None,
+    puts: tuple[Put, ...] = (),
     is_dry: bool = False,
 ) -> Steps[Published]:
     """Apply the events as one step; with `is_dry` only say what they would touch.
 
     `cause` is the chain of builds that publish them. Entries that ask for it keep the event as `encode` writes it.
+    `puts` are those to come of values that show the events.
     """
     mentions = tuple(Mention(text_of(event), event) for event in events)
 
     def triage(index: ShapeIndex) -> Touched:
         return touched_by_events(events, index)
 
-    apply = partial(Apply, cause=cause, encode=encode, is_dry=is_dry)
+    apply = partial(Apply, cause=cause, encode=encode, is_dry=is_dry, puts=puts)
     return (yield from _apply(triage, shapes, mentions, events, apply))
 
 
-def invalidate(dependencies: Sequence[Dependency], shapes: Shapes, *, cause: tuple[str, ...] = ()) -> Steps[Published]:
+def invalidate(
+    dependencies: Sequence[Dependency], shapes: Shapes, *, cause: tuple[str, ...] = (), puts: tuple[Put, ...] = ()
+) -> Steps[Published]:
     """Touch by name, as if an event had come."""
 
     def triage(index: ShapeIndex) -> Touched:
         return touched_by_name(dependencies, index)
 
     mentions = tuple(Mention(f"invalidated {_name_of(dependency)}") for dependency in dependencies)
-    return (yield from _apply(triage, shapes, mentions, (), partial(Apply, cause=cause)))
+    return (yield from _apply(triage, shapes, mentions, (), partial(Apply, cause=cause, puts=puts)))
 
 
 def text_of(event: Event) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from everfresh.model.entry import Entry, Key, Lease, State
-from everfresh.model.errors import WaitTimeout
+from everfresh.model.errors import BuildError, WaitTimeout
 from everfresh.protocol.requests import (
     NOTHING_OLD,
     Begin,
@@ -217,6 +217,15 @@ def is_built_since(kept: Loaded, lease: Lease) -> bool:
     return entry is not None and is_settled(entry, kept.now) and entry.position.sequence >= lease.begun.sequence
 
 
+def refresh(call: Call, lease: Lease) -> Steps[Committed | Failure]:
+    """Build an entry whose turn it is; not one whose builders died as often as they may fail."""
+    if lease.attempts < call.policy.max_attempts:
+        return (yield from attempt(call, lease))
+    error = BuildError(f"{lease.key}: {lease.attempts} builds failed, and the last one ended with its process.")
+    request = Fail(lease=lease, fingerprint=call.fingerprint, reason=reason_of(error), retry_in_s=None)
+    return Failure(error, (yield from ask(request)))
+
+
 def attempt(call: Call, lease: Lease, *, is_strict: bool = False) -> Steps[Committed | Failure]:
     """Build, and end the lease whatever happens: with the value, with the failure, or given back when cancelled."""
     try:
@@ -298,7 +307,11 @@ def settle(keys: Iterable[Key]) -> Steps[bool]:
 
 def reason_of(error: BaseException) -> str:
     """One line about the error for people: its type and the beginning of its message."""
-    text = f"{type(error).__name__}: {error}"[:300]
+    name = type(error).__name__
+    try:
+        text = f"{name}: {error}"[:300]
+    except Exception:  # noqa: BLE001 - an error whose text cannot be made is an error all the same
+        text = name
     # Half a surrogate pair, as in the name of a file, cannot be stored as UTF-8.
     return text.encode("utf-8", "replace").decode()
 

@@ -1,7 +1,8 @@
 """Reading many calls of one function that loads many keys at once: one look, one build, a commit for each.
 
-Own builds are committed before anybody else's are waited for, so two readers of overlapping keys never wait for each
-other.
+Of very many there are several builds, one after the other: what one run gave is there for others before the next
+begins. Own builds are committed before anybody else's are waited for, so two readers of overlapping keys never wait for
+each other.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ from everfresh.protocol.requests import (
     ask,
 )
 
+# Few runs for many ids, and short enough lists for any database. Others who need one of the first ids wait for as many
+# steps of the store, half a second of SQLite's.
+MAX_AT_ONCE = 1_000
+
 
 def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
     """An entry for each call, good enough for the bounds, in order; all calls are of one function.
 
-    What the function raises is raised once all else is committed.
+    What the function raises is raised once all else that the same run built is committed.
     """
     if not calls:
         return []
@@ -49,7 +54,12 @@ def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
     missing, good_from = yield from _look(calls, bounds, found)
     held: dict[Key, Lease] = {}
     try:
-        failures = yield from _build_missing(missing, bounds, good_from, found, held)
+        failures: list[Exception] = []
+        for start in range(0, len(missing), MAX_AT_ONCE):
+            failures = yield from _build_missing(missing[start : start + MAX_AT_ONCE], bounds, good_from, found, held)
+            if failures:
+                # The source is down, as a rule; each further run would wait for it.
+                break
     except GeneratorExit:
         # The driver itself is gone; nobody would carry out another request. The leases expire.
         raise

@@ -224,13 +224,16 @@ class Register(Request[None]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put(Request[bool]):
-    """Store a value without a recipe. Refused (False) when a dependency fired after `fence`; then nothing is there."""
+    """Store a value without a recipe. Refused (False) when a dependency fired after `fence`; then nothing is there.
+
+    A fence of another life of the store refuses too: nobody knows what fired since.
+    """
 
     key: Key
     value: bytes
     digest: str
     groups: tuple[Group, ...]
-    fence: int | None
+    fence: Position | None
     expires_s: float | None
 
 

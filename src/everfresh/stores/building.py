@@ -18,6 +18,7 @@ from everfresh.matching.shapes import call_bucket
 from everfresh.model.entry import Key, Kind, Lease, OnChange, State
 from everfresh.model.position import Position
 from everfresh.protocol.requests import (
+    ABSENT,
     Begin,
     Busy,
     Commit,
@@ -52,11 +53,11 @@ from everfresh.stores.changing import (
     sweep,
 )
 from everfresh.stores.showing import digest_of, entry_of, loaded, newest, unsettled_below, unstored
-from everfresh.stores.tables import Row, Tables, record
+from everfresh.stores.tables import NO_ROOM_LIMIT, Row, Tables, record
 
 _OUTRUN = "an event came while it was built"
 _PRIVATE = "it hangs on a list that nobody described"
-_NOT_KEPT = "its own change dropped it, or the store has no room for it"
+_NOT_KEPT = "its own change dropped it, or the store has no room for it and what it was built from"
 
 
 def load(tables: Tables, request: Load) -> Loaded:
@@ -103,8 +104,8 @@ def commit(tables: Tables, request: Commit) -> Committed | Overtaken:
     learn(tables, (group.shape for group in built.groups))
     row.seen = built.seen
     row.state = next_state(row.state, _commit_step(tables, request, row))
-    if built.is_private or (row.state is State.DIRTY and request.terms.on_change is OnChange.DROP):
-        outcome = unstored(tables, row, request, _PRIVATE if built.is_private else _OUTRUN)
+    if (reason := _why_unstored(tables, row, request)) is not None:
+        outcome = unstored(tables, row, request, reason)
         drop(tables, row)
         return replace(outcome, is_recovery=pace.is_broken)
     is_changed = row.version == 0 or row.digest != built.digest or row.fingerprint != request.fingerprint
@@ -150,7 +151,10 @@ def _note_failure(tables: Tables, row: Row, roll: float) -> float | None:
 
 def _fail(tables: Tables, row: Row, request: Fail) -> None:
     now, pace, retry_s = tables.journal.now, tables.pace(row.function()), request.retry_in_s
-    if row.state is State.DIRTY:
+    if row.retry_at is not None and request.lease.begun_at < row.retry_at:
+        # A reader tried out of turn. The next try comes when it was to come, and is not the last one for that.
+        row.attempts, retry_s = row.attempts - 1, max(row.retry_at - now, 0.0)
+    elif row.state is State.DIRTY:
         # An event came during this try: the source has changed, so the count begins anew, as it would after the try.
         row.attempts, retry_s = -1, 0.0
     elif pace.is_broken:
@@ -164,7 +168,7 @@ def _fail(tables: Tables, row: Row, request: Fail) -> None:
     row.reason = request.reason
     row.stale_since = now if row.stale_since is None else row.stale_since
     row.retry_at = None if retry_s is None else now + retry_s
-    row.queued_at = now if row.queued_at is None else row.queued_at
+    row.queued_at = None if retry_s is None else row.queued_at or now
     queue(row, row.retry_at, now)
     record(tables, row, Kind.FAILED)
     tables.save(row)
@@ -243,6 +247,19 @@ def _held(tables: Tables, lease: Lease) -> Row | None:
 
 def _end_lease(row: Row) -> None:
     row.token, row.until, row.due = None, 0.0, None
+
+
+def _why_unstored(tables: Tables, row: Row, request: Commit) -> str | None:
+    """Why only its builder may have the value; None when it is stored."""
+    if request.built.is_private:
+        return _PRIVATE
+    if row.state is not State.DIRTY:
+        return None
+    if request.terms.on_change is OnChange.DROP:
+        return _OUTRUN
+    # To queue it would build what it was built from, which drives something out again, and so on without an end.
+    is_below_gone = any(seen.digest != ABSENT and digest_of(tables, seen.key) == ABSENT for seen in row.seen)
+    return _NOT_KEPT if tables.room != NO_ROOM_LIMIT and is_below_gone else None
 
 
 def _is_unharmed(row: Row, now: float) -> bool:

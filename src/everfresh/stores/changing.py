@@ -57,6 +57,7 @@ def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
     members = _members(tables, request)
     if request.is_dry:
         return Applied(newest(tables), tuple(members), ())
+    outrun = frozenset(number for number, put in enumerate(request.puts) if _is_refused(tables, put))
     counters = tables.counters
     counters.sequence += 1
     counters.applied = counters.sequence
@@ -68,7 +69,7 @@ def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
         tables.keep_probe(probe, counters.sequence)
     whys = [Why(mention.text, _encoder(request, mention), request.cause) for mention in request.mentions]
     keys, suspect = spread(tables, {key: whys[event] for key, event in members.items()})
-    return Applied(newest(tables), keys, suspect)
+    return Applied(newest(tables), keys, suspect, outrun)
 
 
 def _encoder(request: Apply, mention: Mention) -> Callable[[], bytes | None] | None:
@@ -188,13 +189,14 @@ def has_gone(row: Row, now: float) -> bool:
 def make_room(tables: Tables, kept: Row) -> None:
     """Drop entries while there are more than the store may hold: the longest unread, if nothing was built from them.
 
-    What was just written is kept, unless it is larger than all the room there is.
+    What was built from one that has to go goes with it: nobody watches over its dependencies any more, and to build it
+    anew would bring back what there is no room for. What was just written is kept, unless it needs all that is there.
     """
     room = tables.room
     if tables.row(kept.key) is not kept:
         return
     if room.max_bytes is not None and kept.n_bytes > room.max_bytes:
-        drop(tables, kept)
+        _evict(tables, kept)
         return
     for _ in range(_MAX_EVICTED):
         counters = tables.counters
@@ -205,9 +207,31 @@ def make_room(tables: Tables, kept: Row) -> None:
         coldest = [row for row in tables.coldest(_N_COLDEST) if row.key != kept.key and not row.is_leased(now)]
         if not coldest:
             return
-        drop(tables, next((row for row in coldest if not tables.members(call_bucket(row.key))), coldest[0]))
+        leaf = next((row for row in coldest if not tables.members(call_bucket(row.key))), None)
+        if leaf is not None:
+            _evict(tables, leaf)
+            continue
+        _evict(tables, next((row for row in coldest if kept.key not in _built_from(tables, row)), kept))
         if tables.row(kept.key) is not kept:
             return
+
+
+def _evict(tables: Tables, row: Row) -> None:
+    for key in _built_from(tables, row):
+        found = tables.row(key)
+        if found is not None:
+            _drop(tables, found)
+
+
+def _built_from(tables: Tables, row: Row) -> dict[Key, None]:
+    """The entry and those that were built from it, directly or not."""
+    found = {row.key: None}
+    waiting = [row.key]
+    while waiting:
+        new = [outer for outer in tables.members(call_bucket(waiting.pop())) if outer not in found]
+        found.update(dict.fromkeys(new))
+        waiting.extend(new)
+    return found
 
 
 def store_value(
@@ -262,17 +286,25 @@ def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tu
     return tuple(touched), suspect
 
 
+def _is_refused(tables: Tables, request: Put) -> bool:
+    """Whether a put to come would be refused now. To a shape that is not known yet no event can have left a mark."""
+    shapes = shapes_to_register(group.shape for group in request.groups)
+    return any(tables.born(shape.id) is None for shape in shapes) or _seen_by_put(tables, request) is None
+
+
 def _seen_by_put(tables: Tables, request: Put) -> tuple[Seen, ...] | None:
     """The entries that a put value was computed from, with their values; None when an event, or they, outran it."""
     fence = request.fence
-    if fence is not None and is_outrun(tables, request.groups, fence):
+    if fence is not None and fence.epoch != tables.counters.epoch:
+        return None
+    if fence is not None and is_outrun(tables, request.groups, fence.sequence):
         return None
     seen: list[Seen] = []
     for key in (values[0] for group in request.groups if group.shape == CALL_SHAPE for values in group.values):
         inner = tables.row(Key(key))
         if inner is None or inner.version == 0 or inner.stale_since is not None:
             return None
-        if fence is not None and inner.changed_at > fence:
+        if fence is not None and inner.changed_at > fence.sequence:
             return None
         seen.append(Seen(inner.key, inner.digest))
     return tuple(seen)
@@ -305,13 +337,14 @@ def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
     now = tables.journal.now
     # One that waits for its next try is due at once, which is news for workers.
     is_news = row.state is not State.DIRTY or row.retry_at is not None
+    is_new_job = row.queued_at is None or row.retry_at is not None or row.state is State.FAILED
     # A build under way may have caused, and seen, the change of an entry below it. Its commit compares what it saw with
     # what is there, so the change by itself does not outrun it.
     step = Step.SHAKE if why.is_by_call and row.is_leased(now) else Step.TOUCH
     row.state = next_state(row.state, step)
     row.reason, row.attempts, row.retry_at, row.cause = why.text, 0, None, why.cause
     row.stale_since = now if row.stale_since is None else row.stale_since
-    row.queued_at = now if row.queued_at is None else row.queued_at
+    row.queued_at = now if is_new_job else row.queued_at
     if not why.is_by_call:
         row.event_at = now if row.terms.settle_s else None
         row.event = why.encoded() if row.terms.keeps_event and why.encoded is not None else None

@@ -6,7 +6,9 @@ the whole store, which begins a new life, empty. Nothing survives the process.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +20,7 @@ from everfresh.matching.shapes import SHAPE_ID_BYTES, Bucket, Group, Shape, Shap
 from everfresh.matching.triage import Probe
 from everfresh.model.clock import Clock, wall_clock
 from everfresh.model.entry import FeedRecord, Key, State
-from everfresh.model.errors import StoreClosed
+from everfresh.model.errors import StoreClosed, StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.protocol.inspecting import Counted, Listed
 from everfresh.protocol.requests import Request
@@ -306,6 +308,8 @@ class MemoryStore(Store):
         self._clock = clock
         self._listeners: list[StepListener] = []
         self._is_closed = False
+        self._is_forked = False
+        _STORES.add(self)
 
     @property
     @override
@@ -314,6 +318,10 @@ class MemoryStore(Store):
 
     @override
     def carry_out(self, request: Request[A]) -> A:
+        # Before the lock, which a thread of the parent may hold for ever.
+        if self._is_forked:
+            msg = "memory: it was made before this process was forked. Make the Cache after the fork."
+            raise StoreUnavailable(msg)
         with self._lock:
             if self._is_closed:
                 msg = "The cache was closed. Use it within its `with` block."
@@ -355,3 +363,16 @@ class MemoryStore(Store):
     @override
     def close(self) -> None:
         self._is_closed = True
+
+
+# The child of a fork has none of the threads that renew leases and tell who reads what.
+_STORES: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+
+
+def _bar_forked() -> None:
+    for store in tuple(_STORES):
+        store._is_forked = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_bar_forked)

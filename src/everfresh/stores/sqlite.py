@@ -31,7 +31,7 @@ from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Load, Loaded, Request
 from everfresh.stores.building import load
 from everfresh.stores.queueing import distrust
-from everfresh.stores.sqlite_bell import ASK_EVERY_S, Bell, bell_of
+from everfresh.stores.sqlite_bell import ASK_EVERY_S, Bell, bell_of, is_older, stamp_of
 from everfresh.stores.sqlite_boots import boot_of_machine, may_be_taken_back
 from everfresh.stores.sqlite_errors import CLOSED, described, transaction, translated
 from everfresh.stores.sqlite_glimpse import Glimpse, NotForeseen
@@ -51,13 +51,14 @@ _LOOK_EVERY_S = 1.0
 _VERSIONS_OF_ONE_LIFE = 2**40
 # The bell's number when SQLite was asked, what it said, and until when that holds.
 _NOT_ASKED = (b"", 0, 0.0)
-_DISTRUST = Distrust("the machine stopped while the file was in use, or an older version wrote it")
+_DISTRUST = Distrust("the file was put back, or the machine stopped while it was in use, or an older version wrote it")
 
 
 class SqliteStore(Store):
     """Entries in one SQLite file. `boot` names the run of the machine; empty lets every commit wait for the disk."""
 
     _asked: tuple[bytes, int, float]
+    _inode: int
     _look_at: float
     _opened: Opened
     _versions: sqlite3.Cursor
@@ -137,9 +138,12 @@ class SqliteStore(Store):
     @override
     def close(self) -> None:
         is_first, self._is_closed, self._is_barred = not self._is_closed, True, True
+        if self._is_forked:
+            # Connections and locks are the parent's, whose threads may have held these.
+            return
         self._write_thread.shutdown(wait=True)
         with self._write_lock, self._read_lock:
-            if is_first and self._opened.writer is not None and not self._is_forked:
+            if is_first and self._opened.writer is not None:
                 self._end_well(self._opened.writer)
             self._opened.close()
 
@@ -154,9 +158,10 @@ class SqliteStore(Store):
             return self._read(request)
 
     def _read(self, request: Request[A]) -> A:
-        reader = self._opened.reader
-        with self._read_lock, transaction(reader, "BEGIN"):
-            return _step(SqliteTables(reader, self._clock(), self._memory), request)
+        with self._read_lock:
+            reader = self._opened.reader
+            with transaction(reader, "BEGIN"):
+                return _step(SqliteTables(reader, self._clock(), self._memory), request)
 
     def _write(self, request: Request[A]) -> A:
         with self._write_lock:
@@ -168,7 +173,7 @@ class SqliteStore(Store):
                 self._take_into_use(writer)
             answer, tables, is_same_life = done
             if self._bell is not None:
-                self._bell.ring()
+                self._bell.ring(stamp_of(self._inode, *_progress_of(tables)))
             tables.confirm()
             self._upkeep.after_step(writer, is_less=tables.n_removed > 0)
         if tables.journal.records or not is_same_life:
@@ -206,22 +211,26 @@ class SqliteStore(Store):
     def _open(self) -> None:
         """Open the file, and distrust what is in it when some of that may be lost."""
         opened = open_file(self._path, self._boot)
-        memory, bell = FileMemory(), None
+        memory, bell, inode = FileMemory(), None, self._path.stat().st_ino
         # Who may only read has no bell, and asks SQLite each time.
         if opened.writer is not None:
             try:
                 bell = _bell_beside(self._path)
+                # Read first: what is written in between makes the store newer than that, and not older.
+                stamp = bell.stamp()
                 with transaction(opened.writer, "BEGIN IMMEDIATE"):
                     tables = SqliteTables(opened.writer, self._clock(), memory)
-                    if may_be_taken_back(stored=tables.boot, boot=self._boot, is_clean=tables.is_clean):
+                    if may_be_taken_back(stored=tables.boot, boot=self._boot, is_clean=tables.is_clean) or (
+                        tables.counters.sequence and is_older(stamp, inode, *_progress_of(tables))
+                    ):
                         distrust(tables, _DISTRUST)
                         tables.boot = self._boot
                         tables.finish()
+                bell.ring(stamp_of(inode, *_progress_of(tables)))
             except BaseException:
                 opened.close()
                 raise
-            bell.ring()
-        self._bell, self._asked = bell, _NOT_ASKED
+        self._bell, self._asked, self._inode = bell, _NOT_ASKED, inode
         self._opened, self._memory = opened, memory
         self._upkeep = Upkeep(self._path)
         self._identity = self._seen_now()
@@ -242,7 +251,7 @@ class SqliteStore(Store):
     def _follow_file(self) -> None:
         """Open the file anew when it was deleted or replaced: to go on with the old one would be stale for ever.
 
-        The other file has another epoch, so that followers start over.
+        The other file has another epoch, or is given one, so that followers start over.
         """
         with translated(self._path), self._write_lock, self._read_lock:
             if self._is_closed:
@@ -270,6 +279,10 @@ class SqliteStore(Store):
             return found.st_dev, found.st_ino
         # Who writes makes a file beside it first, and changes its time when that goes.
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, wal_of(self._path).exists()
+
+
+def _progress_of(tables: SqliteTables) -> tuple[str, int]:
+    return tables.counters.epoch, tables.counters.sequence
 
 
 def _bell_beside(path: Path) -> Bell:

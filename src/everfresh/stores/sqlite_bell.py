@@ -12,6 +12,8 @@ Rules
 - Who may write the store must be able to ring: the bell gets the store's own owner and mode. It lies beside the file
   itself, where SQLite keeps its own, whatever links lead there.
 - It is read and written, not mapped: a mapped file that somebody truncates kills whoever looks at it.
+- Behind the number stands of which file it is, and how far that had come: the stamp. A store that lies beside a bell
+  with another stamp was put there by somebody, and may be older than what was told of it: an older copy, a backup.
 """
 
 from __future__ import annotations
@@ -19,11 +21,15 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
+from struct import Struct
 
 # Below what a person or a network notices, and 200 times what asking takes.
 ASK_EVERY_S = 0.01
 _N_BYTES = 8
+# The hash of the epoch, the sequence, and the number of the file.
+_STAMP = Struct(f"<{_N_BYTES}sQQ")
 
 
 class Bell:
@@ -44,10 +50,14 @@ class Bell:
         """The number; of a bell that somebody cut short less than that, which is never the same as another."""
         return os.pread(self._handle, _N_BYTES, 0)
 
-    def ring(self) -> None:
+    def stamp(self) -> bytes:
+        """What was written behind the number at the last ring; empty when nobody has rung yet."""
+        return os.pread(self._handle, _STAMP.size, _N_BYTES)
+
+    def ring(self, stamp: bytes = b"") -> None:
         """Have every reader ask SQLite again."""
         try:
-            os.pwrite(self._handle, os.urandom(_N_BYTES), 0)
+            os.pwrite(self._handle, os.urandom(_N_BYTES) + stamp, 0)
         except OSError:
             # The step is done and stays done. Before it is answered, everybody has asked by themselves.
             time.sleep(ASK_EVERY_S)
@@ -63,6 +73,23 @@ class Bell:
         # Not closed by hand: another thread may be reading, and the number of a closed handle is soon another file's.
         with suppress(AttributeError, OSError):
             os.close(self._handle)
+
+
+def stamp_of(inode: int, epoch: str, sequence: int) -> bytes:
+    """What says that the store in the file with this number had come so far."""
+    return _STAMP.pack(_hashed(epoch), sequence, inode)
+
+
+def is_older(stamp: bytes, inode: int, epoch: str, sequence: int) -> bool:
+    """Whether a store that has come so far is not the one of the stamp, or was put back to before it."""
+    if len(stamp) != _STAMP.size:
+        return True
+    of_epoch, of_sequence, of_inode = _STAMP.unpack(stamp)
+    return of_epoch != _hashed(epoch) or of_sequence > sequence or of_inode != inode
+
+
+def _hashed(epoch: str) -> bytes:
+    return blake2b(epoch.encode(), digest_size=_N_BYTES).digest()
 
 
 def bell_of(path: Path) -> Path:

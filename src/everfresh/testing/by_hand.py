@@ -130,7 +130,7 @@ def commit_of(  # noqa: PLR0913 - a test names what it is about, and nothing els
 
 
 def put_of(
-    key: str, value: object, *dependencies: Dependency, fence: int | None = None, expires_s: float | None = None
+    key: str, value: object, *dependencies: Dependency, fence: Position | None = None, expires_s: float | None = None
 ) -> Put:
     """The request to store a value without a recipe."""
     data, digest = msgspec.msgpack.encode(value), digest_of(value)
@@ -282,7 +282,7 @@ class ByHand:
         key: str,
         value: object,
         *dependencies: Dependency,
-        fence: int | None = None,
+        fence: Position | None = None,
         expires_s: float | None = None,
     ) -> bool:
         """Store a value without a recipe; whether it was taken."""

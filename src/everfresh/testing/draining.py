@@ -15,7 +15,7 @@ from everfresh.cache.keeper import running_loop
 from everfresh.model.entry import Key
 from everfresh.model.errors import ArgumentNotSupported, UnknownFunction
 from everfresh.protocol.queueing import Due, TakeDue, TookDue
-from everfresh.protocol.reading import Failure, attempt
+from everfresh.protocol.reading import Failure, refresh
 from everfresh.protocol.requests import Committed
 from everfresh.refresh.taking import refusal, take_request, tell_dropped
 
@@ -74,9 +74,9 @@ class Drain:
         while (work := self._take(drained)) is not None:
             due, call = work
             if call.spec.is_async:
-                outcome = await self._driver.run(attempt(call, due.lease))
+                outcome = await self._driver.run(refresh(call, due.lease))
             else:
-                outcome = await asyncio.to_thread(self._blocking.run, attempt(call, due.lease))
+                outcome = await asyncio.to_thread(self._blocking.run, refresh(call, due.lease))
             _note(drained, due, outcome)
         return drained
 
@@ -93,9 +93,9 @@ class Drain:
         while (work := self._take(drained)) is not None:
             due, call = work
             if call.spec.is_async:
-                outcome = asyncio.run(self._driver.run(attempt(call, due.lease)))
+                outcome = asyncio.run(self._driver.run(refresh(call, due.lease)))
             else:
-                outcome = self._blocking.run(attempt(call, due.lease))
+                outcome = self._blocking.run(refresh(call, due.lease))
             _note(drained, due, outcome)
         return drained
 

@@ -35,7 +35,7 @@ from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol.publishing import Published, invalidate, publish
 from everfresh.protocol.queueing import TakeDue
-from everfresh.protocol.reading import attempt, read, rebuild
+from everfresh.protocol.reading import read, rebuild, refresh
 from everfresh.protocol.requests import (
     STRICT,
     UNLIMITED,
@@ -255,7 +255,7 @@ class Process:
     def _refresh(self) -> Steps[bool]:
         took = yield from ask(TakeDue(dict.fromkeys(self._functions, UNLIMITED), 1, _LEASE_S))
         for due in took.due:
-            yield from attempt(self.call(due.recipe.function), due.lease)
+            yield from refresh(self.call(due.recipe.function), due.lease)
         # None taken, and yet one due: what was due is gone, for example a first build whose builder died.
         return bool(took.due) or (took.next_due is not None and took.next_due <= took.now)
 

@@ -41,11 +41,13 @@ class AssertTouches:
 
         Raises:
             AssertionError: an entry is missing, or touched without being named; the message says of each what it
-                depends on.
+                depends on. No entry is named, and none is in the cache.
         """
         __tracebackhide__ = True
         touch = self._looking.touch(events)
         expected = _keys(calls)
+        if not expected:
+            self._looking.check_not_empty("assert_touches")
         missing = [key for key in expected if key not in touch.keys]
         surplus = [key for key in touch.keys if key not in expected]
         if not (missing or surplus):
@@ -73,10 +75,13 @@ class AssertUntouched:
         whether the inner value changed.
 
         Raises:
-            AssertionError: an entry is touched, or is not in the cache; the message says what each depends on.
+            AssertionError: an entry is touched, or is not in the cache; the message says what each depends on. None is
+                in the cache at all.
         """
         __tracebackhide__ = True
         touch = self._looking.touch(events)
+        if calls is None:
+            self._looking.check_not_empty("assert_untouched")
         named = touch.keys if calls is None else _keys(calls)
         if calls is not None and not named:
             raise AssertionError("assert_untouched: no call is named, so this would hold of any event. Name some.")
@@ -114,6 +119,14 @@ class _Looking:
             raise AssertionError("no event is given, so nothing can be touched. Give one or several.")
         published = self._driver.run(publishing.publish(listed, self._cache.engine.shapes, is_dry=True))
         return _Touch(listed, tuple(sorted(published.applied.touched)), published.widened)
+
+    def check_not_empty(self, what: str) -> None:
+        """Refuse to say anything of a cache in which nothing was built."""
+        if not self._cache.blocking.coverage().n_built:
+            msg = (
+                f"{what}: the cache is empty, so this would hold of any event. Build first what it should leave alone."
+            )
+            raise AssertionError(msg)
 
     def of_touched(self, keys: Sequence[str], touch: _Touch) -> list[str]:
         """What touched entries depend on, and what was touched because an event does not say enough."""

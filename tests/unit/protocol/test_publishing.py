@@ -66,10 +66,10 @@ def test_a_dry_run_changes_nothing() -> None:
 
 def test_events_of_one_request_keep_their_numbers() -> None:
     """So that each entry is told of the event that touches it."""
-    other = Event("bug.new")
+    other = Event("build.new")
     script = Script(publish([other, EVENT], shapes_of(BUG)))
 
-    script.asks(Apply(touched_of(BUG, number=1), known(1), (Mention("event bug.new", other), MENTION)))
+    script.asks(Apply(touched_of(BUG, number=1), known(1), (Mention("event build.new", other), MENTION)))
 
 
 def test_the_builds_that_published_are_told() -> None:

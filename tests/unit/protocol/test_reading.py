@@ -6,8 +6,8 @@ import pytest
 
 from everfresh.matching.shapes import Group, predicate_shape
 from everfresh.model.entry import Entry, OnChange, State, Terms
-from everfresh.model.errors import WaitTimeout
-from everfresh.protocol.reading import attempt, read, rebuild, settle
+from everfresh.model.errors import BuildError, WaitTimeout
+from everfresh.protocol.reading import Failure, attempt, read, rebuild, refresh, settle
 from everfresh.protocol.requests import (
     NOTHING_OLD,
     STRICT,
@@ -16,6 +16,7 @@ from everfresh.protocol.requests import (
     Build,
     Busy,
     Committed,
+    Fail,
     GiveUp,
     Load,
     NotNeeded,
@@ -551,6 +552,30 @@ def test_each_try_in_a_row_waits_longer_until_the_last(n_failed: int, retry_s: f
     script.asks(Roll()).gets(0.5)
 
     script.asks(replace(fail("ConnectionError: down", retry_s), lease=lease))
+
+
+@pytest.mark.parametrize("n_failed", [0, 2])
+def test_whose_turn_it_is_builds(n_failed: int) -> None:
+    """The last try too."""
+    lease = msgspec.structs.replace(LEASE, attempts=n_failed)
+
+    Script(refresh(CALL, lease)).asks(Build(CALL, lease))
+
+
+@pytest.mark.parametrize("n_failed", [3, 50])
+def test_a_build_that_always_ends_with_its_process_is_given_up(n_failed: int) -> None:
+    """Nobody was left to count the tries but the leases; the next worker would die of it as well."""
+    lease = msgspec.structs.replace(LEASE, attempts=n_failed)
+    script = Script(refresh(CALL, lease))
+
+    request = script.request
+    assert isinstance(request, Fail)
+    assert (request.lease, request.retry_in_s) == (lease, None)
+    assert f"{n_failed} builds failed" in request.reason
+    script.gets(loaded(DIRTY))
+
+    assert isinstance(script.result, Failure)
+    assert isinstance(script.result.error, BuildError)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(), BaseException()], ids=repr)

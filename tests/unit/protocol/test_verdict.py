@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfresh.model.entry import Entry, State
+from everfresh.model.marks import override
 from everfresh.protocol.reading import Rebuild, Serve, Settle, is_settled, reason_of, retry_in_s, verdict
 from everfresh.protocol.requests import STRICT, Bounds, Loaded, Policy
 from tests.unit.protocol.making import INNER, NOW, POLICY, entry, loaded
@@ -31,6 +32,8 @@ RETRY_DUE = entry(State.DIRTY, stale_since=NOW - 10.0, retry_at=NOW)
 FAILED = entry(State.FAILED, stale_since=NOW - 10.0)
 EXPIRED = entry(expires_at=NOW - 10.0)
 EXPIRING = entry(expires_at=NOW)
+LONG_OVER = entry(State.DIRTY, stale_since=NOW - 1.0, expires_at=NOW - 20.0)
+LONG_OVER_AND_FAILING = entry(State.FAILED, stale_since=NOW - 1.0, expires_at=NOW - 20.0)
 BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
 
 
@@ -43,6 +46,9 @@ BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
         (EXPIRED, STRICT, Rebuild()),
         (EXPIRING, STRICT, Rebuild()),
         (EXPIRED, AGED, Serve(EXPIRED, is_stale=True)),
+        # The lifetime ended long before the event came, or before the build failed.
+        (LONG_OVER, AGED, Rebuild()),
+        (LONG_OVER_AND_FAILING, FAILING, Rebuild()),
         (DIRTY, STRICT, Rebuild()),
         (DIRTY, AGED, Serve(DIRTY, is_stale=True)),
         (DIRTY, Bounds(stale_while_revalidate_s=10.0), Rebuild()),
@@ -66,6 +72,8 @@ BUILDING = entry(State.BUILDING, stale_since=NOW - 10.0)
         "expired",
         "expires-now",
         "expired-in-bounds",
+        "expired-before-it-was-dirty",
+        "expired-before-it-failed",
         "dirty",
         "dirty-in-bounds",
         "dirty-at-the-bound",
@@ -184,6 +192,17 @@ def test_a_reason_is_the_error_in_one_line_of_bounded_length() -> None:
     """It is stored with the entry, and shown in a terminal."""
     assert reason_of(ValueError("bad")) == "ValueError: bad"
     assert len(reason_of(ValueError("x" * 1_000))) == 300
+
+
+def test_an_error_without_a_text_has_a_reason() -> None:
+    """The function of a user raised it, and whoever failed with it must end the lease."""
+
+    class Speechless(Exception):
+        @override
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    assert reason_of(Speechless()) == "Speechless"
 
 
 def test_a_reason_can_be_stored_as_utf8() -> None:

@@ -12,7 +12,7 @@ from everfresh.model.dependency import Call, Tag
 from everfresh.model.entry import Kind, Lease, OnChange, State, Terms
 from everfresh.protocol.inspecting import Count
 from everfresh.protocol.queueing import Distrust
-from everfresh.protocol.requests import Committed, GiveUp
+from everfresh.protocol.requests import Committed, GiveUp, Overtaken
 from everfresh.stores.tables import Room
 from everfresh.testing.by_hand import LEASE_S, ByHand, begin_of, commit_of
 from everfresh.testing.clock import FakeClock
@@ -109,20 +109,46 @@ class BoundContract(StoreFixtures):
 
         assert _there(hand, "in", "out", "other", "new") == ["in", "other", "new"]
 
-    def test_if_something_was_built_from_all_of_them_the_coldest_goes(
+    def test_what_was_built_from_one_that_goes_goes_with_it(self, bounded: MakeHand, clock: FakeClock) -> None:
+        """To build it anew would bring back what there is no room for, and so on without an end."""
+        hand = bounded(Room(max_entries=2))
+        hand.build("in", 1)
+        hand.build("out", 1, seen={"in": 1})
+        lease = hand.lease("out")
+        clock.advance(1.0)
+
+        hand.build("other", 1)
+
+        assert _there(hand, "in", "out", "other") == ["other"]
+        assert isinstance(hand.store.carry_out(commit_of(lease, 1)), Overtaken)
+        assert hand.take() == []
+
+    def test_what_leaves_no_room_for_what_it_was_built_from_is_not_kept(
         self, bounded: MakeHand, clock: FakeClock
     ) -> None:
-        """Something has to."""
+        """Its reader has it, the next builds it anew, and no worker is asked to try again."""
         hand = bounded(Room(max_entries=2))
         hand.build("in", 1)
         clock.advance(1.0)
-
         hand.build("middle", 1, seen={"in": 1})
         clock.advance(1.0)
-        hand.build("out", 1, seen={"middle": 1})
 
-        assert _there(hand, "in", "middle", "out") == ["middle", "out"]
-        assert (hand.state("middle"), hand.state("out")) == (State.DIRTY, State.SUSPECT)
+        committed = hand.commit(hand.lease("out"), 1, seen={"middle": 1})
+
+        assert not committed.is_stored
+        assert _there(hand, "in", "middle", "out") == ["in", "middle"]
+        assert (hand.state("in"), hand.state("middle"), hand.take()) == (State.FRESH, State.FRESH, [])
+
+    def test_what_was_built_from_one_that_found_no_room_is_not_kept(self, bounded: MakeHand) -> None:
+        """It could never be settled: whatever it was built from is not there."""
+        hand = bounded(Room(max_entries=2))
+        outer = hand.lease("out")
+
+        committed = hand.commit(outer, 1, seen={"large": 2})
+
+        assert not committed.is_stored
+        assert _there(hand, "out") == []
+        assert hand.take() == []
 
     def test_what_is_being_built_stays(self, bounded: MakeHand, clock: FakeClock) -> None:
         """Its builder would be robbed of its lease; when nobody holds it any more, it may go."""

@@ -76,13 +76,14 @@ class FailContract(StoreFixtures):
         clock.advance(0.1)
         assert [due.lease.attempts for due in hand.take()] == [1]
 
-    def test_tries_are_counted(self, hand: ByHand) -> None:
+    def test_tries_are_counted(self, hand: ByHand, clock: FakeClock) -> None:
         """Until a build succeeds."""
         _stale(hand)
         for n_failed in range(3):
             lease = hand.lease("k")
             assert lease.attempts == n_failed
-            hand.fail(lease)
+            hand.fail(lease, retry_in_s=5.0)
+            clock.advance(5.0)
 
         hand.build("k", 1, A)
 
@@ -97,6 +98,53 @@ class FailContract(StoreFixtures):
         assert hand.state("k") is State.FAILED
         clock.advance(10_000.0)
         assert hand.take() == []
+
+    def test_readers_do_not_use_up_the_tries(self, hand: ByHand, clock: FakeClock) -> None:
+        """Who tries before it is time, and fails, changes neither the number of tries nor the time of the next."""
+        _stale(hand)
+        hand.fail(hand.lease("k"), retry_in_s=5.0)
+        clock.advance(2.0)
+
+        for _ in range(3):
+            hand.fail(hand.lease("k"), retry_in_s=None)
+
+        entry = hand.entry("k")
+        assert (entry.state, entry.attempts, entry.retry_at) == (State.DIRTY, 1, clock() + 3.0)
+        clock.advance(3.0)
+        (due,) = hand.take()
+        hand.fail(due.lease, retry_in_s=None)
+        assert (hand.state("k"), hand.entry("k").attempts) == (State.FAILED, 2)
+
+    def test_a_try_that_ends_after_the_next_was_due_leaves_it_due(self, hand: ByHand, clock: FakeClock) -> None:
+        """It began before, so it was not the one that was to come."""
+        _stale(hand)
+        hand.fail(hand.lease("k"), retry_in_s=5.0)
+        clock.advance(2.0)
+        lease = hand.lease("k")
+        clock.advance(4.0)
+
+        hand.fail(lease, retry_in_s=None)
+
+        assert [due.lease.attempts for due in hand.take()] == [1]
+
+    @pytest.mark.parametrize("retry_in_s", [None, 1_000.0], ids=["failed", "waiting"])
+    def test_an_event_after_a_failure_begins_a_job_of_its_own(
+        self, hand: ByHand, clock: FakeClock, retry_in_s: float | None
+    ) -> None:
+        """It waits for quiet, and for as long as it may, from that event on: not from the failure."""
+        terms = Terms(debounce_s=2.0, max_wait_s=20.0, job_expires_s=60.0)
+        hand.build("k", 1, A, terms=terms)
+        hand.touch(A)
+        clock.advance(2.0)
+        hand.fail(hand.take()[0].lease, retry_in_s=retry_in_s)
+        clock.advance(900.0)
+
+        hand.touch(A)
+
+        took = hand.took()
+        assert (took.due, took.expired, took.next_due) == ((), (), clock() + 2.0)
+        clock.advance(2.0)
+        assert [due.lease.key for due in hand.take()] == ["k"]
 
     def test_an_event_retries_what_failed(self, hand: ByHand) -> None:
         """The source has changed, so the count begins anew."""

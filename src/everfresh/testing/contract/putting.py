@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from everfresh.model.dependency import Call, Id, Tag
-from everfresh.model.entry import PLAIN_TERMS, Kind, State, Terms
+from everfresh.model.entry import PLAIN_TERMS, Key, Kind, State, Terms
 from everfresh.model.event import Event
+from everfresh.model.position import Position
 from everfresh.protocol.inspecting import ListEntries
 from everfresh.protocol.requests import Overtaken
 from everfresh.testing.by_hand import FINGERPRINT, ByHand, commit_of
@@ -54,7 +55,7 @@ class PutContract(StoreFixtures):
     def test_a_put_after_an_undisturbed_miss_stands(self, hand: ByHand) -> None:
         """Nothing that it depends on happened since the miss."""
         hand.touch(A)
-        fence = hand.position().sequence
+        fence = hand.position()
         hand.touch(B)
 
         assert hand.put("k", 1, A, fence=fence)
@@ -62,29 +63,34 @@ class PutContract(StoreFixtures):
     def test_a_put_that_an_event_outran_is_refused(self, hand: ByHand) -> None:
         """The value may have been computed before the event; then nothing is there, not even what was."""
         hand.put("k", "old", B)
-        fence = hand.position().sequence
+        fence = hand.position()
         hand.touch(A)
 
         assert not hand.put("k", "computed before", A, fence=fence)
 
         assert hand.load("k").entry is None
 
+    def test_a_put_with_a_fence_of_another_life_is_refused(self, hand: ByHand) -> None:
+        """Its numbers say nothing here, however high they are."""
+        assert not hand.put("k", "computed before", A, fence=Position("another life", 1_000_000))
+        assert hand.load("k").entry is None
+
     def test_a_put_with_a_shape_younger_than_the_fence_is_refused(self, hand: ByHand) -> None:
         """The event came before anybody knew the shape."""
-        fence = hand.position().sequence
+        fence = hand.position()
         hand.publish(Event.change("article", after={"id": 1}))
 
         assert not hand.put("k", 1, Id("article", 1), fence=fence)
-        assert hand.put("k", 1, Id("article", 1), fence=hand.position().sequence)
+        assert hand.put("k", 1, Id("article", 1), fence=hand.position())
 
     def test_a_put_built_from_an_entry_that_changed_is_refused(self, hand: ByHand) -> None:
         """It was computed from the value before."""
         hand.build("in", 1, A)
-        fence = hand.position().sequence
+        fence = hand.position()
         hand.build("in", 2, A)
 
         assert not hand.put("k", "from 1", Call("in"), fence=fence)
-        assert hand.put("k", "from 2", Call("in"), fence=hand.position().sequence)
+        assert hand.put("k", "from 2", Call("in"), fence=hand.position())
 
     def test_a_put_built_from_an_unsettled_entry_is_refused(self, hand: ByHand) -> None:
         """Nobody knows whether it is up to date."""
@@ -169,6 +175,18 @@ class PutContract(StoreFixtures):
         """Whoever looked meanwhile found nothing."""
         hand.put("k", 1, expires_s=60.0)
         clock.advance(60.0)
+        position = hand.position()
+
+        hand.put("k", 1)
+
+        assert (hand.value("k"), hand.entry("k").version) == (1, 2)
+        assert [record.kind for record in hand.feed(position)] == [Kind.CHANGED]
+
+    def test_the_same_value_put_over_one_in_doubt_is_news(self, hand: ByHand) -> None:
+        """Nobody is served a put value while something that it was computed from is unsettled."""
+        hand.build("in", 1, A)
+        hand.put("k", 1, Call(Key("in")))
+        hand.touch(A)
         position = hand.position()
 
         hand.put("k", 1)

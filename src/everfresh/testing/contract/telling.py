@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from everfresh.model.dependency import Tag
 from everfresh.model.entry import FeedRecord, Key
 from everfresh.model.errors import StoreClosed
+from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Load, Put
 from everfresh.testing.by_hand import ByHand, put_of
 from everfresh.testing.contract.fixtures import StoreFixtures
@@ -40,6 +43,17 @@ class TellContract(StoreFixtures):
         hand.touch(A)
 
         assert told == []
+
+    def test_a_new_life_is_told_without_records(self, hand: ByHand) -> None:
+        """Whoever follows forgets everything: there are no records of all that is in doubt now."""
+        hand.build("k", 1, A)
+        hand.put("put", 1)
+        told: list[Sequence[FeedRecord]] = []
+        hand.store.listen(told.append)
+
+        hand.store.carry_out(Distrust("a loss"))
+
+        assert [list(records) for records in told] == [[]]
 
     async def test_asking_asynchronously_is_asking(self, hand: ByHand) -> None:
         """The same steps, the same answers."""

@@ -331,11 +331,11 @@ class TendContract(StoreFixtures):
 
     def test_a_put_computed_before_is_refused(self, hand: ByHand) -> None:
         """Its fence is of another life."""
-        fence = hand.position().sequence
+        fence = hand.position()
         _distrust(hand)
 
         assert not hand.put("k", 1, A, fence=fence)
-        assert hand.put("k", 1, A, fence=hand.position().sequence)
+        assert hand.put("k", 1, A, fence=hand.position())
 
     def test_they_fall_due_one_after_the_other(self, hand: ByHand, clock: FakeClock) -> None:
         """So many a second, so that the upstream is not asked for all at once; the most urgent first."""

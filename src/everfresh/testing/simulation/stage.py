@@ -62,7 +62,7 @@ class Stage:
                 value=data,
                 digest=data.hex(),
                 groups=grouped(map(shape_and_values, declared.depends_on)),
-                fence=loaded.position.sequence,
+                fence=loaded.position,
                 expires_s=declared.expires_s,
             )
         )
