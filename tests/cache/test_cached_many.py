@@ -395,3 +395,15 @@ async def test_a_function_that_takes_no_list_is_refused_at_its_first_call(colour
 
     with pytest.raises(InvalidOption, match=r"ids: list\[int\]"):
         await done(users([1]))
+
+
+async def test_one_id_is_no_list_of_them(colour: Colour) -> None:
+    """The message says how it is written."""
+
+    @colour.cached_many()
+    async def users(ids: list[int]) -> dict[int, int]:
+        return {id_: id_ for id_ in ids}
+
+    for method in (users, users.fresh, users.warm):
+        with pytest.raises(TypeError, match=r"it takes a list of ids, not one id. Write \[1\]"):
+            await done(method(1))

@@ -183,3 +183,24 @@ async def test_what_failed_is_retried_by_hand(colour: Colour, upstream: Upstream
 async def test_retrying_nothing_is_no_error(by_hand: ByHand) -> None:
     """A list of failed ones may be empty."""
     assert await by_hand.retry() == 0
+
+
+@pytest.mark.parametrize("operation", ["entries", "coverage", "drop"])
+@pytest.mark.parametrize("name", ["shop.menu", "menu@", "menu@two", "@1", "me\udcffnu@1"])
+async def test_a_name_that_no_function_can_have_is_refused(by_hand: ByHand, operation: str, name: str) -> None:
+    """Else a slip of the pen would say that nothing is there, and all of that is built."""
+    with pytest.raises(InvalidOption, match=r"is no function's name\. Names are module\.qualname@version"):
+        await getattr(by_hand, operation)(name)
+
+
+@pytest.mark.parametrize("operation", ["entries", "coverage", "drop"])
+async def test_what_is_no_cached_function_is_refused(by_hand: ByHand, operation: str) -> None:
+    """A number has no name, and a function that is not cached has none that is known here."""
+    for wrong in (42, keys):
+        with pytest.raises(InvalidOption, match=r"is no cached function\. Give one, or its name"):
+            await getattr(by_hand, operation)(wrong)
+
+
+async def test_a_function_of_another_process_may_have_no_entries(by_hand: ByHand) -> None:
+    """Its name is well formed, and nobody here knows all that there are."""
+    assert await by_hand.entries("shop.menu@1") == []

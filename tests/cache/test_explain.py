@@ -1,5 +1,8 @@
 """`explain`: how fresh a value is and why, what touched it last, what would, and who built it. Conformance 29."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from everfresh import Cache, Event, NotInCache, State, dep, track
@@ -269,6 +272,114 @@ async def test_a_put_value_is_told_from_a_built_one(by_hand: ByHand, clock: Fake
         "  touched by: nothing; only delete, or drop, takes it away",
         "  last events: none so far",
     ]
+
+
+LIVES: list[tuple[dict[str, Any], str]] = [
+    ({}, "its end in 1 min, then a refresh"),
+    ({"on_change": "drop"}, "its end in 1 min, then the next reader builds it"),
+    ({"keep_warm": timedelta(hours=1)}, "its end in 1 min, then a refresh"),
+    (
+        {"keep_warm": timedelta(seconds=30)},
+        "its end in 1 min, then it is dropped, unless somebody reads it until then",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "waits_for"), LIVES, ids=["refresh", "drop", "warm", "cold"])
+async def test_a_value_with_a_lifetime_waits_for_its_end(
+    colour: Colour, options: dict[str, Any], waits_for: str
+) -> None:
+    """And for what its function does then."""
+
+    @colour.cached(expires=60, **options)
+    async def value() -> int:
+        return 1
+
+    await done(value())
+
+    assert (await colour.cache.explain(value.key())).waits_for == waits_for
+
+
+async def test_a_look_before_the_end_is_told_first(colour: Colour, clock: FakeClock) -> None:
+    """What comes first is what it waits for."""
+
+    @colour.cached(expires=60, depends_on=[dep.Tag("t")], settle=(timedelta(seconds=10), timedelta(seconds=90)))
+    async def value() -> int:
+        return 1
+
+    await done(value())
+    await colour.cache.invalidate(dep.Tag("t"))
+    await done(value())
+    before = await colour.cache.explain(value.key())
+    clock.advance(10)
+    await done(value.refresh())
+    after = await colour.cache.explain(value.key())
+
+    assert (before.waits_for, after.waits_for) == (
+        "another look, due in 10 s",
+        "its end in 1 min, then a refresh",
+    )
+
+
+async def test_a_value_that_is_an_error_says_so(colour: Colour) -> None:
+    """By its type; what it says may be long, or secret."""
+
+    @colour.cached(cache_errors=(Broken,))
+    async def value() -> int:
+        raise Broken("the upstream is down")
+
+    with pytest.raises(Broken):
+        await done(value())
+    explained = await colour.cache.explain(value.key())
+    line = str(explained).splitlines()[2]
+
+    assert explained.error == "tests.cache.upstreams.Broken"
+    assert line.startswith("  value: version 1, the error tests.cache.upstreams.Broken, ")
+
+
+ESC, PRINTED = "\x1b[2J\n\u202e", r"\x1b[2J\n\u202e"
+
+
+async def test_a_page_for_people_sends_nothing_to_their_terminal(by_hand: ByHand) -> None:
+    """Whatever stands in keys, types and fields is shown, and one thing stays one line."""
+    await by_hand.put(f"inner{ESC}", 1, dep.Id(f"type{ESC}", 1, watch=(f"title{ESC}",)))
+    await by_hand.put(
+        f"key{ESC}",
+        1,
+        dep.Topic("bug.*", where={f"field{ESC}": f"value{ESC}"}),
+        dep.Scope(f"list{ESC}", where={f"price{ESC}": dep.lt(9)}),
+        dep.Tag(f"tag{ESC}"),
+        dep.Call(f"inner{ESC}"),
+    )
+    pages = [str(await by_hand.explain(key)) for key in (f"key{ESC}", f"inner{ESC}")]
+
+    assert all(line.isprintable() for page in pages for line in page.split("\n"))
+    shown = "\n".join(pages)
+    words = ("key", "inner", "type", "title", "field", "value", "list", "price", "tag")
+    assert [word for word in words if word + PRINTED not in shown] == []
+
+
+async def test_an_event_and_an_error_send_nothing_to_a_terminal_either(colour: Colour) -> None:
+    """What they say is somebody else's text."""
+
+    @colour.cached(depends_on=[dep.Topic("bug.*")])
+    async def value() -> int:
+        if not is_up:
+            raise Broken(ESC)
+        return 1
+
+    is_up = True
+    await done(value())
+    is_up = False
+    await colour.cache.publish(Event("bug.update", id=ESC))
+    before = str(await colour.cache.explain(value.key())).split("\n")
+    with pytest.raises(Broken):
+        await done(value())
+    after = str(await colour.cache.explain(value.key())).split("\n")
+
+    assert before[1].endswith(f": event bug.update {PRINTED}")
+    assert after[1].endswith(f": its build failed once: Broken: {PRINTED}")
+    assert after[-1] == f"    event bug.update {PRINTED}"
 
 
 async def test_a_function_explains_its_own_values(colour: Colour) -> None:

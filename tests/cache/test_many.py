@@ -286,3 +286,15 @@ async def test_two_who_want_the_same_build_it_once(colour: Colour, gate: Gate) -
     gate.open()
 
     assert (await tasks[0], await tasks[1], sorted(built)) == ([1, 2], [2, 1], [1, 2])
+
+
+async def test_one_argument_is_no_list_of_them(colour: Colour) -> None:
+    """The message says how it is written."""
+
+    @colour.cached()
+    async def value(n: int) -> int:
+        return n
+
+    for method in (value.many, value.warm):
+        with pytest.raises(TypeError, match=r"many takes a list with an element for each call. Write \[1\]"):
+            await done(method(1))  # type: ignore[arg-type]  # the mistake is the test

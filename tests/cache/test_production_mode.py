@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from everfresh import Cache, InvalidDependency, NotInCache, dep, track
+from everfresh import Cache, InvalidDependency, InvalidOption, NotInCache, dep, track
 from tests.cache.by_hand import ByHand
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done
@@ -126,3 +126,10 @@ async def test_a_cache_says_which_mode_it_is_in(open_cache: OpenCache, is_produc
     cache = open_cache(production_mode=is_production)
 
     assert (cache.production_mode, cache.blocking.production_mode) == (is_production, is_production)
+
+
+@pytest.mark.parametrize("mode", ["yes", 1, None], ids=repr)
+def test_the_mode_is_on_or_off(open_cache: OpenCache, mode: object) -> None:
+    """`"no"` from the environment would be on."""
+    with pytest.raises(InvalidOption, match=f"production_mode: {mode!r} is neither True nor False"):
+        open_cache(production_mode=mode)

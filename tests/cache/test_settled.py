@@ -1,10 +1,15 @@
 """`settled`: the function itself says whether a value shows what the event told of."""
 
+# ruff: noqa: ANN401 - mistakes of any type are what is tested
+
+import operator
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
-from everfresh import Event, dep
+from everfresh import Cache, Event, InvalidOption, dep
 from everfresh.refresh import Worker
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.waiting import soon
@@ -100,3 +105,55 @@ async def test_one_that_raises_is_told_and_counts_as_yes(colour: Colour, clock: 
 
     assert (value, await is_fresh(page)) == (7, True)
     assert told.count("predicate.failed") == 1
+
+
+@pytest.mark.parametrize(
+    ("settled", "match"),
+    [
+        (lambda value: True, r"settled is called with \(event, value\), but: too many positional arguments"),
+        (lambda event, value, more: True, r"settled is called with \(event, value\), but: missing a required argument"),
+        (lambda *, event, value: True, "but: too many positional arguments"),
+    ],
+)
+def test_a_predicate_that_cannot_be_asked_is_refused(cache: Cache, settled: Any, match: str) -> None:
+    """At the declaration: one that fails at each look would count as yes, and settle what is not settled."""
+
+    def value() -> int:
+        return 1
+
+    with pytest.raises(InvalidOption, match=match):
+        cache.cached(settle=(timedelta(seconds=1),), settled=settled)(value)
+
+
+class Patient:
+    """Asked, it would answer later."""
+
+    async def __call__(self, event: Event, value: object) -> bool:
+        return False
+
+
+async def patient(_event: Event, _value: object) -> bool:
+    """The same as a function."""
+    return False
+
+
+@pytest.mark.parametrize("settled", [patient, Patient()], ids=["function", "object"])
+def test_a_predicate_that_is_asynchronous_is_refused(cache: Cache, settled: Any) -> None:
+    """What it gives at once is a coroutine, which is as good as yes."""
+
+    def value() -> int:
+        return 1
+
+    with pytest.raises(InvalidOption, match=r"settled .* is no plain function"):
+        cache.cached(settle=(timedelta(seconds=1),), settled=settled)(value)
+
+
+@pytest.mark.parametrize("settled", [operator.eq, partial(operator.eq), lambda *told: len(told) == 2])
+def test_whatever_takes_an_event_and_a_value_is_taken(cache: Cache, settled: Any) -> None:
+    """Builtins too, that do not say what they take."""
+
+    @cache.cached(settle=(timedelta(seconds=1),), settled=settled)
+    def value() -> int:
+        return 1
+
+    assert value() == 1

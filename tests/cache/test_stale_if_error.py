@@ -152,7 +152,9 @@ async def test_when_the_upstream_is_back_the_next_strict_reader_gets_the_new_val
     assert await done(value()) == 2
 
 
-async def test_after_max_attempts_an_entry_is_listed_as_failed(colour: Colour, upstream: Upstream) -> None:
+async def test_after_max_attempts_an_entry_is_listed_as_failed(
+    colour: Colour, upstream: Upstream, clock: FakeClock
+) -> None:
     """Nobody tries again by itself."""
 
     @colour.cached(depends_on=[upstream.tag], max_attempts=2)
@@ -164,6 +166,7 @@ async def test_after_max_attempts_an_entry_is_listed_as_failed(colour: Colour, u
     for _ in range(2):
         with pytest.raises(Broken):
             await done(value())
+        clock.advance(0.5)
     entry = await entry_of(value)
 
     assert (entry.state, entry.attempts, entry.retry_at) == (State.FAILED, 2, None)

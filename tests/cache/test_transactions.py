@@ -485,3 +485,17 @@ def test_what_follows_each_other_is_merged() -> None:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
+
+
+def test_a_plain_with_around_asynchronous_code_says_how_it_is_written(cache: Cache) -> None:
+    """Before anything in the block runs."""
+    expected = pytest.raises(TypeError, match=r"Write `async with cache\.transaction\(\):`")
+    with expected, cache.transaction():  # type: ignore[attr-defined]  # the mistake is the test
+        pytest.fail("the block ran")
+
+
+async def test_an_async_with_around_blocking_code_says_how_it_is_written(cache: Cache) -> None:
+    """Before anything in the block runs."""
+    with pytest.raises(TypeError, match=r"Write `with cache\.blocking\.transaction\(\):`"):
+        async with cache.blocking.transaction():  # type: ignore[attr-defined]  # as above
+            pytest.fail("the block ran")

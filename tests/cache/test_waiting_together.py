@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from everfresh import Cache, WaitTimeout
+from everfresh import FOREVER, Cache, WaitTimeout
 from everfresh.testing.clock import FakeClock
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, entry_of, many_threads, waited_for
@@ -213,3 +213,62 @@ async def test_a_build_that_lost_its_lease_changes_nothing(
     await first
 
     assert await entry_of(quicks) == before
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["rebuild", "first build"])
+async def test_the_error_of_a_strict_build_is_not_for_those_who_take_old_values(
+    colour: Colour, upstream: Upstream, gate: Gate, *, is_known: bool
+) -> None:
+    """A build of their own is served what is old below it, as its function declares."""
+
+    @colour.cached(depends_on=[upstream.tag], stale_if_error=FOREVER)
+    async def inner() -> int:
+        return upstream.read()
+
+    @colour.cached()
+    async def middle() -> int:
+        return await done(inner())
+
+    @colour.cached()
+    async def outer() -> int:
+        if upstream.is_broken:
+            await gate.stop()
+        return await done(middle()) * 10
+
+    await done(outer() if is_known else inner())
+    await upstream.break_down()
+    strict = colour.start(outer.fresh)
+    await gate.reached()
+    waiter = colour.start(outer)
+    await waited_for(colour.cache, outer.key(), 1)
+    gate.open()
+
+    with pytest.raises(Broken):
+        await strict
+    assert await waiter == 10
+
+
+async def test_the_error_of_a_strict_build_is_shared_where_all_would_meet_it(
+    colour: Colour, upstream: Upstream, gate: Gate
+) -> None:
+    """The failure is its own, not one that something old below would have hidden."""
+
+    @colour.cached(depends_on=[upstream.tag], stale_if_error=FOREVER)
+    async def inner() -> int:
+        return 1
+
+    @colour.cached(depends_on=[upstream.tag])
+    async def outer() -> int:
+        await gate.stop()
+        return await done(inner()) * upstream.read()
+
+    upstream.is_broken = True
+    strict = colour.start(outer.fresh)
+    await gate.reached()
+    waiters = [colour.start(outer) for _ in range(3)]
+    await waited_for(colour.cache, outer.key(), 3)
+    gate.open()
+    ended = await asyncio.gather(strict, *waiters, return_exceptions=True)
+
+    assert [type(error) for error in ended] == [Broken] * 4
+    assert upstream.n_read == 1

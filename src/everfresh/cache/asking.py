@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from everfresh.cache.keys import is_storable, known_keys
 from everfresh.model.entry import Key, State
 from everfresh.model.errors import InvalidOption
 from everfresh.protocol.inspecting import Count, Listed, ListEntries
 from everfresh.protocol.queueing import Retry
 from everfresh.protocol.requests import Delete, Steps, ask
 
+_NAME = re.compile(r".+@[0-9]+")
 # Each page is one step of the store, which others wait for.
 _PAGE = 1_000
 
@@ -84,11 +87,23 @@ def drop(function: Named | str | None, pattern: str | None) -> Steps[int]:
 
 def retry(keys: Sequence[str]) -> Steps[int]:
     """Queue entries that failed, or wait for their next try, to be built at once; how many those were."""
-    return (yield from ask(Retry(tuple(map(Key, keys))))) if keys else 0
+    known = known_keys(keys, what="retry")
+    return (yield from ask(Retry(known))) if known else 0
 
 
 def _name_of(function: Named | str | None) -> str | None:
-    return function if function is None or isinstance(function, str) else function.name
+    if function is None:
+        return None
+    name: object = function if isinstance(function, str) else getattr(function, "name", None)
+    if not isinstance(name, str):
+        raise InvalidOption(
+            f"function: {function!r} is no cached function. Give one, or its name: module.qualname@version."
+        )
+    if name and not (_NAME.fullmatch(name) and is_storable(name)):
+        raise InvalidOption(
+            f"function: {name!r} is no function's name. Names are module.qualname@version; that of put values is empty."
+        )
+    return name
 
 
 def _state_of(state: State | str | None) -> State | None:

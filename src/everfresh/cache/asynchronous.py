@@ -57,6 +57,11 @@ class AsynchronousCache:
         what was rolled back, and nobody is told before the data is there. Blocks may be nested: the inner ones end with
         the outer one. What is held back is not seen by `get` within the block either.
 
+        A value that is put after events of its block is taken to show them, and is kept; if it answers a miss that came
+        before them, they win. A function that was built in this process while a block ran may have read what is then
+        rolled back: the events and names of a block that raises are told all the same if anything was built meanwhile,
+        which costs a rebuild at most. What a block changes and has not told of by then, nobody knows of.
+
             async with cache.transaction() as block:
                 ...
             await article.read(after=block.position)(1)

@@ -18,9 +18,10 @@ from contextvars import Context
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.engine import BoundCall, Engine
 from everfresh.cache.keeper import running_loop
+from everfresh.cache.secrets import told_of
 from everfresh.model.entry import Key
 from everfresh.model.errors import StoreClosed
-from everfresh.protocol.reading import read, reason_of
+from everfresh.protocol.reading import read
 from everfresh.protocol.requests import NOTHING_OLD
 
 _MAX_THREADS = 4
@@ -133,4 +134,4 @@ class Background:
 
     def _failed(self, call: BoundCall, error: Exception) -> None:
         if not isinstance(error, StoreClosed):
-            self._engine.board.tell("revalidate.failed", key=call.key, error=reason_of(error))
+            self._engine.board.tell("revalidate.failed", key=call.key, error=told_of(error))

@@ -6,14 +6,17 @@ for all of them; what is declared counts for each with its own id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, cast
 
 from everfresh.cache.caching_errors import encode_error, is_cached
 from everfresh.cache.engine import Engine
-from everfresh.cache.spec import BoundCall
-from everfresh.cache.tracking import Frame
+from everfresh.cache.signatures import Arguments
+from everfresh.cache.spec import BoundCall, Spec
+from everfresh.cache.tracking import Frame, open_frame
 from everfresh.cache.values import LEFT_OUT
 from everfresh.matching.shapes import Group, Shape, Values, grouped, shape_and_values
 from everfresh.model import dependency as dep
@@ -25,10 +28,46 @@ Outcome = Built | Exception
 _Parts = list[tuple[Shape, Values]]
 
 
+class Runs:
+    """The runs of this process, counted; safe from every thread."""
+
+    def __init__(self) -> None:
+        self._n_begun = 0
+        self._n_under_way = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """One run, as long as the block."""
+        with self._lock:
+            self._n_begun += 1
+            self._n_under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_under_way -= 1
+
+    def mark(self) -> int:
+        """A mark of now, for `is_quiet_since`."""
+        with self._lock:
+            return -1 if self._n_under_way else self._n_begun
+
+    def is_quiet_since(self, mark: int) -> bool:
+        """Whether none was under way at the mark, and none has begun since."""
+        with self._lock:
+            return mark == self._n_begun
+
+
+runs = Runs()
+
+
 class Run:
     """One call of the function, under the leases of the entries that it builds.
 
     `open` it, call it in the context that this gives, and tell it how that ended: `done` or `raised`.
+
+    The caller goes on using its lists and dicts while, or before, this runs; so it runs with arguments of its own.
     """
 
     def __init__(self, engine: Engine, calls: Sequence[Call], leases: Sequence[Lease], *, is_strict: bool) -> None:
@@ -39,6 +78,7 @@ class Run:
         self._engine = engine
         self._is_strict = is_strict
         self._frame: Frame | None = None
+        self._arguments: list[Arguments] = []
         self._declared: list[_Parts] = []
 
     def open(self) -> Context:
@@ -46,18 +86,23 @@ class Run:
 
         Raises:
             InvalidDependency: an argument cannot stand in a declared dependency.
+            ArgumentNotSupported: an argument cannot be made again.
         """
+        # Whoever asks may have outlived a build; this one is not nested in that.
+        open_frame()
         keys = tuple(call.key for call in self.calls)
         frame = self._engine.frame(keys, self.leases, is_strict=self._is_strict)
-        self._declared = [_declared(call, frame) for call in self.calls]
+        own = self.spec.signature.own
+        self._arguments = [own(call.arguments, call.recipe.arguments) for call in self.calls]
+        self._declared = [_declared(self.spec, arguments, frame) for arguments in self._arguments]
         self._frame = frame
         return self.spec.context(frame)
 
     def __call__(self) -> Any:  # noqa: ANN401 - whatever the user's function gives
         """Call the function."""
-        arguments, ids = self.calls[0].arguments, self.spec.ids
+        arguments, ids = self._arguments[0], self.spec.ids
         if ids is not None:
-            arguments = arguments | {ids: [call.arguments[ids] for call in self.calls]}
+            arguments = arguments | {ids: self._ids(ids)}
         return self.spec.run(arguments)
 
     def done(self, result: object, build_s: float) -> tuple[Outcome, ...]:
@@ -67,9 +112,7 @@ class Run:
             ValueNotSupported: the result is none that can be stored.
         """
         ids = self.spec.ids
-        values = (
-            [result] if ids is None else _by_id(result, [call.arguments[ids] for call in self.calls], self.spec.name)
-        )
+        values = [result] if ids is None else _by_id(result, self._ids(ids), self.spec.name)
         groups, seen = self._closed()
         return tuple(self._done(number, value, groups, seen, build_s) for number, value in enumerate(values))
 
@@ -80,13 +123,23 @@ class Run:
         """
         types = self.spec.cache_errors
         if self._frame is None or len(self.calls) > 1 or not is_cached(error, types):
-            return (error,) * len(self.calls)
+            return (_passing(error, self.spec.name),) * len(self.calls)
         try:
             data, digest = encode_error(error, types)
         except ArgumentNotSupported as why:
             error.add_note(f"everfresh: it is not cached, though cache_errors names it: {why}")
             return (error,)
         return (self._built(0, data, digest, *self._closed(), build_s, is_error=True),)
+
+    def end(self) -> None:
+        """Whatever still runs in its context is no part of a build any more."""
+        if self._frame is not None and self._frame.is_open:
+            self._frame.close()
+
+    @property
+    def has_refused_old(self) -> bool:
+        """Whether it failed, or may have, only for being strict: another build would have taken an old value."""
+        return self._frame is not None and self._frame.has_refused_old
 
     def _done(
         self, number: int, value: object, groups: tuple[Group, ...], seen: tuple[Seen, ...], build_s: float
@@ -95,7 +148,8 @@ class Run:
             data, digest = self.spec.codec().encode(value)
         except ValueNotSupported as error:
             return error
-        is_awaited = self._engine.predicates.is_awaited(self.spec, self.leases[number], value)
+        seen_by_users = None if value is LEFT_OUT else value
+        is_awaited = self._engine.predicates.is_awaited(self.spec, self.leases[number], seen_by_users)
         return self._built(number, data, digest, groups, seen, build_s, is_awaited=is_awaited)
 
     def _built(  # noqa: PLR0913 - what the parts of a build gave
@@ -125,18 +179,26 @@ class Run:
             is_awaited=is_awaited,
         )
 
-    def secrets(self) -> tuple[object, ...]:
-        """The arguments that nobody is to see."""
-        return tuple(call.arguments[name] for call in self.calls for name in self.spec.signature.secret)
+    def _ids(self, parameter: str) -> list[Any]:
+        return [arguments[parameter] for arguments in self._arguments]
 
     def _closed(self) -> tuple[tuple[Group, ...], tuple[Seen, ...]]:
         return cast("Frame", self._frame).close()
 
 
-def _declared(call: BoundCall, frame: Frame) -> _Parts:
+def _passing(error: Exception, name: str) -> Exception:
+    """The error, as it can pass through rules, which are generators. A coroutine makes the same of it."""
+    if not isinstance(error, StopIteration):
+        return error
+    passing = RuntimeError(f"{name}: the function raised StopIteration")
+    passing.__cause__ = error
+    return passing
+
+
+def _declared(spec: Spec, arguments: Arguments, frame: Frame) -> _Parts:
     """What the call declares of itself; what does not hang on its arguments goes into the frame."""
     parts: _Parts = []
-    for dependency in call.spec.dependencies(call.arguments):
+    for dependency in spec.dependencies(arguments):
         if isinstance(dependency, dep.Call | dep.Undescribed):
             frame.add(dependency)
         else:

@@ -18,6 +18,7 @@ from everfresh.cache.decorators import Decorator, ManyDecorator
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.engine import Engine, Spec
 from everfresh.cache.functions import AsyncFunction, CachedFunction, SyncFunction
+from everfresh.cache.keys import known_keys
 from everfresh.cache.many_functions import AsyncManyFunction, SyncManyFunction
 from everfresh.cache.notices import Notice
 from everfresh.cache.operations import Operations
@@ -87,10 +88,11 @@ class Cache(AsynchronousCache):
             raise InvalidOption(msg)
         n_near = whole_number(near, option="near", least=0)
         room = _room(max_entries, max_bytes)
+        is_production = _yes_or_no(production_mode, option="production_mode")
         n_generations = whole_number(max_generations, option="max_generations", least=1)
         self.engine = Engine(open_store(url, clock=clock, room=room), n_near=n_near, clock=clock, dice=dice)
         """The parts, for the floors above; not for applications."""
-        self.engine.production_mode = production_mode
+        self.engine.production_mode = is_production
         self.engine.max_generations = n_generations
         if room != Room():
             # What goes first is what was read longest ago.
@@ -154,7 +156,7 @@ class Cache(AsynchronousCache):
                 `version`: another number retires the values of older code.
                 `key`: names the keys by hand, for example `"reviews:{email}"`.
                 `ignore`: parameters, with defaults, that do not tell results apart; workers build without them.
-                `secret`: parameters whose values stand in keys as a hash, and in the errors that are told as nothing.
+                `secret`: parameters whose values stand in keys as a hash; of its errors only the type is told.
                 `inherit`: context variables that a build may see; no other is visible to it.
 
         Raises:
@@ -241,7 +243,7 @@ class Cache(AsynchronousCache):
     def watching(self, *keys: Key) -> Generator[None]:
         """Say that somebody looks at the entries while the block runs: refreshed first, and never dropped as cold."""
         with ExitStack() as stack:
-            for key in keys:
+            for key in known_keys(keys, what="watching"):
                 stack.enter_context(self.engine.attention.watching(key))
             yield
 
@@ -274,6 +276,12 @@ class Cache(AsynchronousCache):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _yes_or_no(value: object, *, option: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidOption(f"{option}: {value!r} is neither True nor False.")
+    return value
 
 
 def _room(max_entries: object, max_bytes: object) -> Room:

@@ -1,14 +1,17 @@
 """Errors as values: what a function raises can be stored and raised anew, when its function names the error.
 
 An error is written as the name of its type with its arguments and attributes, as far as they are plain data. It is made
-again from the types that the function names and those below them: no type is ever looked up by what a store says.
+again from the types that the function names and those below them: no type is ever looked up by what a store says. None
+of its own `__init__` runs for that, only Python's, so that it need not take what `args` holds. Made again once before it
+is stored, it must look as it was raised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any
+from types import MethodDescriptorType, WrapperDescriptorType
+from typing import Any, cast
 
 import msgspec
 
@@ -19,6 +22,8 @@ from everfresh.model.errors import ArgumentNotSupported, BuildError, EverfreshEr
 ErrorTypes = tuple[type[Exception], ...]
 
 _DIGEST_BYTES = 16
+# What `__reduce__` gives: how to make the error, of which arguments, and perhaps its state.
+_N_WITHOUT_STATE = 2
 
 
 class _Written(msgspec.Struct, frozen=True, array_like=True):
@@ -44,11 +49,15 @@ def encode_error(error: Exception, types: ErrorTypes) -> tuple[bytes, str]:
     """The error as bytes, and its digest, which is no value's.
 
     Raises:
-        ArgumentNotSupported: one of its arguments is no plain data; the message says which.
+        ArgumentNotSupported: one of its arguments is no plain data, as the message says; or it cannot be made again.
     """
     named = next(type_ for type_ in types if isinstance(error, type_))
-    written = _Written(_name(type(error)), _name(named), _packed_args(error), dict(_packed_attributes(error)))
+    args, attributes = _parts(error)
+    written = _Written(_name(type(error)), _name(named), _packed_args(error, args), dict(_packed(attributes)))
     data = msgspec.msgpack.encode(written)
+    if not _looks_like(decode_error(data, types), error):
+        msg = f"{type(error).__qualname__}: made again from its arguments, it would not be the same."
+        raise ArgumentNotSupported(msg)
     return data, blake2b(data, digest_size=_DIGEST_BYTES, person=b"error").hexdigest()
 
 
@@ -60,25 +69,61 @@ def decode_error(data: bytes, types: ErrorTypes) -> Exception:
     if found is None:
         msg = f"an error of type {written.type} was cached, which this process does not name in cache_errors: {args!r}"
         return BuildError(msg)
-    # Not by its `__init__`, which need not take what `args` holds.
-    error = found.__new__(found, *args)
-    error.args = args
-    for name, packed in written.attributes.items():
-        setattr(error, name, unpack_argument(packed, Any))
+    try:
+        error = found.__new__(found, *args)
+        _init_of_python(found)(error, *args)
+        for name, packed in written.attributes.items():
+            setattr(error, name, unpack_argument(packed, Any))
+    except Exception as why:  # noqa: BLE001 - its type is somebody else's code, and may be newer than what was stored
+        reason = type(why).__name__
+        return BuildError(f"an error of type {written.type} was cached, and cannot be made again ({reason}): {args!r}")
     return error
 
 
-def _packed_args(error: Exception) -> bytes:
-    packed = pack_argument(error.args)
-    if not _is_same(packed, error.args):
-        msg = f"{type(error).__qualname__}: its arguments {error.args!r} are no plain data."
+def type_written(data: bytes) -> str:
+    """The name of the type of the error of the bytes; nothing is made."""
+    return _DECODER.decode(data).type
+
+
+def _parts(error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the error is made of: arguments and attributes.
+
+    Python's own errors keep some of both in places of theirs, such as the name of a file, and tell of them when they
+    are asked how to make them again.
+    """
+    args, attributes = error.args, dict(vars(error))
+    if isinstance(type(error).__reduce__, MethodDescriptorType):
+        # What a type of Python's answers is known; `__reduce__` of others may say anything.
+        reduced = cast("tuple[Any, ...]", error.__reduce__())
+        args = reduced[1]
+        attributes |= (reduced[2] or {}) if len(reduced) > _N_WITHOUT_STATE else {}
+    return args, attributes
+
+
+def _init_of_python(found: type[Exception]) -> Callable[..., None]:
+    """The nearest `__init__` that is Python's own: it fills the places in which Python's own errors keep things."""
+    inits: Iterator[object] = (vars(type_).get("__init__") for type_ in found.__mro__)
+    return next(init for init in inits if isinstance(init, WrapperDescriptorType))
+
+
+def _looks_like(made: Exception, error: Exception) -> bool:
+    try:
+        return type(made) is type(error) and str(made) == str(error) and repr(made) == repr(error)
+    except Exception:  # noqa: BLE001 - an error that cannot even be shown
+        return False
+
+
+def _packed_args(error: Exception, args: tuple[Any, ...]) -> bytes:
+    packed = pack_argument(args)
+    if not _is_same(packed, args):
+        msg = f"{type(error).__qualname__}: its arguments {args!r} are no plain data."
         raise ArgumentNotSupported(msg)
     return packed
 
 
-def _packed_attributes(error: Exception) -> Iterator[tuple[str, bytes]]:
+def _packed(attributes: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Those that are plain data; the others, a response or a connection, belong to the process that raised it."""
-    for name, value in sorted(vars(error).items()):
+    for name, value in sorted(attributes.items()):
         try:
             packed = pack_argument(value)
             if _is_same(packed, value):

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from everfresh.cache.keys import is_storable
 from everfresh.model.errors import ArgumentNotSupported
 
 
@@ -97,15 +98,7 @@ def _text_of_dict(value: object) -> str:
 def _quoted(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
     # Half a surrogate pair cannot be written as UTF-8.
-    return text if text.isascii() or _is_encodable(text) else json.dumps(value)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text if text.isascii() or is_storable(text) else json.dumps(value)
 
 
 # Any: each writer takes the type under which it stands.

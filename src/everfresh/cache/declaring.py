@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, cast
 
+from everfresh.cache.keys import is_storable
 from everfresh.cache.options import Options, error_types, texts_of
 from everfresh.cache.signatures import CallSignature, SignatureOfOne
 from everfresh.cache.spec import Spec, shapes_of, watched_of
@@ -15,6 +16,7 @@ from everfresh.cache.values import Codec, CodecOfOne, fingerprint_of
 from everfresh.model import dependency as dep
 from everfresh.model.dependency import check_dependencies
 from everfresh.model.errors import InvalidOption
+from everfresh.model.event import Event
 from everfresh.model.options import whole_number
 from everfresh.protocol.requests import Policy
 
@@ -53,7 +55,7 @@ def declare(function: Callable[..., Any], *, policy: Policy, options: Options, t
         cache_errors=error_types(options.cache_errors, name),
         should_refresh=options.should_refresh,
         watched=watched,
-        settled=options.settled,
+        settled=_checked_settled(options, name),
     )
 
 
@@ -128,6 +130,8 @@ def _name_of(function: object, version: int) -> str:
 def _checked_key(key: object, name: str) -> str | None:
     if key is not None and not isinstance(key, str):
         raise InvalidOption(f'{name}: key {key!r} is no text. Write for example "reviews:{{email}}".')
+    if key is not None and not is_storable(key):
+        raise InvalidOption(f"{name}: key {key!r} cannot be written as UTF-8.")
     return key
 
 
@@ -156,10 +160,7 @@ def _checked_topics(options: Options, signature: CallSignature, name: str) -> tu
         if topics:
             raise InvalidOption(f"{name}: topics says nothing without should_refresh. Use depends_on=[dep.Topic(...)].")
         return ()
-    if not callable(predicate) or inspect.iscoroutinefunction(predicate):
-        raise InvalidOption(
-            f"{name}: should_refresh {predicate!r} is no plain function. Write def (event, ...) -> bool."
-        )
+    _check_plain(predicate, f"{name}: should_refresh", "event, ...")
     if not topics:
         raise InvalidOption(
             f"{name}: should_refresh would run for every event. Say for which: topics=('shop.order.*',)."
@@ -167,12 +168,31 @@ def _checked_topics(options: Options, signature: CallSignature, name: str) -> tu
     for topic in topics:
         dep.Topic(topic)
     told = [parameter for parameter in signature.parameters if parameter not in signature.ignored]
+    _check_takes(predicate, f"{name}: should_refresh", ["event"], told)
+    return tuple(dict.fromkeys(topics))
+
+
+def _checked_settled(options: Options, name: str) -> Callable[[Event, Any], bool] | None:
+    """Who says whether a value shows what an event told of."""
+    predicate = options.settled
+    if predicate is not None:
+        _check_plain(predicate, f"{name}: settled", "event, value")
+        _check_takes(predicate, f"{name}: settled", ["event", "value"], [])
+    return predicate
+
+
+def _check_plain(predicate: object, what: str, takes: str) -> None:
+    is_async = inspect.iscoroutinefunction
+    if not callable(predicate) or is_async(predicate) or is_async(predicate.__call__):
+        raise InvalidOption(f"{what} {predicate!r} is no plain function. Write def ({takes}) -> bool.")
+
+
+def _check_takes(predicate: Callable[..., bool], what: str, in_order: Sequence[str], by_name: Sequence[str]) -> None:
     try:
-        inspect.signature(predicate).bind(None, **dict.fromkeys(told))
+        inspect.signature(predicate).bind(*in_order, **dict.fromkeys(by_name))
     except TypeError as error:
-        wanted = ", ".join(["event", *told])
-        raise InvalidOption(f"{name}: should_refresh is called with ({wanted}), but: {error}.") from error
+        wanted = ", ".join([*in_order, *by_name])
+        raise InvalidOption(f"{what} is called with ({wanted}), but: {error}.") from error
     except ValueError:
         # A builtin that does not say what it takes is tried when the first event comes.
         pass
-    return tuple(dict.fromkeys(topics))

@@ -15,12 +15,12 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from everfresh.cache.builds import Outcome, Run
+from everfresh.cache.builds import Outcome, Run, runs
 from everfresh.cache.engine import BoundCall, Engine
 from everfresh.cache.keeper import running_loop
 from everfresh.cache.running import blocking_result_of, result_of
-from everfresh.cache.secrets import struck_out
-from everfresh.cache.tracking import current_frame
+from everfresh.cache.secrets import holds_secret, kept_secret, told_of
+from everfresh.cache.tracking import open_frame
 from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
 from everfresh.model.entry import Entry, Lease
@@ -110,7 +110,7 @@ class BlockingDriver:
         with _holding(self._engine, run):
             started = time.perf_counter()
             try:
-                result = blocking_result_of(run, run.open())
+                result = blocking_result_of(run, run.open(), is_refresh=self._role == "refresh")
                 outcomes = run.done(result, time.perf_counter() - started)
             except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
                 outcomes = run.raised(error, time.perf_counter() - started)
@@ -142,17 +142,26 @@ class AsyncDriver:
 
     async def run(self, steps: Steps[T]) -> T:
         """Run the rules to their end."""
+        late: asyncio.CancelledError | None = None
         try:
             request = next(steps)
             while True:
                 try:
                     answer = await self._carry_out(request)
                 except BaseException as error:  # noqa: BLE001 - the rules decide what an error means, a cancellation too
-                    request = steps.throw(error)
+                    if isinstance(request, GiveUp) and isinstance(error, asyncio.CancelledError):
+                        # The step was finished, and the rules are ending already: they give back what else they hold.
+                        late, request = error, steps.send(None)
+                    else:
+                        request = steps.throw(error)
                 else:
                     request = steps.send(answer)
         except StopIteration as stop:
             return cast("T", stop.value)
+        except Exception as error:
+            if late is None:
+                raise
+            raise late from error
 
     async def _carry_out(self, request: Request[Any]) -> Any:  # noqa: ANN401 - one answer type for each request
         match request:
@@ -177,7 +186,7 @@ class AsyncDriver:
             started = time.perf_counter()
             try:
                 # Calls of sync functions never come here: their whole way is gone in a thread.
-                result = await result_of(run, run.open())
+                result = await result_of(run, run.open(), is_refresh=self._role == "refresh")
                 outcomes = run.done(result, time.perf_counter() - started)
             except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
                 outcomes = run.raised(error, time.perf_counter() - started)
@@ -244,7 +253,7 @@ def within_build(bounds: Bounds) -> Bounds:
 
     Within a strict build nothing old stands in for a build that fails, either.
     """
-    frame = current_frame.get()
+    frame = open_frame()
     if bounds.is_strict or (frame is not None and frame.is_strict):
         return STRICT
     return Bounds(stale_if_error_s=bounds.stale_if_error_s)
@@ -256,7 +265,7 @@ def _bringing(call: Call) -> Steps[Entry]:
     Raises:
         RecursiveBuild: the call is being built, further up.
     """
-    frame = current_frame.get()
+    frame = open_frame()
     if frame is not None:
         frame.enter(call.key)
     return read(call, within_build(call.policy.bounds))
@@ -280,20 +289,25 @@ def _carry_out_simple(engine: Engine, revalidate: Revalidator, request: Revalida
 
 @contextlib.contextmanager
 def _holding(engine: Engine, run: Run) -> Generator[None]:
-    """Renew the leases of the run while it runs."""
+    """Renew the leases of the run while it runs, and end it, however that goes."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(runs.one())
+        stack.callback(run.end)
         for lease in run.leases:
             stack.enter_context(engine.keeper.holding(lease, run.spec.policy.lease_s))
         yield
 
 
 def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    """The same; errors are given to those who wait for the builds too."""
+    """The same; errors are given to those who wait for the builds too, unless they might not meet them themselves."""
     for lease, outcome in zip(run.leases, outcomes, strict=True):
         if isinstance(outcome, Exception):
             if run.spec.signature.secret:
-                engine.secrets[lease.token] = run.secrets()
-            engine.wakers.share(lease.key, lease.begun.sequence, outcome)
+                kept_secret(outcome)
+            if holds_secret(outcome):
+                engine.hushed[lease.token] = told_of(outcome)
+            if not run.has_refused_old:
+                engine.wakers.share(lease.key, lease.begun.sequence, outcome)
     return outcomes
 
 
@@ -311,8 +325,10 @@ def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:
             builder = f"{'worker' if role == 'refresh' else 'reader'} {platform.node()}:{os.getpid()}"
             return replace(request, builder=builder)
         case Fail(lease=lease, reason=reason):
-            secrets = engine.secrets.pop(lease.token, ())
-            return replace(request, reason=struck_out(reason, secrets)) if secrets else request
+            return replace(request, reason=engine.hushed.pop(lease.token, reason))
+        case GiveUp(lease):
+            engine.hushed.pop(lease.token, None)
+            return request
         case _:
             return request
 
@@ -322,6 +338,8 @@ def _announce(engine: Engine, role: str, request: Request[Any], answer: Any) -> 
         case Commit():
             if isinstance(answer, Committed):
                 engine.announce_commit(answer, role)
+            else:
+                engine.board.tell("lease.lost", key=request.lease.key)
         case Fail():
             engine.announce_failure(request, cast("Loaded", answer), role)
         case _:

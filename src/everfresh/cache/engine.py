@@ -11,7 +11,7 @@ from everfresh.cache.notices import NoticeBoard
 from everfresh.cache.predicates import Predicates
 from everfresh.cache.signatures import Arguments
 from everfresh.cache.spec import BoundCall, Spec
-from everfresh.cache.tracking import Frame, current_frame, generations_of
+from everfresh.cache.tracking import Frame, generations_of, open_frame
 from everfresh.feed.follower import Follower
 from everfresh.feed.wakers import Wakers
 from everfresh.matching.index import Shapes
@@ -80,7 +80,7 @@ class Engine:
 
     def frame(self, keys: tuple[Key, ...], leases: Sequence[Lease], *, is_strict: bool = False) -> Frame:
         """The frame of a run that builds these entries."""
-        outer = current_frame.get()
+        outer = open_frame()
 
         def warn(dependency: Undescribed) -> None:
             self.warn_undescribed(keys[0], dependency)
@@ -116,13 +116,12 @@ class Engine:
 
     def announce_failure(self, request: Fail, kept: Loaded, role: str) -> None:
         """Tell of a build that raised."""
-        attempts = kept.entry.attempts if kept.entry is not None else 1
+        attempts, retry_s, entry = 1, request.retry_in_s, kept.entry
+        if entry is not None:
+            # The store may have put it off for a pause, or left it at an earlier time.
+            attempts, retry_s = entry.attempts, None if entry.retry_at is None else max(entry.retry_at - kept.now, 0.0)
         self.board.tell(
-            f"{role}.failed",
-            key=request.lease.key,
-            error=request.reason,
-            attempts=attempts,
-            retry_in_s=request.retry_in_s,
+            f"{role}.failed", key=request.lease.key, error=request.reason, attempts=attempts, retry_in_s=retry_s
         )
         if kept.broken is not None:
             function, pause_s = kept.broken

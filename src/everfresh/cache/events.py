@@ -44,15 +44,28 @@ def decode_event(data: bytes) -> Event:
     return Event(topic, body, id_, headers, None if row is None else _row(*row))
 
 
-def _row(type_: str, before: Any, after: Any, changed: Any, unknown: bool) -> Row:  # noqa: ANN401, FBT001 - as written
+def _row(
+    type_: str,
+    before: Any,  # noqa: ANN401 - as written
+    after: Any,  # noqa: ANN401 - as written
+    changed: Any,  # noqa: ANN401 - as written
+    unknown: bool,  # noqa: FBT001 - as written
+    described: Any = None,  # noqa: ANN401 - as written; older stores do not have it
+) -> Row:
+    return Row(type_, before, after, _set(changed), unknown, _set(described))
+
+
+def _set(names: Any) -> frozenset[str] | None:  # noqa: ANN401 - as written
     # A set becomes a list when there are objects beside it.
-    return Row(type_, before, after, None if changed is None else frozenset(changed), unknown)
+    return None if names is None else frozenset(names)
 
 
 def _parts(event: Event) -> list[object]:
     row = event.row
-    images = None if row is None else [row.type, _dict(row.before), _dict(row.after), row.changed, row.unknown]
-    return [event.topic, dict(event.body), event.id, dict(event.headers), images]
+    parts: list[object] | None = None
+    if row is not None:
+        parts = [row.type, _dict(row.before), _dict(row.after), row.changed, row.unknown, row.described]
+    return [event.topic, dict(event.body), event.id, dict(event.headers), parts]
 
 
 def _dict(image: Mapping[str, Any] | None) -> dict[str, Any] | None:

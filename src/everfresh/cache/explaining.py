@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 
+from everfresh.cache.caching_errors import type_written
+from everfresh.cache.keys import known_key
+from everfresh.cache.printing import printable, printable_key
 from everfresh.matching.canonical import NULL, unframed
 from everfresh.matching.shapes import Group, Shape, ShapeKind, Values
-from everfresh.model.entry import Key, State
+from everfresh.model.entry import Entry, Key, OnChange, State
 from everfresh.model.errors import NotInCache
 from everfresh.protocol.inspecting import Explain, Explained
 from everfresh.protocol.requests import Load, Steps, ask
+from everfresh.protocol.scheduling import is_cold
 
 # Of a long list people read the beginning.
 _N_SHOWN = 10
@@ -17,12 +23,13 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an entry as of `at`; as text it is a page for people. Times are unix seconds.
+    """What is known of an entry as of `at`; as text it is a page for people, fit for a terminal. Times: unix seconds.
 
-    `why` says why it is in its `state`. `dependencies` are what would touch it, `events` what touched it last, oldest
-    first. `built_from` are the entries that were read while it was built, of which `unsettled` are not fresh now;
-    `used_by` were built from it. `waits_for` says what is going to happen to it, if anything. `function` is empty for a
-    value that was put, `built_by` for one that nobody signed, `version` 0 when nothing was built yet.
+    `why` says why it is in its `state`. `dependencies` are what would touch it, as they are printed, `events` what
+    touched it last, oldest first. `built_from` are the entries that were read while it was built, of which `unsettled`
+    are not fresh now; `used_by` were built from it. `waits_for` says what is going to happen to it, if anything.
+    `function` is empty for a value that was put, `built_by` for one that nobody signed, `version` 0 when nothing was
+    built yet. `error` is the type of the error that is cached as its value; empty when it holds none.
     """
 
     key: Key
@@ -31,6 +38,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     why: str
     version: int
+    error: str
     n_bytes: int
     built_at: float
     built_by: str
@@ -47,24 +55,27 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         since = "" if self.stale_since is None else f" for {span(self.at - self.stale_since)}"
-        lines = [self.key, f"  {self.state.value}{since}: {self.why}", f"  value: {self._value()}"]
+        lines = [printable_key(self.key), f"  {self.state.value}{since}: {printable(self.why)}"]
+        lines.append(f"  value: {self._value()}")
         if self.expires_at is not None:
             lines.append(f"  lifetime: {_when(self.expires_at - self.at, 'ends', 'ended')}")
         lines.append(f"  waits for: {self.waits_for or 'nothing'}")
         lines += _list("touched by", self.dependencies, none="nothing; only delete, or drop, takes it away")
-        lines += _list("last events", self.events, none="none so far")
-        lines += _list(
-            "built from", [f"{key} (unsettled)" if key in self.unsettled else key for key in self.built_from]
-        )
-        lines += _list("used by", self.used_by)
+        lines += _list("last events", [printable(event) for event in self.events], none="none so far")
+        lines += _list("built from", [self._inner(key) for key in self.built_from])
+        lines += _list("used by", [printable_key(key) for key in self.used_by])
         return "\n".join(lines)
 
     def _value(self) -> str:
         if not self.version:
             return "none yet"
-        who = f" by {self.built_by}" if self.built_by else ""
+        who = f" by {printable(self.built_by)}" if self.built_by else ""
         how = f"built{who}" if self.function else "put by hand"
-        return f"version {self.version}, {self.n_bytes} bytes, {how} {span(self.at - self.built_at)} ago"
+        what = f"the error {printable(self.error)}, " if self.error else ""
+        return f"version {self.version}, {what}{self.n_bytes} bytes, {how} {span(self.at - self.built_at)} ago"
+
+    def _inner(self, key: Key) -> str:
+        return printable_key(key) + (" (unsettled)" if key in self.unsettled else "")
 
 
 def explain(key: str) -> Steps[Explanation]:
@@ -73,20 +84,26 @@ def explain(key: str) -> Steps[Explanation]:
     Raises:
         NotInCache: nothing is.
     """
-    # Two steps, so the second may know of more than the first: the times alone come from there.
-    now = (yield from ask(Load(Key(key)))).now
-    known = yield from ask(Explain(Key(key)))
+    # Two steps, so the second may know of more than the first, of which only the time and the same value count.
+    asked = known_key(key, what="explain")
+    if asked is None:
+        raise _missing(key)
+    loaded = yield from ask(Load(asked))
+    known = yield from ask(Explain(asked))
     if known is None:
-        msg = (
-            f"{key!r} is not in the cache: it was never built or put, or was dropped since by an event, at the end of "
-            "its lifetime, to make room, or by hand."
-        )
-        raise NotInCache(msg)
-    return explanation(known, now)
+        raise _missing(key)
+    return explanation(known, loaded.now, _error_in(loaded.entry, known.listed.version))
 
 
-def explanation(known: Explained, now: float) -> Explanation:
-    """What the store knows, in words."""
+def _missing(key: str) -> NotInCache:
+    return NotInCache(
+        f"{key!r} is not in the cache: it was never built or put, or was dropped since by an event, at the end of its "
+        "lifetime, to make room, or by hand."
+    )
+
+
+def explanation(known: Explained, now: float, error: str) -> Explanation:
+    """What the store knows, in words; `error` is the type of the error that is its value."""
     listed = known.listed
     return Explanation(
         key=listed.key,
@@ -95,6 +112,7 @@ def explanation(known: Explained, now: float) -> Explanation:
         state=listed.state,
         why=_why(known, now),
         version=listed.version,
+        error=error,
         n_bytes=listed.n_bytes,
         built_at=listed.built_at,
         built_by=known.builder,
@@ -109,6 +127,12 @@ def explanation(known: Explained, now: float) -> Explanation:
         unsettled=known.unsettled,
         used_by=known.outer,
     )
+
+
+def _error_in(entry: Entry | None, version: int) -> str:
+    if entry is None or entry.version != version or not entry.is_error:
+        return ""
+    return type_written(entry.value)
 
 
 def _why(known: Explained, now: float) -> str:
@@ -136,12 +160,25 @@ def _waits_for(known: Explained, now: float) -> str:
         return "the build under way"
     if listed.state is State.FAILED:
         return "an event that touches it, or retry"
+    end = known.expires_at
+    if listed.state is State.FRESH and end is not None and (listed.due is None or listed.due >= end):
+        return _when(end - now, "its end", "its end, due") + _then(known, max(end, now))
     if listed.due is None:
         return ""
-    if not listed.function:
-        return _when(listed.due - now, "its end", "its end, due")
     what = "another look" if listed.state is State.FRESH else "a refresh"
     return _when(listed.due - now, f"{what}, due", f"{what}, due")
+
+
+def _then(known: Explained, at: float) -> str:
+    """What comes at the end of its lifetime, as far as that can be known now."""
+    terms, listed = known.terms, known.listed
+    if not listed.function:
+        return ""
+    if terms.on_change is OnChange.DROP:
+        return ", then the next reader builds it"
+    if is_cold(terms, read_at=listed.read_at, watched_until=known.watched_until, now=at):
+        return ", then it is dropped, unless somebody reads it until then"
+    return ", then a refresh"
 
 
 def _texts(group: Group) -> list[str]:
@@ -151,24 +188,25 @@ def _texts(group: Group) -> list[str]:
 def _text(shape: Shape, values: Values) -> str:
     """One dependency in the words of `everfresh.dep`."""
     shown = [_shown(value) for value in values]
+    pattern = printable(shape.pattern)
     match shape.kind:
         case ShapeKind.TAG | ShapeKind.CALL:
             return f"{shape.kind.value} {shown[0]}"
         case ShapeKind.ID:
-            text = f"id {shape.pattern} {shown[0]}"
+            text = f"id {pattern} {shown[0]}"
         case ShapeKind.PREDICATE:
-            return f"topic {shape.pattern}, if should_refresh of {', '.join(shape.fields)} says so"
+            return f"topic {pattern}, if should_refresh of {_names(shape.fields)} says so"
         case _:
-            text = f"{shape.kind.value} {shape.pattern}" + _where(shape, shown, values)
+            text = f"{shape.kind.value} {pattern}" + _where(shape, shown, values)
     if shape.watch:
-        text += f" watching {', '.join(shape.watch)}"
+        text += f" watching {_names(shape.watch)}"
     return text if shape.mode != "any" else f"{text} in any event"
 
 
 def _where(shape: Shape, shown: list[str], values: Values) -> str:
-    conditions = [f"{field} = {value}" for field, value in zip(shape.fields, shown, strict=False)]
+    conditions = [f"{printable(field)} = {value}" for field, value in zip(shape.fields, shown, strict=False)]
     for (field, operator), operand in zip(shape.filters, values[len(shape.fields) :], strict=True):
-        conditions.append(f"{field} {operator} {_operand(operator, operand)}".rstrip())
+        conditions.append(f"{printable(field)} {operator} {_operand(operator, operand)}".rstrip())
     return f" where {', '.join(conditions)}" if conditions else ""
 
 
@@ -178,10 +216,12 @@ def _operand(operator: str, operand: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """A value's text as people would write it; what a terminal would not show is escaped."""
-    if text == NULL:
-        return "null"
-    return text if text.isprintable() else ascii(text)[1:-1]
+    """A value's text as people would write it."""
+    return "null" if text == NULL else printable(text)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def span(seconds: float) -> str:
@@ -200,7 +240,7 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def _list(name: str, items: tuple[str, ...] | list[str], *, none: str = "") -> list[str]:
+def _list(name: str, items: Sequence[str], *, none: str = "") -> list[str]:
     if not items:
         return [f"  {name}: {none}"] if none else []
     shown = [f"    {item}" for item in items[:_N_SHOWN]]

@@ -7,7 +7,6 @@ else goes the long way: bind, key, near cache by key, the rules.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from functools import update_wrapper
@@ -15,12 +14,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from everfresh.cache.background import Background
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
-from everfresh.cache.engine import BoundCall
 from everfresh.cache.explaining import Explanation, explain
 from everfresh.cache.gathering import read_each
 from everfresh.cache.reads import Reads, checked_position, look
-from everfresh.cache.tracking import current_frame
-from everfresh.cache.watching import Watched
+from everfresh.cache.tracking import current_frame, open_frame
+from everfresh.cache.watching import blocking_changes, changes
 from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
 from everfresh.model.entry import Entry, Key
@@ -79,7 +77,8 @@ class CachedFunction(Generic[P, R]):
         except TypeError:
             # An argument that cannot be hashed never led to a slot.
             return _MISS
-        if slot is None or _frame() is not None:
+        # Outside builds, where most hits are, the variable alone says so; to ask `open_frame` would cost a fifth.
+        if slot is None or (_frame() is not None and open_frame() is not None):
             return _MISS
         if slot.only is not None:
             # One argument, as mostly: a loop would cost a third of the hit.
@@ -105,6 +104,7 @@ class SyncFunction(CachedFunction[P, R]):
 
     def __init__(self, reads: Reads[R], background: Background) -> None:
         super().__init__(reads)
+        self._background = background
         self._driver = BlockingDriver(reads.engine, background.revalidate)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -168,8 +168,8 @@ class SyncFunction(CachedFunction[P, R]):
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """The stored entry with its state, version and age, or None; never builds."""
-        request = Load(self.key(*args, **kwargs), self._spec.fingerprint())
-        return self._engine.store.carry_out(request).entry
+        key = self.key(*args, **kwargs)
+        return self._reads.looked_at(key, self._engine.store.carry_out(Load(key, self._spec.fingerprint())).entry)
 
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What is known of the entry, for people; see `Cache.explain`.
@@ -193,7 +193,8 @@ class SyncFunction(CachedFunction[P, R]):
     def watch(self, *args: P.args, **kwargs: P.kwargs) -> Generator[R, None, None]:
         """The value now, then every changed value, for ever.
 
-        A failing build raises only for the first value; later the last value stands until there is another.
+        A failing build raises only for the first value; later the last value stands until there is another. Where no
+        worker runs, a value that is over by time is built again here, and one whose build failed when that is due.
         """
         call = self._reads.bind(args, kwargs)
         woken = threading.Event()
@@ -203,27 +204,10 @@ class SyncFunction(CachedFunction[P, R]):
         self._engine.follower.poll()
         try:
             with self._engine.attention.watching(call.key):
-                yield from self._changes(call, Watched(), woken)
+                for entry in blocking_changes(self._engine, self._driver, self._background, call, woken):
+                    yield self.load(entry)
         finally:
             self._engine.wakers.remove(call.key, waiter)
-
-    def _changes(self, call: BoundCall, watched: Watched, woken: threading.Event) -> Generator[R, None, None]:
-        while True:
-            woken.clear()
-            pause_s: float | None = None
-            try:
-                entry = self._driver.run(read(call, call.policy.bounds))
-            except StoreClosed:
-                raise
-            except Exception:
-                pause_s = watched.pause_s(call.policy, self._engine.dice())
-                if pause_s is None:
-                    raise
-                woken.clear()
-            else:
-                if watched.is_news(entry):
-                    yield self.load(entry)
-            woken.wait(pause_s)
 
     def _read(
         self,
@@ -254,6 +238,7 @@ class AsyncFunction(CachedFunction[P, R]):
 
     def __init__(self, reads: Reads[R], background: Background) -> None:
         super().__init__(reads)
+        self._background = background
         self._driver = AsyncDriver(reads.engine, background.revalidate)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -312,8 +297,9 @@ class AsyncFunction(CachedFunction[P, R]):
 
     async def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """The stored entry with its state, version and age, or None; never builds."""
-        request = Load(self.key(*args, **kwargs), self._spec.fingerprint())
-        return (await self._engine.store.carry_out_async(request)).entry
+        key = self.key(*args, **kwargs)
+        loaded = await self._engine.store.carry_out_async(Load(key, self._spec.fingerprint()))
+        return self._reads.looked_at(key, loaded.entry)
 
     async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """What is known of the entry, for people; see `Cache.explain`.
@@ -337,7 +323,8 @@ class AsyncFunction(CachedFunction[P, R]):
     async def watch(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
         """The value now, then every changed value, for ever.
 
-        A failing build raises only for the first value; later the last value stands until there is another.
+        A failing build raises only for the first value; later the last value stands until there is another. Where no
+        worker runs, a value that is over by time is built again here, and one whose build failed when that is due.
         """
         call = self._reads.bind(args, kwargs)
         woken = asyncio.Event()
@@ -347,29 +334,10 @@ class AsyncFunction(CachedFunction[P, R]):
         self._engine.follower.poll()
         try:
             with self._engine.attention.watching(call.key):
-                async for entry in self._changes(call, Watched(), woken):
+                async for entry in changes(self._engine, self._driver, self._background, call, woken):
                     yield self.load(entry)
         finally:
             self._engine.wakers.remove(call.key, waiter)
-
-    async def _changes(self, call: BoundCall, watched: Watched, woken: asyncio.Event) -> AsyncGenerator[Entry, None]:
-        while True:
-            woken.clear()
-            pause_s: float | None = None
-            try:
-                entry = await self._driver.run(read(call, call.policy.bounds))
-            except StoreClosed:
-                raise
-            except Exception:
-                pause_s = watched.pause_s(call.policy, self._engine.dice())
-                if pause_s is None:
-                    raise
-                woken.clear()
-            else:
-                if watched.is_news(entry):
-                    yield entry
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), pause_s)
 
     async def _read(
         self,

@@ -53,19 +53,30 @@ class LeaseKeeper:
     @contextmanager
     def holding(self, lease: Lease, lease_s: float) -> Generator[None]:
         """Renew the lease for `lease_s` seconds again and again while the block runs."""
-        held = _Held(lease, lease_s, running_loop())
+        is_first = self.hold(lease, lease_s)
+        try:
+            yield
+        finally:
+            if is_first:
+                self.release(lease)
+
+    def hold(self, lease: Lease, lease_s: float) -> bool:
+        """The same until it is released; False when the lease is held already."""
         with self._lock:
-            self._held[lease.token] = held
+            if lease.token in self._held:
+                return False
+            self._held[lease.token] = _Held(lease, lease_s, running_loop())
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="everfresh-leases", daemon=True)
                 self._thread.start()
             elif lease_s < self._shortest_s:
                 self._wake.notify()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held.pop(lease.token, None)
+        return True
+
+    def release(self, lease: Lease) -> None:
+        """Renew the lease no more."""
+        with self._lock:
+            self._held.pop(lease.token, None)
 
     def close(self) -> None:
         """End the thread."""

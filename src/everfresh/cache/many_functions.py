@@ -13,12 +13,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 from everfresh.cache.background import Background
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.functions import AsyncFunction, SyncFunction
+from everfresh.cache.holding import holding
 from everfresh.cache.reads import Reads, Wanted, checked_position
 from everfresh.cache.values import is_left_out
+from everfresh.model.entry import Entry
 from everfresh.model.position import Position
 from everfresh.protocol.queueing import Enqueue
 from everfresh.protocol.reading_many import read_many
-from everfresh.protocol.requests import STRICT, Bounds
+from everfresh.protocol.requests import STRICT, Bounds, Steps
 
 I = TypeVar("I")  # noqa: E741 - an id
 P = ParamSpec("P")
@@ -41,10 +43,18 @@ class ManyFunction(Generic[I, P, V]):
     def _ids(self, ids: Iterable[I]) -> list[I]:
         if isinstance(ids, str | bytes):
             raise TypeError(f"{self.name}: it takes a list of ids, not one text. Write [{ids!r}].")
-        return list(ids)
+        try:
+            each = iter(ids)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: it takes a list of ids, not one id. Write [{ids!r}].") from error
+        return list(each)
 
     def _first_builds(self, ids: Iterable[I], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Enqueue:
         return self._reads.first_builds([(id_, *args) for id_ in self._ids(ids)], kwargs)
+
+    def _steps(self, wanted: Wanted, bounds: Bounds) -> Steps[list[Entry]]:
+        steps = read_many(list(wanted.calls.values()), self._reads.bounds(bounds))
+        return holding(steps, self._reads.engine.keeper)
 
     def _found(self, ids: list[I], wanted: Wanted) -> dict[I, V]:
         """The values by id, without those that the function left out."""
@@ -66,7 +76,7 @@ class SyncManyFunction(ManyFunction[I, P, V]):
         """The cached function of a single id, whose value is None when there is none."""
 
     def __call__(self, ids: Iterable[I], *args: P.args, **kwargs: P.kwargs) -> dict[I, V]:
-        """The values by id, as by `cached`; the function runs once, for the ids that are missing.
+        """The values by id, as by `cached`; the function runs once for the ids that are missing, up to 1,000 at a time.
 
         An id that the function leaves out of its result is not in this one either, and is not asked for again until
         one of its dependencies is touched.
@@ -106,7 +116,7 @@ class SyncManyFunction(ManyFunction[I, P, V]):
         wanted = reads.want([(id_, *args) for id_ in listed], kwargs, after=after)
         try:
             if wanted.calls:
-                found = self._driver.run(read_many(list(wanted.calls.values()), reads.bounds(bounds)))
+                found = self._driver.run(self._steps(wanted, bounds))
                 wanted.entries.update(zip(wanted.calls, found, strict=True))
         except Exception as error:
             wanted.errors.update(dict.fromkeys(wanted.calls, error))
@@ -126,7 +136,7 @@ class AsyncManyFunction(ManyFunction[I, P, V]):
         """The cached function of a single id, whose value is None when there is none."""
 
     async def __call__(self, ids: Iterable[I], *args: P.args, **kwargs: P.kwargs) -> dict[I, V]:
-        """The values by id, as by `cached`; the function runs once, for the ids that are missing.
+        """The values by id, as by `cached`; the function runs once for the ids that are missing, up to 1,000 at a time.
 
         An id that the function leaves out of its result is not in this one either, and is not asked for again until
         one of its dependencies is touched.
@@ -166,7 +176,7 @@ class AsyncManyFunction(ManyFunction[I, P, V]):
         wanted = reads.want([(id_, *args) for id_ in listed], kwargs, after=after)
         try:
             if wanted.calls:
-                found = await self._driver.run(read_many(list(wanted.calls.values()), reads.bounds(bounds)))
+                found = await self._driver.run(self._steps(wanted, bounds))
                 wanted.entries.update(zip(wanted.calls, found, strict=True))
         except Exception as error:
             wanted.errors.update(dict.fromkeys(wanted.calls, error))

@@ -10,7 +10,9 @@ Rules
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,6 +94,7 @@ class NearCache(Listener):
         self._lock = threading.Lock()
         # The keys of slots that were used and are gone since the marks were collected; None while nobody does.
         self._used: set[Key] | None = None
+        _NEAR_CACHES.add(self)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -166,6 +169,15 @@ class NearCache(Listener):
                     slot.is_used, slot.is_warm = False, True
             return used
 
+    def bar(self) -> None:
+        """Hold nothing from now on, in the child of a fork: there is nobody there who would keep it coherent."""
+        # A thread of the parent may have held the old one.
+        self._lock = threading.Lock()
+        self._n_max = 0
+        for slot in tuple(self._slots.values()):
+            slot.die()
+        self._slots.clear()
+
     def _end(self, key: Key, slot: Slot) -> None:
         slot.die()
         if slot.is_used and self._used is not None:
@@ -189,3 +201,15 @@ class NearCache(Listener):
                 self._used.add(key)
             slot.is_used = slot.is_warm = False
             self._slots[key] = slot
+
+
+_NEAR_CACHES: weakref.WeakSet[NearCache] = weakref.WeakSet()
+
+
+def _bar_forked() -> None:
+    for near in tuple(_NEAR_CACHES):
+        near.bar()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_bar_forked)

@@ -17,6 +17,7 @@ NOTICES: dict[str, str] = {
     "refresh.failed": "a worker's build raised: key, error, attempts, retry_in_s",
     "build.done": "a reader built an entry: key, changed, version, build_s, position",
     "build.failed": "a reader's build raised: key, error, attempts, retry_in_s",
+    "lease.lost": "another took over what was built here, so that the value was not stored: key",
     "refresh.cold": "an entry was due that nobody read for its keep_warm, and was dropped: key",
     "job.expired": "nobody began a refresh within its job_expires, and the entry was dropped: key",
     "breaker.opened": "entries of a function failed one after the other, its refreshes pause: function, error, pause_s",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, assert_never, cast
+from typing import Any, NamedTuple, assert_never, cast
 
 from everfresh.cache.engine import Engine
 from everfresh.cache.events import encode_event
 from everfresh.cache.keys import known_key, known_keys, new_key
 from everfresh.cache.tracking import open_frame, undescribed
-from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding
-from everfresh.cache.values import Codec
+from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding, moment
+from everfresh.cache.values import Codec, is_left_out
 from everfresh.matching.shapes import grouped, shape_and_values
 from everfresh.model.clock import seconds_of
 from everfresh.model.dependency import Dependency, Undescribed, check_dependencies
@@ -21,14 +21,24 @@ from everfresh.model.errors import InvalidEvent, InvalidOption, NotInCache, TooM
 from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol import publishing
+from everfresh.protocol.applying import Applied
 from everfresh.protocol.publishing import Published
 from everfresh.protocol.reading import is_settled
-from everfresh.protocol.requests import Delete, Load, Loaded, LoadMany, Put, ReadFeed, Steps, ask
+from everfresh.protocol.requests import Delete, Load, Loaded, LoadMany, Put, ReadFeed, Register, Steps, ask
 
 # Misses whose put never came; the oldest are forgotten, and a put without a miss is simply not fenced.
 _MAX_MISSES = 1_000
 _ANYTHING: Codec[Any] = Codec(Any, "get")
-_misses: ContextVar[dict[tuple[int, Key], int]] = ContextVar("everfresh_misses")
+
+
+class _Miss(NamedTuple):
+    """Where the store stood when a key was not there, and when that was, as transactions count."""
+
+    position: Position
+    moment: int
+
+
+_misses: ContextVar[dict[tuple[int, Key], _Miss]] = ContextVar("everfresh_misses")
 
 
 class Operations:
@@ -68,19 +78,24 @@ class Operations:
         data, digest = Codec[object](Any, f"put({key!r})").encode(value)
         checked = check_dependencies(dependencies)
         expires_s = _lifetime_s(expires)
-        # Taken now, not when it is carried out: the value was loaded before.
-        fence = self._take_miss(new)
+        miss = _misses.get({}).get((id(self._engine), new))
         if self._is_undescribed(key, checked):
             # What it was to replace is out of date.
             yield from self.delete([new])
+            self._forget_miss(new)
             return
-        if fence is None and is_holding(self):
-            # Whatever happens until the end of the block is news to this value.
-            fence = (yield from self.position()).sequence
         groups = grouped(map(shape_and_values, checked))
+        fence, shows = miss if miss is not None else (None, moment())
+        if fence is None and is_holding(self):
+            # Whatever others do until the end of the block is news to this value; of a shape that nobody knows yet
+            # that would leave no mark.
+            yield from ask(Register(tuple(group.shape for group in groups)))
+            fence = yield from self.position()
         request = Put(key=new, value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s)
-        if not hold(self, HeldPut(request)):
+        if not hold(self, HeldPut(request, shows, None if miss is None else miss.position)):
             yield from ask(request)
+        # Only now: who tries again what failed still puts what was loaded after the miss.
+        self._forget_miss(new)
 
     def get(self, key: str) -> Steps[Any]:
         """The value of an entry, if it is there and settled."""
@@ -105,7 +120,14 @@ class Operations:
     def stored(self, key: str) -> Steps[Entry | None]:
         """Any entry, whatever its state."""
         known = known_key(key, what="stored")
-        return None if known is None else (yield from ask(Load(known))).entry
+        if known is None:
+            return None
+        entry = (yield from ask(Load(known))).entry
+        frame = open_frame()
+        if frame is not None:
+            # Its value may go into what is built.
+            frame.saw(known, entry)
+        return entry
 
     def position(self) -> Steps[Position]:
         """The store's newest position."""
@@ -120,36 +142,44 @@ class Operations:
         if frame is not None:
             frame.saw(key, found)
         if found is None:
-            self._note_miss(key, loaded.position.sequence)
-        return found
+            self._note_miss(key, _Miss(loaded.position, moment()))
+        return found if found is not None and _is_value(found) else None
 
-    def _note_miss(self, key: Key, sequence: int) -> None:
+    def _note_miss(self, key: Key, miss: _Miss) -> None:
         misses = dict(_misses.get({}))
         misses.pop((id(self._engine), key), None)
-        misses[id(self._engine), key] = sequence
+        misses[id(self._engine), key] = miss
         while len(misses) > _MAX_MISSES:
             del misses[next(iter(misses))]
         _misses.set(misses)
 
-    def _take_miss(self, key: Key) -> int | None:
+    def _forget_miss(self, key: Key) -> None:
         misses = dict(_misses.get({}))
-        fence = misses.pop((id(self._engine), key), None)
-        if fence is not None:
+        if misses.pop((id(self._engine), key), None) is not None:
             _misses.set(misses)
-        return fence
 
-    def carry_out(self, held: Held) -> Steps[Position | None]:
-        """Do what was asked for; the position of the events in it."""
+    def take_back(self, put: HeldPut) -> None:
+        """The put is not done: the miss that it answers stands, unless there is a newer one."""
+        key = put.request.key
+        if put.miss is not None and (id(self._engine), key) not in _misses.get({}):
+            self._note_miss(key, _Miss(put.miss, put.shows))
+
+    def carry_out(self, held: Held, shown_by: tuple[Put, ...] = ()) -> Steps[Applied | None]:
+        """Do what was asked for; what came of the events in it, which the puts to come show."""
         match held:
             case HeldEvents(events, cause):
                 shapes = self._engine.shapes
-                published = yield from publishing.publish(events, shapes, cause=cause, encode=encode_event)
+                published = yield from publishing.publish(
+                    events, shapes, cause=cause, encode=encode_event, puts=shown_by
+                )
                 self._announce(published, events[0].topic, events[0].id, len(events))
-                return published.applied.position
+                return published.applied
             case HeldNames(dependencies, cause):
-                published = yield from publishing.invalidate(dependencies, self._engine.shapes, cause=cause)
+                published = yield from publishing.invalidate(
+                    dependencies, self._engine.shapes, cause=cause, puts=shown_by
+                )
                 self._announce(published, "invalidate", None, len(dependencies))
-                return published.applied.position
+                return published.applied
             case HeldPut(request):
                 yield from ask(request)
             case HeldDelete(keys):
@@ -160,8 +190,8 @@ class Operations:
 
     def _do(self, held: Held) -> Steps[Position]:
         """Do it, or hold it back in a transaction; the position of its events, or the newest."""
-        position = None if hold(self, held) else (yield from self.carry_out(held))
-        return position if position is not None else (yield from self.position())
+        applied = None if hold(self, held) else (yield from self.carry_out(held))
+        return applied.position if applied is not None else (yield from self.position())
 
     def _cause(self) -> tuple[str, ...]:
         """The chain of builds behind what is published here.
@@ -209,6 +239,11 @@ class Operations:
             n_widened=len(published.widened),
             n_predicates=published.n_judged,
         )
+
+
+def _is_value(entry: Entry) -> bool:
+    """Whether it holds a value: neither an error that was cached, nor that an id has none."""
+    return not entry.is_error and not (entry.function and is_left_out(entry.value))
 
 
 def _check_events(events: Sequence[object]) -> None:

@@ -13,13 +13,13 @@ from functools import partial
 
 from everfresh.cache.events import decode_event
 from everfresh.cache.notices import NoticeBoard
+from everfresh.cache.secrets import kept_secret, told_of
 from everfresh.cache.spec import Spec
 from everfresh.matching.shapes import Bucket
 from everfresh.model.entry import Key, Lease
 from everfresh.model.errors import ArgumentNotSupported
 from everfresh.model.event import Event
 from everfresh.protocol.applying import Candidate, Judge
-from everfresh.protocol.reading import reason_of
 
 # So often no by mere chance is rare; a predicate that compares what is never equal says it every time.
 WARN_AFTER_RUNS = 1_000
@@ -75,7 +75,9 @@ class Predicates:
         try:
             return bool(Context().run(ask))
         except Exception as error:  # noqa: BLE001 - somebody else's code; a needless refresh costs little
-            self._board.tell("predicate.failed", function=spec.name, key=key, topic=event.topic, error=reason_of(error))
+            if spec.signature.secret:
+                kept_secret(error)
+            self._board.tell("predicate.failed", function=spec.name, key=key, topic=event.topic, error=told_of(error))
             return True
 
     def _count(self, name: str, *, is_yes: bool) -> None:

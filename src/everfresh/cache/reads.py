@@ -15,7 +15,8 @@ from everfresh.cache.caching_errors import decode_error
 from everfresh.cache.drivers import within_build
 from everfresh.cache.engine import BoundCall, Engine, Spec
 from everfresh.cache.near import Slot, SlotsOfArgs, Ticket
-from everfresh.cache.tracking import current_frame
+from everfresh.cache.secrets import kept_secret
+from everfresh.cache.tracking import open_frame
 from everfresh.model.entry import Entry, Key
 from everfresh.model.errors import InvalidPosition
 from everfresh.model.position import Position
@@ -27,7 +28,6 @@ R = TypeVar("R")
 
 # Types whose equal values have one canonical text; of 1, True and 1.0 the types are compared besides.
 _PLAIN_TYPES = frozenset({str, int, bool, bytes, type(None), UUID, date})
-_frame = current_frame.get
 
 
 @dataclass(slots=True)
@@ -67,7 +67,8 @@ class Reads(Generic[R]):
     def load(self, entry: Entry) -> R:
         """The value of an entry, as a new object; the error that it holds is raised."""
         if entry.is_error:
-            raise decode_error(entry.value, self.spec.cache_errors)
+            error = decode_error(entry.value, self.spec.cache_errors)
+            raise kept_secret(error) if self.spec.signature.secret else error
         value: R = self.spec.codec().decode(entry.value)
         return value
 
@@ -90,7 +91,7 @@ class Reads(Generic[R]):
 
     def bounds(self, bounds: Bounds) -> Bounds:
         """Within a build nothing stale is used while it can be refreshed: the outer value would be stale at birth."""
-        return bounds if _frame() is None else within_build(bounds)
+        return bounds if open_frame() is None else within_build(bounds)
 
     def steps(self, call: BoundCall, bounds: Bounds, after: Position | None) -> Steps[Entry]:
         """The rules for one call."""
@@ -114,17 +115,22 @@ class Reads(Generic[R]):
 
     def taken(self, entry: Entry) -> R:
         """The value of an entry, seen by the build that read it."""
-        frame = _frame()
+        frame = open_frame()
         if frame is not None:
             frame.saw(entry.key, entry)
         return self.load(entry)
 
-    def peeked(self, key: Key, entry: Entry | None) -> R | None:
-        """The value of what was looked at. That nothing is there is something that a build hangs on, too."""
-        frame = _frame()
+    def looked_at(self, key: Key, entry: Entry | None) -> Entry | None:
+        """What was looked at. That nothing is there is something that a build hangs on, too."""
+        frame = open_frame()
         if frame is not None:
             frame.saw(key, entry)
-        return None if entry is None else self.load(entry)
+        return entry
+
+    def peeked(self, key: Key, entry: Entry | None) -> R | None:
+        """The value of what was looked at."""
+        found = self.looked_at(key, entry)
+        return None if found is None else self.load(found)
 
     def enter(self, key: Key) -> None:
         """Refuse to need what is being built.
@@ -132,15 +138,16 @@ class Reads(Generic[R]):
         Raises:
             RecursiveBuild: the key is being built, further up.
         """
-        frame = _frame()
+        frame = open_frame()
         if frame is not None:
             frame.enter(key)
 
     def stumble(self, key: Key, error: BaseException) -> None:
         """Tell the build that called that this value could not be had, in case that it goes on without."""
-        frame = _frame()
+        frame = open_frame()
         if frame is not None and isinstance(error, Exception):
-            frame.stumbled(key, self.engine.store.carry_out(Load(key)).entry)
+            found = self.engine.store.carry_out(Load(key)).entry
+            frame.stumbled(key, found, takes_old=self.spec.policy.bounds.stale_if_error_s > 0)
 
     # --------------------------------------------------------------------------------------------------- many at once
 
@@ -148,13 +155,18 @@ class Reads(Generic[R]):
         """The positional arguments of each call: the element itself for a function of one parameter, else a tuple.
 
         Raises:
-            TypeError: an element is no tuple.
+            TypeError: it is no list, or an element is no tuple.
         """
         if isinstance(calls, str | bytes):
             raise TypeError(f"{self.spec.name}: many takes a list with an element for each call, not one text.")
+        try:
+            each = iter(calls)
+        except TypeError as error:
+            msg = f"{self.spec.name}: many takes a list with an element for each call. Write [{calls!r}]."
+            raise TypeError(msg) from error
         if self.spec.signature.takes_one:
-            return [(one,) for one in calls]
-        listed = list(calls)
+            return [(one,) for one in each]
+        listed = list(each)
         for one in listed:
             if not isinstance(one, tuple):
                 msg = f"{self.spec.name}: many takes a tuple of positional arguments for each call, not {one!r}."
@@ -197,7 +209,7 @@ class Reads(Generic[R]):
 
     def settle(self, wanted: Wanted) -> None:
         """Hold near what was found, and tell the build that called of it, and of what was not."""
-        frame = _frame()
+        frame = open_frame()
         for key, ticket in wanted.tickets.items():
             entry = wanted.entries.get(key)
             slot = None
@@ -236,7 +248,7 @@ class Reads(Generic[R]):
         slot = self.engine.near.get(key)
         if slot is not None and not self._is_good(slot.entry, after):
             slot = None
-        frame = _frame()
+        frame = open_frame()
         if frame is not None:
             frame.enter(key)
             if slot is not None:

@@ -1,44 +1,107 @@
-"""Running a user's function in its build's context, whatever its colour and whoever calls."""
+"""Running a user's function in its build's context, whatever its colour and whoever calls.
+
+A build fails by an `Exception`, and is given back, to be begun anew at once, when it is cut short: by a cancellation,
+or the end of the program. What looks like the one and is the other is told apart here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
 
 from everfresh.cache.builds import Run
 from everfresh.cache.context import advising_on_context
 from everfresh.cache.keeper import running_loop
+from everfresh.model.errors import BuildError
 
 
-async def result_of(run: Run, context: Context) -> Any:  # noqa: ANN401 - whatever the user's function gives
-    """What an async function gives, in the context, which only a task of its own can have."""
+async def result_of(run: Run, context: Context, *, is_refresh: bool = False) -> Any:  # noqa: ANN401 - whatever the user's function gives
+    """What an async function gives, in the context, which only a task of its own can have.
+
+    With `is_refresh` a worker builds: nobody has called to whom anything but an `Exception` could mean something.
+    """
+    name = run.spec.name
 
     async def main() -> Any:  # noqa: ANN401 - as above
-        return await run()
+        task = asyncio.current_task()
+        # Here too: what would end the program must not come out of a task.
+        with _failing(name, is_refresh=is_refresh, may_be_closed=lambda: _current_task() is not task):
+            return await run()
 
-    with advising_on_context(run.spec.name):
+    with advising_on_context(name), _failing(name, is_refresh=is_refresh, may_be_closed=lambda: True):
         return await asyncio.get_running_loop().create_task(main(), context=context)
 
 
-def blocking_result_of(run: Run, context: Context) -> Any:  # noqa: ANN401 - as above
+def blocking_result_of(run: Run, context: Context, *, is_refresh: bool = False) -> Any:  # noqa: ANN401 - as above
     """What a function of either colour gives; an async one runs in an event loop of its own."""
     if run.spec.is_async:
-        return _run_coroutine(run, context)
-    with advising_on_context(run.spec.name):
+        return _run_coroutine(run, context, is_refresh=is_refresh)
+    with (
+        advising_on_context(run.spec.name),
+        _failing(run.spec.name, is_refresh=is_refresh, may_be_closed=lambda: False),
+    ):
         return context.run(run)
 
 
-def _run_coroutine(run: Run, context: Context) -> Any:  # noqa: ANN401 - as above
+@contextmanager
+def _failing(name: str, *, is_refresh: bool, may_be_closed: Callable[[], bool]) -> Generator[None]:
+    """Make a failure of what ends the function, unless it is for whoever called it, or closes the coroutine.
+
+    Given back instead, a build that a worker begins would begin again a thousand times a second.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        is_meant = may_be_closed() if isinstance(error, GeneratorExit) else _is_for_the_caller(error, is_refresh)
+        if is_meant:
+            raise
+        if isinstance(error, asyncio.CancelledError):
+            msg = f"{name}: something that it waited for was cancelled, and nobody cancelled its build."
+        else:
+            msg = f"{name}: it ended with {type(error).__name__}, which ends more than a build. Raise an Exception."
+        raise BuildError(msg) from error
+
+
+def _is_for_the_caller(error: BaseException, is_refresh: bool) -> bool:  # noqa: FBT001 - the one thing it hangs on
+    match error:
+        case asyncio.CancelledError():
+            return _is_cancelled()
+        case KeyboardInterrupt():
+            return True
+        case SystemExit():
+            # In the main thread it may come from a signal, whatever runs there; of others it ends no more than the
+            # thread, which is not the function's own.
+            return threading.current_thread() is threading.main_thread()
+        case _:
+            # Such as a timeout of gevent, which is of whoever has set it.
+            return not is_refresh
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the task that runs here."""
+    task = _current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    return None if running_loop() is None else asyncio.current_task()
+
+
+def _run_coroutine(run: Run, context: Context, *, is_refresh: bool) -> Any:  # noqa: ANN401 - as above
     if running_loop() is None:
-        return asyncio.run(result_of(run, context))
+        return asyncio.run(result_of(run, context, is_refresh=is_refresh))
     answer: list[Any] = []
     errors: list[BaseException] = []
 
     def in_thread() -> None:
         try:
-            answer.append(asyncio.run(result_of(run, context)))
+            answer.append(asyncio.run(result_of(run, context, is_refresh=is_refresh)))
         except BaseException as error:  # noqa: BLE001 - carried over to the thread that waits
             errors.append(error)
 

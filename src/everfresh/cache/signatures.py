@@ -12,8 +12,9 @@ import msgspec
 
 from everfresh.cache.canonical_arguments import argument_text
 from everfresh.cache.recipes import pack_argument, unpack_argument
-from everfresh.cache.secrets import hidden
+from everfresh.cache.secrets import hidden, kept_secret
 from everfresh.cache.templates import KeyTemplate
+from everfresh.cache.values import is_immutable
 from everfresh.model.entry import Key
 from everfresh.model.errors import ArgumentNotSupported, InvalidOption
 from everfresh.model.marks import override
@@ -49,6 +50,12 @@ class CallSignature:
     def parameters(self) -> Mapping[str, inspect.Parameter]:
         """The function's parameters by name."""
         return self.signature.parameters
+
+    @cached_property
+    def _var_keyword(self) -> str | None:
+        """The parameter for further names. Each call makes a new dict of them."""
+        kinds = ((name, parameter.kind) for name, parameter in self.parameters.items())
+        return next((name for name, kind in kinds if kind is inspect.Parameter.VAR_KEYWORD), None)
 
     @cached_property
     def takes_one(self) -> bool:
@@ -103,8 +110,24 @@ class CallSignature:
             # What is left is no parameter, and is refused for that.
             return self.bind(bound.args, bound.kwargs | given)
         except (KeyError, TypeError, ValueError) as error:
-            msg = f"{self._name}: its signature is not the one this entry was built with: {error}. Raise its version."
+            # Types of users have a say in reading, and may quote what they read.
+            why = type(error).__name__ if self.secret else error
+            msg = f"{self._name}: its signature is not the one this entry was built with: {why}. Raise its version."
             raise ArgumentNotSupported(msg) from error
+
+    def own(self, arguments: Arguments, data: bytes) -> Arguments:
+        """The same arguments for one build, which it alone can change: made of their bytes, unless nobody can.
+
+        The ignored ones, of which the bytes know nothing, are those of whoever asks.
+
+        Raises:
+            ArgumentNotSupported: the bytes were written for another signature.
+        """
+        told = [value for name, value in arguments.items() if name not in self.ignored and name != self._var_keyword]
+        named = () if self._var_keyword is None else arguments[self._var_keyword].values()
+        if all(map(is_immutable, told)) and all(map(is_immutable, named)):
+            return arguments
+        return self.decode(data) | {name: arguments[name] for name in self.ignored}
 
     def annotation(self, name: str) -> Any:  # noqa: ANN401 - an annotation is any object
         """The annotation of a parameter, or of the result under the name `return`; Any when there is none.
@@ -154,8 +177,8 @@ class CallSignature:
             packed = pack_argument(value)
             is_same = argument_text(unpack_argument(packed, self.annotation(name))) == argument_text(value)
         except ArgumentNotSupported as error:
-            msg = f"{self._name}, argument {name}: {error}"
-            raise ArgumentNotSupported(msg) from error
+            refused = ArgumentNotSupported(f"{self._name}, argument {name}: {error}")
+            raise (kept_secret(refused) if name in self.secret else refused) from error
         if not is_same:
             msg = (
                 f"{self._name}, argument {name}: a {type(value).__qualname__} does not come back equal from "

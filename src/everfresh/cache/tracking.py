@@ -7,7 +7,7 @@ from whichever threads the build hands its context to.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, Values, grouped, shape_and_values
@@ -24,8 +24,9 @@ class Frame:
     """What one build has said and was seen to depend on so far; safe from every thread.
 
     `cause` is the chain of builds whose own events led to this one, `outer` the build that needs this one. With
-    `is_strict` nothing old may be read on the way. `warn` is called for a list that nobody described; the value is then
-    for its caller alone, and so is the outer one. Without it such a list is an error.
+    `is_strict` nothing old may be read on the way, and with `has_refused_old` something could not be had that any other
+    build might have got. `warn` is called for a list that nobody described; the value is then for its caller alone, and
+    so is the outer one. Without it such a list is an error.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Frame:
         "chain",
         "expires_at",
         "good_from",
+        "has_refused_old",
         "is_makeshift",
         "is_private",
         "is_strict",
@@ -66,6 +68,7 @@ class Frame:
         self.is_makeshift = False
         self.is_private = False
         self.is_strict = is_strict
+        self.has_refused_old = False
         self._outer = outer
         self._tell = tell
         self._see = see
@@ -76,6 +79,11 @@ class Frame:
         self._is_open = True
         # Held for single facts, never while the store is asked.
         self._lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the build still runs."""
+        return self._is_open
 
     @property
     def generations(self) -> tuple[str, ...]:
@@ -127,10 +135,16 @@ class Frame:
             if entry.expires_at is not None:
                 self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
 
-    def stumbled(self, key: Key, entry: Entry | None) -> None:
-        """Note that the build of another entry failed: if this one goes on without it, what it makes is makeshift."""
+    def stumbled(self, key: Key, entry: Entry | None, *, takes_old: bool = False) -> None:
+        """Note that the build of another entry failed: if this one goes on without it, what it makes is makeshift.
+
+        With `takes_old` that entry's function lets an old value stand in for it, which a strict build refuses.
+        """
         self.saw(key, entry)
         self.is_makeshift = True
+        if takes_old and self.is_strict:
+            for frame in self._with_outer():
+                frame.has_refused_old = True
 
     def enter(self, key: Key) -> None:
         """Refuse to need what is being built.
@@ -154,13 +168,29 @@ class Frame:
         if self._warn is None:
             raise undescribed(dependency)
         self._warn(dependency)
+        for frame in self._with_outer():
+            frame.is_private = True
+
+    def _with_outer(self) -> Iterator[Frame]:
+        """The frame, and those of the builds that need it."""
         frame: Frame | None = self
         while frame is not None:
-            frame.is_private = True
+            yield frame
             frame = frame._outer  # noqa: SLF001 - its own kind
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("everfresh_frame", default=None)
+"""The frame of the build in whose context this runs. Ask `open_frame`: a task or a thread may outlive its build."""
+
+
+def open_frame() -> Frame | None:
+    """The frame of the build that runs here; None outside, and for what has outlived the build that started it."""
+    frame = current_frame.get()
+    if frame is None or frame.is_open:
+        return frame
+    # A consumer or a pool that a build started lives as long as the process: near hits are as quick there as elsewhere.
+    current_frame.set(None)
+    return None
 
 
 def generations_of(outer: Frame | None, lease: Lease) -> tuple[str, ...]:
@@ -188,7 +218,7 @@ def track(*dependencies: dep.Dependency) -> None:
     Raises:
         InvalidDependency: one of them is no dependency, or has a value without a canonical text.
     """
-    frame = current_frame.get()
+    frame = open_frame()
     checked = dep.check_dependencies(dependencies)
     if frame is not None:
         for dependency in checked:

@@ -2,7 +2,10 @@
 
 Rules
 - A block is found by a context variable. A nested block keeps its own, and hands it to the outer one when it ends well.
-- A block that raises drops what was held in it, and what came from the blocks in it.
+- A block that raises drops what was held in it, and what came from the blocks in it. Only when something was built in
+  this process meanwhile its events are told all the same: the build may have read what is rolled back.
+- A put shows the events that were said in the block before it, or before the miss that it answers. They do not outrun
+  it, while any other does: the step that applies them is asked whether something else had.
 - A task or thread that was started within a block is part of it: `gather(cache.publish(a), cache.publish(b))` is held
   back, and dropped, like the same two calls one after the other.
 - Once a block has ended, whoever still finds it says things at once.
@@ -11,20 +14,31 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Never, Protocol, Self
 
+from everfresh.cache.builds import runs
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
+from everfresh.model.errors import StoreError
 from everfresh.model.event import Event
 from everfresh.model.position import Position
+from everfresh.protocol.applying import Applied
 from everfresh.protocol.requests import Put, Steps
+
+_moments = itertools.count()
+
+
+def moment() -> int:
+    """A number above all that were given in this process before: what was said first, and what later."""
+    return next(_moments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,7 @@ class HeldEvents:
 
     events: tuple[Event, ...]
     cause: tuple[str, ...] = ()
+    said_at: int = field(default_factory=moment, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +56,19 @@ class HeldNames:
 
     dependencies: tuple[Dependency, ...]
     cause: tuple[str, ...] = ()
+    said_at: int = field(default_factory=moment, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldPut:
-    """A value to be stored, encoded and fenced when it was put."""
+    """A value to be stored, encoded and fenced when it was put.
+
+    It shows what was said in the block before the moment `shows`. `miss` is the position of the miss that it answers.
+    """
 
     request: Put
+    shows: int
+    miss: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +86,10 @@ def merged(held: Iterable[Held]) -> list[Held]:
     steps: list[Held] = []
     for one in held:
         match steps[-1] if steps else None, one:
-            case HeldEvents(before, cause), HeldEvents(events, same) if cause == same:
-                steps[-1] = HeldEvents((*before, *events), cause)
-            case HeldNames(before, cause), HeldNames(dependencies, same) if cause == same:
-                steps[-1] = HeldNames((*before, *dependencies), cause)
+            case HeldEvents(before, cause), HeldEvents(events, same, said_at) if cause == same:
+                steps[-1] = HeldEvents((*before, *events), cause, said_at)
+            case HeldNames(before, cause), HeldNames(dependencies, same, said_at) if cause == same:
+                steps[-1] = HeldNames((*before, *dependencies), cause, said_at)
             case _:
                 steps.append(one)
     return steps
@@ -81,6 +102,7 @@ class Block:
         self.home = home
         """Whose block it is: transactions of two caches do not mix."""
         self.outer = outer
+        self._mark = runs.mark()
         self._held: list[Held] = []
         self._is_open = True
         self._lock = threading.Lock()
@@ -97,11 +119,16 @@ class Block:
         """Whether it still holds things back."""
         return self._is_open
 
-    def end(self, *, is_well: bool) -> list[Held]:
-        """End the block; what is to be done now."""
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was built in this process since it began."""
+        return runs.is_quiet_since(self._mark)
+
+    def end(self) -> list[Held]:
+        """End the block; what was held in it."""
         with self._lock:
             self._is_open = False
-            return self._held if is_well else []
+            return self._held
 
 
 _innermost: ContextVar[Block | None] = ContextVar("everfresh_transaction", default=None)
@@ -120,8 +147,12 @@ def is_holding(home: object) -> bool:
 class Carrier(Protocol):
     """Who carries out what was held."""
 
-    def carry_out(self, held: Held) -> Steps[Position | None]:
-        """Do one thing; the position of the events in it."""
+    def carry_out(self, held: Held, shown_by: tuple[Put, ...] = ()) -> Steps[Applied | None]:
+        """Do one thing; what came of the events in it, which the puts to come show."""
+        ...
+
+    def take_back(self, put: HeldPut) -> None:
+        """The put is not done: the miss that it answers stands."""
         ...
 
     def position(self) -> Steps[Position]:
@@ -150,9 +181,16 @@ class _Transaction:
         block = self._block
         # Not by a token: what a fixture opens is closed in another context.
         _innermost.set(block.outer)
-        held = block.end(is_well=is_well)
-        self._left = merged(one for one in held if not hold(self._carrier, one))
-        return bool(self._left) or (is_well and not is_holding(self._carrier))
+        held = block.end()
+        if is_well:
+            self._left = merged(one for one in held if not hold(self._carrier, one))
+            return bool(self._left) or not is_holding(self._carrier)
+        for one in held:
+            if isinstance(one, HeldPut):
+                self._carrier.take_back(one)
+        # At once, whatever is around the block: what was built from this one is served already.
+        self._left = [] if block.is_quiet else merged(one for one in held if isinstance(one, HeldEvents | HeldNames))
+        return bool(self._left)
 
     def _finish(self) -> Steps[None]:
         """Do what is left, in order; what is done is done once, so that it may be repeated after an error."""
@@ -160,7 +198,12 @@ class _Transaction:
         n_steps = len(self._left)
         try:
             while self._left:
-                position = (yield from self._carrier.carry_out(self._left[0])) or position
+                showing = self._showing()
+                puts = tuple(one.request for _, one in showing)
+                applied = yield from self._carrier.carry_out(self._left[0], puts)
+                if applied is not None:
+                    position = applied.position
+                    self._raise_fences(showing, applied)
                 del self._left[0]
         except Exception as error:
             if self._left:
@@ -171,9 +214,37 @@ class _Transaction:
             raise
         self.position = position if position is not None else (yield from self._carrier.position())
 
+    def _showing(self) -> list[tuple[int, HeldPut]]:
+        """The puts to come that show the events of the next step, with their places."""
+        step = self._left[0]
+        if not isinstance(step, HeldEvents | HeldNames):
+            return []
+        places = enumerate(self._left)
+        return [(place, one) for place, one in places if isinstance(one, HeldPut) and one.shows > step.said_at]
+
+    def _raise_fences(self, showing: list[tuple[int, HeldPut]], applied: Applied) -> None:
+        """Have the puts outrun by what comes after the events alone; not those that something before had outrun."""
+        for number, (place, one) in enumerate(showing):
+            if number not in applied.outrun:
+                self._left[place] = replace(one, request=replace(one.request, fence=applied.position))
+
+
+def _refusing(advice: str) -> Callable[..., Never]:
+    def refuse(*_: object) -> Never:
+        raise TypeError(f"transaction: {advice}")
+
+    return refuse
+
 
 class Transaction(_Transaction):
     """A block of asynchronous code whose events and puts wait for its good end; made by `cache.transaction()`."""
+
+    # Objects to a type checker, so that it refuses a plain `with` before anything runs.
+    __enter__: object = _refusing(
+        "this one is asynchronous. Write `async with cache.transaction():`; blocking code writes "
+        "`with cache.blocking.transaction():`."
+    )
+    __exit__: object = __enter__
 
     def __init__(self, carrier: Carrier, driver: AsyncDriver) -> None:
         super().__init__(carrier)
@@ -203,11 +274,19 @@ class Transaction(_Transaction):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._end(is_well=error is None):
-            await self.finish()
+            with _noted_on(error):
+                await self.finish()
 
 
 class BlockingTransaction(_Transaction):
     """The same for synchronous code; made by `cache.blocking.transaction()`."""
+
+    # As above.
+    __aenter__: object = _refusing(
+        "this one is blocking. Write `with cache.blocking.transaction():`; asynchronous code writes "
+        "`async with cache.transaction():`."
+    )
+    __aexit__: object = __aenter__
 
     def __init__(self, carrier: Carrier, driver: BlockingDriver) -> None:
         super().__init__(carrier)
@@ -225,7 +304,20 @@ class BlockingTransaction(_Transaction):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._end(is_well=error is None):
-            self.finish()
+            with _noted_on(error):
+                self.finish()
+
+
+@contextmanager
+def _noted_on(error: BaseException | None) -> Generator[None]:
+    """Have the error of the block raised, and not that of its end; that is a note on it."""
+    try:
+        yield
+    except StoreError as failure:
+        if error is None:
+            raise
+        for line in (f"transaction: {type(failure).__name__}: {failure}", *getattr(failure, "__notes__", ())):
+            error.add_note(line)
 
 
 def _blocks_of(home: object) -> Iterator[Block]:

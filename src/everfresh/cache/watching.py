@@ -1,10 +1,28 @@
-"""Watching: what somebody who watches an entry has seen of it."""
+"""Watching: what somebody who watches an entry has seen of it, and when to look again though nobody told of anything.
+
+Time alone tells nobody: that a lifetime ends, that a failed build may be tried again, that an event asks for another
+look. A worker sees to these. Where none runs, the next reader does, and whoever watches is that.
+"""
 
 from __future__ import annotations
 
-from everfresh.model.entry import Entry
-from everfresh.protocol.reading import retry_in_s
-from everfresh.protocol.requests import Policy
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+
+from everfresh.cache.background import Background
+from everfresh.cache.drivers import AsyncDriver, BlockingDriver
+from everfresh.cache.engine import Engine
+from everfresh.model.entry import Entry, State
+from everfresh.model.errors import StoreClosed
+from everfresh.protocol.reading import is_settled, read, retry_in_s
+from everfresh.protocol.requests import Call, Policy
+
+# The clock may be set, and a worker may end: nobody waits longer before looking whether it is time.
+_LONGEST_S = 60.0
+# Until the end of a time is seen by the store's clock.
+_LEAST_S = 0.001
 
 
 class Watched:
@@ -12,6 +30,8 @@ class Watched:
 
     def __init__(self) -> None:
         self._n_failed = 0
+        self._n_unsettled = 0
+        self._n_unkept = 0
         self._digest = ""
 
     def is_news(self, entry: Entry) -> bool:
@@ -23,6 +43,25 @@ class Watched:
         self._digest = entry.digest
         return is_other
 
+    def look_at(self, entry: Entry, policy: Policy, now: float) -> float | None:
+        """When to look again, by the store's clock, after this was served; None when time alone changes nothing."""
+        self._n_unkept = 0 if entry.version else self._n_unkept + 1
+        if is_settled(entry, now):
+            self._n_unsettled = 0
+            return entry.expires_at
+        if entry.state is State.FAILED:
+            return None
+        if entry.retry_at is not None and entry.retry_at > now:
+            return entry.retry_at
+        # Somebody refreshes it, who may fail, which is not told here, or die.
+        self._n_unsettled += 1
+        return now + min(policy.lease_s, policy.first_retry_s * 2.0 ** min(self._n_unsettled - 1, 32))
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether what was built here is not kept, time after time: what is told of that is no news."""
+        return self._n_unkept > 1
+
     def pause_s(self, policy: Policy, roll: float) -> float | None:
         """How long to wait after a read that raised; None when nothing was seen yet, so that it should be raised."""
         if not self._digest:
@@ -30,3 +69,67 @@ class Watched:
         self._n_failed += 1
         wait_s = retry_in_s(self._n_failed, policy, roll)
         return policy.longest_retry_s if wait_s is None else wait_s
+
+
+def wait_s(look_at: float | None, now: float, *, has_worker: bool) -> float | None:
+    """How long to wait for news of an entry; None for as long as it takes. A worker of this process comes first."""
+    if look_at is None:
+        return None
+    return _LONGEST_S if has_worker else min(max(look_at - now, _LEAST_S), _LONGEST_S)
+
+
+def blocking_changes(
+    engine: Engine, driver: BlockingDriver, background: Background, call: Call, woken: threading.Event
+) -> Generator[Entry, None, None]:
+    """The entry now, then each with another value, for ever; who calls has `woken` set at each of its records."""
+    watched = Watched()
+    while True:
+        woken.clear()
+        try:
+            entry = driver.run(read(call, call.policy.bounds))
+        except StoreClosed:
+            raise
+        except Exception:
+            pause_s = watched.pause_s(call.policy, engine.dice())
+            if pause_s is None:
+                raise
+            woken.clear()
+        else:
+            look_at = watched.look_at(entry, call.policy, engine.clock())
+            if watched.is_in_vain:
+                woken.clear()
+            if watched.is_news(entry):
+                yield entry
+            pause_s = wait_s(look_at, engine.clock(), has_worker=background.n_workers > 0)
+        woken.wait(pause_s)
+
+
+async def changes(
+    engine: Engine, driver: AsyncDriver, background: Background, call: Call, woken: asyncio.Event
+) -> AsyncGenerator[Entry, None]:
+    """The same for asyncio."""
+    watched = Watched()
+    while True:
+        woken.clear()
+        try:
+            entry = await driver.run(read(call, call.policy.bounds))
+        except StoreClosed:
+            raise
+        except Exception:
+            pause_s = watched.pause_s(call.policy, engine.dice())
+            if pause_s is None:
+                raise
+            woken.clear()
+        else:
+            look_at = watched.look_at(entry, call.policy, engine.clock())
+            if watched.is_in_vain:
+                # What was done here rings in the next turn of the loop.
+                await asyncio.sleep(0)
+                woken.clear()
+            if watched.is_news(entry):
+                yield entry
+            pause_s = wait_s(look_at, engine.clock(), has_worker=background.n_workers > 0)
+        # Not `wait_for`: before Python 3.12 that loses a cancellation which comes together with the bell.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await woken.wait()

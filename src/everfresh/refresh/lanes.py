@@ -13,10 +13,11 @@ from contextlib import suppress
 
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver, finished
 from everfresh.cache.engine import Engine
+from everfresh.cache.secrets import told_of
 from everfresh.feed.bells import ringer
 from everfresh.model.errors import ArgumentNotSupported, StoreClosed, UnknownFunction
 from everfresh.protocol.queueing import Due, TakeDue, TookDue
-from everfresh.protocol.reading import attempt, reason_of
+from everfresh.protocol.reading import refresh
 from everfresh.refresh.taking import Bell, pause_s, refusal, take_request, tell_dropped
 
 
@@ -70,7 +71,7 @@ class AsyncLane:
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - a lane that ended would leave readers waiting for it
-            self._engine.board.tell("worker.failed", error=reason_of(error))
+            self._engine.board.tell("worker.failed", error=told_of(error))
             return None
         tell_dropped(self._engine, took)
         return took
@@ -93,7 +94,7 @@ class AsyncLane:
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - the lease runs out and the entry is taken again; others go on
-            self._engine.board.tell("worker.failed", error=reason_of(error))
+            self._engine.board.tell("worker.failed", error=told_of(error))
 
     async def _build(self, due: Due) -> None:
         try:
@@ -101,7 +102,7 @@ class AsyncLane:
         except (UnknownFunction, ArgumentNotSupported) as error:
             await self._engine.store.carry_out_async(refusal(due, error))
         else:
-            await self._driver.run(attempt(call, due.lease))
+            await self._driver.run(refresh(call, due.lease))
 
 
 class ThreadLane:
@@ -161,7 +162,7 @@ class ThreadLane:
         except StoreClosed:
             raise
         except Exception as error:  # noqa: BLE001 - as above
-            self._engine.board.tell("worker.failed", error=reason_of(error))
+            self._engine.board.tell("worker.failed", error=told_of(error))
             return None
         tell_dropped(self._engine, took)
         return took
@@ -173,7 +174,7 @@ class ThreadLane:
             # The taker meets the same.
             return
         except Exception as error:  # noqa: BLE001 - the lease runs out and the entry is taken again; others go on
-            self._engine.board.tell("worker.failed", error=reason_of(error))
+            self._engine.board.tell("worker.failed", error=told_of(error))
         finally:
             self._count(-1)
             self._rung.set()
@@ -184,7 +185,7 @@ class ThreadLane:
         except (UnknownFunction, ArgumentNotSupported) as error:
             self._engine.store.carry_out(refusal(due, error))
         else:
-            self._driver.run(attempt(call, due.lease))
+            self._driver.run(refresh(call, due.lease))
 
     def _count(self, change: int) -> None:
         with self._lock:

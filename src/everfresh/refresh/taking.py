@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from everfresh.cache.engine import Engine, Spec
+from everfresh.cache.secrets import told_of
 from everfresh.feed.follower import Listener
 from everfresh.model.entry import FeedRecord, Kind
 from everfresh.model.marks import override
 from everfresh.protocol.queueing import Due, TakeDue, TookDue
-from everfresh.protocol.reading import reason_of
 from everfresh.protocol.requests import Fail
 
 # How often the queue is looked at when nothing rings: for leases of builders that died elsewhere.
@@ -62,7 +62,7 @@ def tell_dropped(engine: Engine, took: TookDue) -> None:
 
 def refusal(due: Due, error: Exception) -> Fail:
     """End the lease of an entry that this process cannot build, for good."""
-    return Fail(lease=due.lease, fingerprint=None, reason=reason_of(error), retry_in_s=None)
+    return Fail(lease=due.lease, fingerprint=None, reason=told_of(error), retry_in_s=None)
 
 
 def pause_s(request: TakeDue | None, took: TookDue | None) -> float:

@@ -1,0 +1,43 @@
+"""Holding: the leases of many entries that are built together are renewed from the first to the last step of that.
+
+One build holds its lease while it runs. Of many, the first lease is taken long before the run begins, and the last
+value stored long after it has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from everfresh.cache.keeper import LeaseKeeper
+from everfresh.model.entry import Lease
+from everfresh.protocol.requests import Begin, Commit, Fail, GiveUp, Steps
+
+T = TypeVar("T")
+
+
+def holding(steps: Steps[T], keeper: LeaseKeeper) -> Steps[T]:
+    """The same steps; each lease that they take is renewed until they end it, or are at an end themselves."""
+    held: dict[int, Lease] = {}
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = yield request
+            except BaseException as error:  # noqa: BLE001 - the rules decide what an error means
+                request = steps.throw(error)
+                continue
+            match request:
+                case Begin(lease_s=lease_s) if isinstance(answer, Lease):
+                    keeper.hold(answer, lease_s)
+                    held[answer.token] = answer
+                case Commit(lease=lease) | Fail(lease=lease) | GiveUp(lease=lease):
+                    keeper.release(lease)
+                    held.pop(lease.token, None)
+                case _:
+                    pass
+            request = steps.send(answer)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        for lease in held.values():
+            keeper.release(lease)
