@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(CURDIR)' | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format soak bench build lock clean
+.PHONY: help install demo test lint style types floors format soak mutants bench build lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ format: $(INSTALLED) ## Let ruff mend what it can
 
 soak: $(INSTALLED) ## Search for a history that breaks a promise, for an hour
 	@$(BIN)/python scripts/soak.py $(ARGS)
+
+mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a test fails; takes 20 minutes
+	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 bench: $(INSTALLED) ## Measure
 	@$(BIN)/python -m benchmarks $(ARGS)

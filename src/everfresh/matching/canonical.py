@@ -60,6 +60,19 @@ def canonical_text(value: object) -> str:
             return _text_of_other(value)
 
 
+def is_plain(value: object) -> bool:
+    """Whether the value stands for its text alone: no two values of its kind that have the text could be told apart.
+
+    A text that is written otherwise, such as '1.10', is not plain: to a column of texts '1.1' is another one.
+    """
+    if isinstance(value, Enum):
+        return is_plain(value.value)
+    if isinstance(value, str):
+        written = str.__str__(value)
+        return written == canonical_text(written)
+    return not isinstance(value, Mapping | list | tuple)
+
+
 def _text_of_str(value: str) -> str:
     first = value[:1]
     if first not in "0123456789+-.abcdefABCDEF":

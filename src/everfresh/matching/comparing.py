@@ -2,6 +2,8 @@
 
 An answer is True, False, or None when nobody can tell, which counts as touched. Whether null meets a
 negation, and whether a number comes before a word, is not agreed between databases and Python; so both are None.
+Whether '1.10' equals '1.1' hangs on whether both are numbers: values of different texts differ, those of the same text
+are equal where both are plain, and otherwise nobody can tell.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from enum import Enum
 from typing import Any, cast
 from uuid import UUID
 
-from everfresh.matching.canonical import NULL, canonical_text, framed, unframed
-from everfresh.model.conditions import Condition
+from everfresh.matching.canonical import NULL, canonical_text, framed, is_plain, unframed
+from everfresh.model.conditions import Condition, operands_of
 
 _Test = Callable[[str, str], bool | None]
 Reading = Sequence[str]
@@ -25,6 +27,11 @@ NOT = "not"
 STARTSWITH = "startswith"
 _IS_NULL = "is_null"
 _EQUAL = "eq"
+_ONE_OF = "one_of"
+# Stands before the operator when an operand is not plain.
+_ROUGHLY = "roughly "
+# Stands before the text of a value that is not plain.
+_LIKE = "\0like "
 _NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:E[+-]\d{1,17})?|Infinity)", re.ASCII)
 # A number of more digits is compared with nothing: to read it for each candidate would cost too much.
 _MAX_DIGITS = 1_000
@@ -64,6 +71,43 @@ def operand_text(condition: Condition) -> str:
             return canonical_text(operand)
 
 
+def is_rough(condition: Condition) -> bool:
+    """Whether an operand that is to be equalled is not plain, so that nobody can tell whether a value equals it.
+
+    Raises:
+        InvalidDependency: a value has no canonical text.
+    """
+    return compares_equal(operator_of(condition)) and not all(map(is_plain, operands_of(condition)))
+
+
+def compares_equal(operator: str) -> bool:
+    """Whether the operator asks which values are equal."""
+    return operator.removeprefix(f"{NOT} ") in (_EQUAL, _ONE_OF)
+
+
+def roughly(operator: str) -> str:
+    """The operator as it is asked of operands that are not plain."""
+    if not compares_equal(operator):
+        return operator
+    is_negated = operator.startswith(NOT)
+    return f"{NOT} {_ROUGHLY}{operator.removeprefix(f'{NOT} ')}" if is_negated else f"{_ROUGHLY}{operator}"
+
+
+def equal_text(value: object) -> str:
+    """A value as it is compared for equality: its canonical text, marked where it is not plain.
+
+    Raises:
+        InvalidDependency: the value has no canonical text.
+    """
+    text = canonical_text(value)
+    return text if is_plain(value) else doubted(text)
+
+
+def doubted(text: str) -> str:
+    """The text, marked as one of which nobody can tell whether it is that of an equal value."""
+    return text if text.startswith(_LIKE) else f"{_LIKE}{text}"
+
+
 def is_prefix_operator(operator: str) -> bool:
     """Whether values are read by `prefix_text` for this operator."""
     return operator.endswith(STARTSWITH)
@@ -91,17 +135,24 @@ def prefix_text(value: object) -> str:
 
 
 def passes(operator: str, values: Reading | None, operand: str) -> bool | None:
-    """Whether any of the values meets the condition; None when that cannot be told, or the values are unknown."""
+    """Whether any of the values meets the condition; None when that cannot be told, or the values are unknown.
+
+    Of a negated one nobody can tell when the values disagree: it may mean that any of them differs, or that all do.
+    """
     if values is None:
         return None
     is_negated = operator.startswith(NOT)
     if not values:
-        return None if is_negated or operator == _IS_NULL else False
+        # Whether it counts as null, databases and Python do not agree.
+        meets_null = operator == _IS_NULL or (operator.endswith(_ONE_OF) and NULL in unframed(operand))
+        return None if is_negated or meets_null else False
     test = _TESTS.get(operator.removeprefix(f"{NOT} "))
     if test is None:
         # Written by a newer version.
         return None
     answers = {(_negated if is_negated else _plain)(test, value, operand) for value in values}
+    if is_negated:
+        return answers.pop() if len(answers) == 1 else None
     if True in answers:
         return True
     return None if None in answers else False
@@ -170,14 +221,26 @@ def _starts(value: str, operand: str) -> bool | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-def _is_one_of(value: str, operand: str) -> bool:
-    return value in unframed(operand)
+def _equals(value: str, operand: str) -> bool | None:
+    return None if value == f"{_LIKE}{operand}" else value == operand
+
+
+def _is_one_of(value: str, operand: str) -> bool | None:
+    found = value.removeprefix(_LIKE) in unframed(operand)
+    return None if found and value.startswith(_LIKE) else found
+
+
+def _in_doubt(test: _Test) -> _Test:
+    """The same test, where what is equal may be so in its text alone."""
+    return lambda value, operand: False if test(value, operand) is False else None
 
 
 _TESTS: Mapping[str, _Test] = {
-    _EQUAL: lambda value, operand: value == operand,
+    _EQUAL: _equals,
     _IS_NULL: _is_null,
-    "one_of": _is_one_of,
+    _ONE_OF: _is_one_of,
+    f"{_ROUGHLY}{_EQUAL}": _in_doubt(_equals),
+    f"{_ROUGHLY}{_ONE_OF}": _in_doubt(_is_one_of),
     "lt": _ordered(lambda order: order < 0),
     "le": _ordered(lambda order: order <= 0),
     "gt": _ordered(lambda order: order > 0),
@@ -191,4 +254,6 @@ TextOf = Callable[[Any], str]
 
 def text_of_for(operator: str) -> TextOf:
     """How values are read for the operator."""
-    return prefix_text if is_prefix_operator(operator) else canonical_text
+    if is_prefix_operator(operator):
+        return prefix_text
+    return equal_text if compares_equal(operator) else canonical_text

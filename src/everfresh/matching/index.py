@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations, takewhile
 from typing import NamedTuple
 
+from everfresh.matching.comparing import roughly
 from everfresh.matching.shapes import Shape, ShapeId, ShapeKind, bucket_of
 from everfresh.matching.topics import TopicTrie
 
@@ -25,6 +27,7 @@ class Known:
         "names",
         "operators",
         "shape",
+        "together",
         "watch",
     )
 
@@ -33,11 +36,12 @@ class Known:
         self.id = shape.id
         self.fields = shape.fields
         self.filters = shape.filters
-        self.operators = tuple(operator for _, operator in shape.filters)
+        self.operators = tuple(roughly(operator) if shape.rough else operator for _, operator in shape.filters)
         self.watch = shape.watch
         self.names = frozenset((*shape.fields, *(field for field, _ in shape.filters)))
         """The fields that decide who is a member."""
         self.looked_at = tuple({*self.names, *shape.watch})
+        self.together = _together(self.names)
         self.is_any = shape.mode == "any"
         self.is_scope = shape.kind is ShapeKind.SCOPE
         self.is_predicate = shape.kind is ShapeKind.PREDICATE
@@ -45,9 +49,20 @@ class Known:
         """The one bucket of a shape without values."""
 
     def is_like(self, shape: Shape) -> bool:
-        """Whether the other is of the same objects or lists, whatever either watches."""
+        """Whether the other is of the same objects or lists, whatever either watches and however values are written."""
         mine = self.shape
         return mine.kind is shape.kind and mine.fields == shape.fields and mine.filters == shape.filters
+
+
+def _together(names: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The paths that lead on from one place, by the place: a list there has elements that may meet all or some."""
+    paths_of: dict[str, set[str]] = {}
+    for path, other in combinations(sorted(names), 2):
+        pairs = zip(path.split("."), other.split("."), strict=False)
+        shared = [word for word, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        if shared:
+            paths_of.setdefault(".".join(shared), set()).update((path, other))
+    return tuple((place, tuple(paths)) for place, paths in paths_of.items())
 
 
 class Generation(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 
@@ -33,6 +33,55 @@ def known_values_at(image: Mapping[str, Any], path: str, *, n_max: int) -> list[
         return [value]
     found, is_all = _walked(image, path, n_max)
     return ABSENT if found is not None and not is_all else found
+
+
+class _Elements(int):
+    """The number of elements of a list on the way, or of ways."""
+
+
+def whole_at(image: Mapping[str, Any], path: str) -> list[object] | None:
+    """All that is at the path, as it is, with how the lists on the way are made up; None when the image does not say.
+
+    Equal for two images only if nothing differs, not even which element stands in which list.
+    """
+    if "." not in path and type(image) is dict:
+        return [image[path]] if path in image else None
+    found: list[object] = []
+    n_steps = 0
+    waiting: list[tuple[object, str]] = [(image, path)]
+    while waiting:
+        node, rest = waiting.pop()
+        if not rest:
+            found.append(node)
+            continue
+        ways: list[tuple[object, str]] = []
+        if isinstance(node, list | tuple):
+            ways = [(element, rest) for element in cast("Sequence[object]", node)]
+        elif isinstance(node, Mapping):
+            ways = _steps(cast("Mapping[str, object]", node), rest)
+        n_steps += len(ways) + 1
+        if n_steps > _MAX_STEPS or not (ways or isinstance(node, list | tuple)):
+            return None
+        found.append(_Elements(len(ways)))
+        waiting.extend(reversed(ways))
+    return found
+
+
+def leads_through_list(image: object, path: str) -> bool:
+    """Whether a list stands at the path, or on the way to it."""
+    waiting = [(image, path)]
+    while waiting:
+        node, rest = waiting.pop()
+        if isinstance(node, list | tuple):
+            return True
+        if rest and isinstance(node, Mapping):
+            waiting.extend(_steps(cast("Mapping[str, object]", node), rest))
+    return False
+
+
+def is_named(path: str, names: Iterable[str]) -> bool:
+    """Whether the names have the path, something inside it, or what it stands in."""
+    return any(path == name or path.startswith(f"{name}.") or name.startswith(f"{path}.") for name in names)
 
 
 def _alone(body: object, path: str) -> object:

@@ -11,14 +11,17 @@ found as they are for rows. What it cannot know is unknown, and touches too much
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from everfresh.matching.canonical import canonical_text
+from everfresh.matching.paths import is_named
+from everfresh.matching.sameness import is_same
 from everfresh.model import dependency as dep
 from everfresh.model.errors import InvalidDependency, InvalidEvent
 from everfresh.model.event import Event, Row
@@ -43,6 +46,13 @@ class Publisher(Protocol[T_co]):
         ...
 
 
+class _Images(NamedTuple):
+    """What a description gave; `is_one` when it gave one mapping, and no list of them."""
+
+    all: list[Image]
+    is_one: bool
+
+
 class _Description:
     """An extractor, the names of what it gives, and the object's fields that this derives from."""
 
@@ -54,13 +64,14 @@ class _Description:
         self.is_derived = watch is not None
         self.extract = extract
 
-    def images_of(self, obj: object) -> list[Image] | None:
+    def images_of(self, obj: object) -> _Images | None:
         """The object's values, once for each way in which it is listed; None when it is to be ignored."""
         given = self.extract(obj)
         if given is None:
             return None
-        images = cast("Sequence[object]", given) if isinstance(given, list | tuple) else [given]
-        return [self._checked(image) for image in images]
+        if isinstance(given, list | tuple):
+            return _Images([self._checked(image) for image in cast("Sequence[object]", given)], is_one=False)
+        return _Images([self._checked(given)], is_one=True)
 
     def _checked(self, image: object) -> Image:
         kind = type(image).__name__
@@ -70,7 +81,8 @@ class _Description:
             raise InvalidDependency(msg)
         for value in checked.values():
             canonical_text(value)
-        return checked
+        # With the lists in it: the object may be changed before the event is published.
+        return copy.deepcopy(checked)
 
 
 class Scopes:
@@ -197,29 +209,31 @@ def _rows(
     """What one description says of the object and of what it was, as row events."""
     obj, previous = objects
     names = description.names
-    if modified is not None and description.watch and modified.isdisjoint(description.watch):
+    if modified is not None and description.watch and not any(is_named(path, modified) for path in description.watch):
         # Nobody asks where it stands: those who watch one of these fields are all meant.
         yield Row(type_, {}, {}, modified, described=names)
         return
     images = description.images_of(obj)
     if previous is not None:
-        yield from _moved(type_, names, (description.images_of(previous) or [], images or []), modified)
+        before = description.images_of(previous)
+        yield from _moved(type_, names, (before.all if before else [], images.all if images else []), modified)
         return
-    for image in images or ():
+    for image in images.all if images else ():
         # It may have come into the lists of these values from nowhere, even if they did not change.
         yield Row(type_, None, image, described=names)
     if images is not None and modified is not None:
         yield from _left(type_, description, images, modified)
 
 
-def _left(type_: str, description: _Description, images: list[Image], modified: frozenset[str]) -> Iterator[Row]:
+def _left(type_: str, description: _Description, images: _Images, modified: frozenset[str]) -> Iterator[Row]:
     """What is to be said of the lists in which the object stood, when nobody knows how it was."""
     names = description.names
-    if not images:
+    if not images.all:
         yield Row(type_, {}, None, described=frozenset())
-    # What derives from several fields may have changed whenever one of them did.
-    changed = names if description.is_derived or not images else names & modified
-    for image in images or [dict[str, Any]()]:
+    # What derives from several fields may have changed whenever one of them did; so may what is listed several times.
+    is_known = images.is_one and not description.is_derived
+    changed = frozenset(name for name in names if is_named(name, modified)) if is_known else names
+    for image in images.all or [dict[str, Any]()]:
         before = {name: value for name, value in image.items() if name not in changed}
         yield Row(type_, before, image, modified | changed, described=names)
 
@@ -229,17 +243,21 @@ def _moved(
 ) -> Iterator[Row]:
     """The object stood where the first images say, and stands where the second ones say."""
     before, after = images
-    stays = [image for image in before if image in after]
-    left = [image for image in before if image not in after]
-    entered = [image for image in after if image not in before]
+    stays = [image for image in before if _stands_in(image, after)]
+    left = [image for image in before if not _stands_in(image, after)]
+    entered = [image for image in after if not _stands_in(image, before)]
     pairs: list[tuple[Image | None, Image | None]] = [(image, image) for image in stays]
     pairs.extend(zip_longest(left, entered))
     for old, new in pairs:
         if old is None or new is None or modified is None:
             yield Row(type_, old, new, described=names)
         else:
-            differing = {name for name in names if old[name] != new[name]}
+            differing = {name for name in names if not is_same(old[name], new[name])}
             yield Row(type_, old, new, modified | differing, described=names)
+
+
+def _stands_in(image: Image, images: list[Image]) -> bool:
+    return any(all(is_same(image[name], other[name]) for name in image) for other in images)
 
 
 def _name_of(function: object) -> str:

@@ -24,7 +24,7 @@ from typing import NewType, assert_never
 import msgspec
 
 from everfresh.matching.canonical import canonical_text, framed
-from everfresh.matching.comparing import operand_text, operator_of
+from everfresh.matching.comparing import compares_equal, is_rough, operand_text, operator_of
 from everfresh.model import dependency as dep
 from everfresh.model.conditions import Condition
 
@@ -53,7 +53,8 @@ class ShapeKind(str, Enum):  # noqa: UP042 - StrEnum changes format(); the plain
 class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
     """What remains of a dependency without its values. `pattern` is a topic pattern, or the type of an object.
 
-    `fields` are compared for equality and looked up; `filters` decide for each candidate. `mode` is a scope's.
+    `fields` are compared for equality and looked up; `filters` decide for each candidate. `mode` is a scope's. It is
+    `rough` when a filter asks for values that have other writings, so that nobody can tell who equals them.
     """
 
     kind: ShapeKind
@@ -62,6 +63,7 @@ class Shape(msgspec.Struct, frozen=True, omit_defaults=True):
     watch: tuple[str, ...] = ()
     mode: str = ""
     filters: tuple[Filter, ...] = ()
+    rough: bool = False
 
     @property
     def id(self) -> ShapeId:
@@ -152,12 +154,12 @@ def shape_and_values(dependency: dep.Dependency) -> tuple[Shape, Values]:
     match dependency:
         case dep.Topic(pattern=pattern, where=where):
             fields, filters, values = _apart(where)
-            return Shape(ShapeKind.TOPIC, pattern, fields, filters=filters), values
+            return Shape(ShapeKind.TOPIC, pattern, fields, filters=filters, rough=_is_rough(where)), values
         case dep.Id(type=type_, id=id_, watch=watch):
             return Shape(ShapeKind.ID, type_, (), _in_order(watch)), (canonical_text(id_),)
         case dep.Scope(type=type_, where=where, watch=watch, mode=mode):
             fields, filters, values = _apart(where)
-            return Shape(ShapeKind.SCOPE, type_, fields, _in_order(watch), mode, filters), values
+            return Shape(ShapeKind.SCOPE, type_, fields, _in_order(watch), mode, filters, _is_rough(where)), values
         case dep.Tag(name=name):
             return TAG_SHAPE, (canonical_text(name),)
         case dep.Call(key=key):
@@ -184,6 +186,17 @@ def _apart(where: Mapping[str, object]) -> tuple[tuple[str, ...], tuple[Filter, 
     return tuple(equal), tuple(filters), (*equal.values(), *filters.values())
 
 
+def _is_rough(where: Mapping[str, object]) -> bool:
+    return any(isinstance(value, Condition) and is_rough(value) for value in where.values())
+
+
+def writings_of(shape: Shape) -> tuple[Shape, ...]:
+    """The shapes of dependencies that are the same but for how their values are written."""
+    if not any(compares_equal(operator) for _, operator in shape.filters):
+        return (shape,)
+    return (shape, msgspec.structs.replace(shape, rough=not shape.rough))
+
+
 def shapes_to_register(shapes: Iterable[Shape]) -> Iterator[Shape]:
     """Those of the shapes that events reach through the index; tags and calls are reached by name."""
     return (shape for shape in shapes if shape.kind not in (ShapeKind.TAG, ShapeKind.CALL))
@@ -191,6 +204,8 @@ def shapes_to_register(shapes: Iterable[Shape]) -> Iterator[Shape]:
 
 def readable(shape: Shape) -> str:
     """The shape as a person would say it."""
+    if shape.kind is ShapeKind.PREDICATE:
+        return f"topic {shape.pattern} if should_refresh of {', '.join(shape.fields)} says so"
     conditions = [f"{field} = ..." for field in shape.fields] + [
         f"{field} {operator} ..." for field, operator in shape.filters
     ]

@@ -13,7 +13,7 @@ from typing import assert_never
 
 import msgspec
 
-from everfresh.matching.canonical import canonical_text
+from everfresh.matching.canonical import NULL, canonical_text
 from everfresh.matching.index import Known, ShapeIndex
 from everfresh.matching.probes import Probe
 from everfresh.matching.reading import (
@@ -22,8 +22,8 @@ from everfresh.matching.reading import (
     RowView,
     Texts,
     Unknown,
-    compared_in_body,
-    texts_in_body,
+    compared_in_event,
+    texts_in_event,
 )
 from everfresh.matching.shapes import (
     Bucket,
@@ -34,9 +34,10 @@ from everfresh.matching.shapes import (
     readable,
     shape_and_values,
     shapes_to_register,
+    writings_of,
 )
 from everfresh.model import dependency as dep
-from everfresh.model.event import Event
+from everfresh.model.event import CHANGES, Event
 
 __all__ = [
     "MAX_PRODUCT",
@@ -100,20 +101,29 @@ def touched_by_events(events: Iterable[Event], index: ShapeIndex) -> Touched:
     found = _Finding()
     for number, event in enumerate(events):
         row = event.row
+        view = None if row is None else RowView(row)
         if row is None or row.described is None:
-            for known in index.of_topic(event.topic):
+            for known in _of_topics(event, index):
                 try:
-                    _look_at_topic(known, event, number, found)
+                    _look_at_topic(known, event, view, number, found)
                 except Exception as error:  # noqa: BLE001 - whatever a body does when it is read, it is touched
                     found.widen(known, f"reading the event raised {type(error).__name__}", number)
-        if row is not None:
-            view = RowView(row)
+        if row is not None and view is not None:
             for known in index.of_type(row.type):
                 try:
                     _look_at_row(known, view, number, found)
                 except Exception as error:  # noqa: BLE001 - as above
                     found.widen(known, f"reading the event raised {type(error).__name__}", number)
     return found.done()
+
+
+def _of_topics(event: Event, index: ShapeIndex) -> Iterable[Known]:
+    row = event.row
+    if row is None or not row.unknown:
+        return index.of_topic(event.topic)
+    # Any of these may have happened.
+    topics = (event.topic, *(f"{row.type}.{change}" for change in CHANGES))
+    return dict.fromkeys(known for topic in topics for known in index.of_topic(topic))
 
 
 def touched_by_name(dependencies: Iterable[dep.Dependency], index: ShapeIndex) -> Touched:
@@ -127,7 +137,8 @@ def touched_by_name(dependencies: Iterable[dep.Dependency], index: ShapeIndex) -
     found = _Finding()
     for number, dependency in enumerate(dependencies):
         shape, values = shape_and_values(dependency)
-        found.buckets[bucket_in(shape, values)] = number
+        for written in writings_of(shape):
+            found.buckets[bucket_in(written, values)] = number
         match dependency:
             case dep.Id(type=type_) | dep.Scope(type=type_):
                 for other in index.of_type(type_):
@@ -144,21 +155,23 @@ def touched_by_name(dependencies: Iterable[dep.Dependency], index: ShapeIndex) -
     return found.done()
 
 
-def _look_at_topic(known: Known, event: Event, number: int, found: _Finding) -> None:
+def _look_at_topic(known: Known, event: Event, view: RowView | None, number: int, found: _Finding) -> None:
+    if event.row is not None and event.row.unknown:
+        # A predicate would be asked about a body that says nothing.
+        found.widen(known, _ANYTHING, number)
+        return
     if known.is_predicate:
         bucket = known.bucket
         found.predicates[bucket] = (*found.predicates.get(bucket, ()), number)
         return
-    if event.row is not None and event.row.unknown:
-        found.widen(known, _ANYTHING, number)
-        return
     alternatives: list[Texts] = []
     for field in known.fields:
-        texts = texts_in_body(event.body, field)
+        texts = texts_in_event(event, view, field)
         if isinstance(texts, Unknown):
             found.widen(known, texts.reason, number)
             return
-        alternatives.append(texts)
+        # What is not there may count as null, here as under `is_null`.
+        alternatives.append(texts or (NULL,))
     combinations = _combined(alternatives)
     if combinations is None:
         found.widen(known, TOO_MANY.reason, number)
@@ -166,7 +179,7 @@ def _look_at_topic(known: Known, event: Event, number: int, found: _Finding) -> 
         for values in combinations:
             found.buckets[bucket_of(known.id, values)] = number
     else:
-        image = compared_in_body(event.body, known.filters)
+        image = compared_in_event(event, view, known.filters)
         for values in combinations:
             stem = bucket_of(known.id, values)
             found.probes.append(Probe(stem, number, known.operators, None, image, is_any=True))
@@ -195,13 +208,15 @@ def _look_at_id(known: Known, view: RowView, number: int, found: _Finding) -> No
     if view.is_unknown:
         found.widen(known, _ANYTHING, number)
         return
-    if known.watch and not view.may_differ(known.watch):
+    if known.watch and view.leaves_alone(known.watch):
         return
     row = view.row
-    # Before and after it is nearly always the same id.
-    ids = {canonical_text(i[_ID_FIELD]) for i in (row.before, row.after) if i is not None and _ID_FIELD in i}
+    # Before and after it is nearly always the same id. A row whose id is null has got none yet.
+    ids = {canonical_text(i[_ID_FIELD]) for i in (row.before, row.after) if i is not None and _ID_FIELD in i} - {NULL}
     if not ids:
         found.widen(known, "the event carries no id", number)
+    elif len(ids) == 1 and not view.is_id_known():
+        found.widen(known, "the event carries one of two ids", number)
     for id_ in ids:
         found.buckets[bucket_of(known.id, (id_,))] = number
 
@@ -210,7 +225,7 @@ def _look_at_scope(known: Known, view: RowView, number: int, found: _Finding) ->
     if view.is_unknown:
         found.widen(known, _ANYTHING, number)
         return
-    if not known.is_any and view.may_leave_alone(known.looked_at):
+    if not known.is_any and view.leaves_alone(known.looked_at):
         return
     lists = _lists_of(known, view)
     if isinstance(lists, Unknown):
@@ -218,11 +233,22 @@ def _look_at_scope(known: Known, view: RowView, number: int, found: _Finding) ->
         return
     before, after = lists
     is_any = known.is_any or (bool(known.watch) and view.may_differ(known.watch))
+    is_any = is_any or view.is_another() or any(view.may_regroup(place, paths) for place, paths in known.together)
+    doubtful = _in_doubt(known, view, before & after)
     if known.filters:
-        _probe(known, view, (before, after), Probe(Bucket(b""), number, known.operators, None, None, is_any), found)
+        model = Probe(Bucket(b""), number, known.operators, None, None, is_any)
+        _probe(known, view, (before, after, doubtful), model, found)
         return
-    for values in (before | after) if is_any else (before ^ after):
+    for values in (before | after) if is_any else (before ^ after) | doubtful:
         found.buckets[bucket_of(known.id, values)] = number
+
+
+def _in_doubt(known: Known, view: RowView, both: set[Values]) -> set[Values]:
+    """The lists in which the row stood and stands by the texts of its values, where these hide that they changed."""
+    doubts = [view.doubts(field) for field in known.fields] if both else []
+    if not any(doubts):
+        return set()
+    return {values for values in both if any(text in texts for text, texts in zip(values, doubts, strict=True))}
 
 
 def _lists_of(known: Known, view: RowView) -> tuple[set[Values], set[Values]] | Unknown:
@@ -235,7 +261,8 @@ def _lists_of(known: Known, view: RowView) -> tuple[set[Values], set[Values]] | 
             one = pair[which]
             if isinstance(one, Unknown):
                 return one
-            alternatives.append(one)
+            # Whether a list without elements counts as null, databases and Python do not agree.
+            alternatives.append(one or (NULL,))
         combinations = () if is_absent else _combined(alternatives)
         if combinations is None:
             return TOO_MANY
@@ -243,17 +270,20 @@ def _lists_of(known: Known, view: RowView) -> tuple[set[Values], set[Values]] | 
     return lists[0], lists[1]
 
 
-def _probe(known: Known, view: RowView, lists: tuple[set[Values], set[Values]], model: Probe, found: _Finding) -> None:
-    """Probe the stems of the lists; `model` has all but the stem and the images."""
-    before, after = lists
+def _probe(known: Known, view: RowView, lists: tuple[set[Values], ...], model: Probe, found: _Finding) -> None:
+    """Probe the stems of the lists before, after and in doubt; `model` has all but the stem and the images."""
+    before, after, doubtful = lists
     old, new = view.compared(known.filters)
-    is_same = not model.is_any and old == new and None not in old
-    for values in before ^ after if is_same else before | after:
+    steady = tuple(view.is_same(path) for path, _ in known.filters)
+    is_moved = not model.is_any and all(steady)
+    for values in (before ^ after) | doubtful if is_moved else before | after:
         found.probes.append(
             msgspec.structs.replace(
                 model,
                 stem=bucket_of(known.id, values),
                 before=old if values in before else None,
                 after=new if values in after else None,
+                is_any=model.is_any or values in doubtful,
+                steady=steady,
             )
         )

@@ -12,6 +12,8 @@ from everfresh.model.errors import InvalidEvent
 
 # AMQP carries at most 255 bytes of routing key; a topic must fit through every bus.
 MAX_TOPIC_BYTES = 255
+# What follows the type in the topic of a row that was created, updated or deleted.
+CHANGES = ("create", "update", "delete")
 # Half of a surrogate pair has no UTF-8, so no bus and no store could hold it.
 _TOPIC = re.compile(r"[^\s.*#\ud800-\udfff]+(?:\.[^\s.*#\ud800-\udfff]+)*")
 
@@ -84,7 +86,11 @@ class Event(msgspec.Struct, frozen=True):
 
     @classmethod
     def unknown(cls, type: str) -> Event:  # noqa: A002 - the public word for it
-        """Any rows of `type` may have changed in any way: a truncate, raw SQL, an overflow."""
+        """Any rows of `type` may have changed in any way: a truncate, raw SQL, an overflow.
+
+        It touches all that depends on rows of the type, by topic too: whoever waits for `type.update` is touched, and
+        predicates on these topics are not asked.
+        """
         return cls(f"{type}.unknown", row=Row(type, unknown=True))
 
 

@@ -29,16 +29,17 @@ def test_each_bucket_knows_the_last_event_that_touched_it() -> None:
 
 
 def test_a_predicate_is_asked_about_each_event_with_its_topic() -> None:
-    """Any of them may be the one that it waits for."""
-    shape = predicate_shape("book.*", "f")
+    """Any of them may be the one that it waits for. Of an event that says nothing none is asked: all are touched."""
+    shape = predicate_shape("book.update", "f")
     index = ShapeIndex()
     index.learn(0, [shape, predicate_shape("film.*", "f")])
-    events = [Event.unknown("book"), Event("a"), Event.change("book", after=book()), Event("book.x.y")]
+    events = [Event.unknown("book"), Event("a"), update(book(), book()), Event("book.update"), Event("book.x")]
 
     touched = touched_by_events(events, index)
 
-    assert touched.predicates == {bucket_of(shape.id, ()): (0, 2)}
-    assert touched.widened == ()
+    assert touched.predicates == {bucket_of(shape.id, ()): (2, 3)}
+    assert touched.shapes == {shape.id: 0}
+    assert [widening.shape for widening in touched.widened] == ["topic book.update if should_refresh of f says so"]
 
 
 class Broken(dict[str, Any]):
@@ -124,6 +125,23 @@ def test_a_list_that_is_named_is_touched_whatever_is_watched_in_it(
     assert all(is_in(scope, touched) for scope in same)
     assert not any(is_in(scope, touched) for scope in others)
     assert {*touched.buckets.values()} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("named", "same"),
+    [
+        (dep.Scope("book", {"version": con.one_of("1.10")}), dep.Scope("book", {"version": con.one_of(1.1)})),
+        (
+            dep.Scope("book", {"version": con.one_of(1.1)}),
+            dep.Scope("book", {"version": con.one_of("1.10")}, ("title",)),
+        ),
+        (dep.Topic("book.*", {"version": con.not_("1.1")}), dep.Topic("book.*", {"version": con.not_("1.10")})),
+    ],
+    ids=["scope", "watching", "topic"],
+)
+def test_what_is_named_is_touched_however_its_values_are_written(named: dep.Dependency, same: dep.Dependency) -> None:
+    """Forms of one thing are one thing."""
+    assert is_in(same, touched_by_name([named], index_of([same])))
 
 
 def test_to_name_a_list_that_nobody_described_touches_all_lists_of_the_type() -> None:
