@@ -17,6 +17,7 @@ from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import ReadFeed, Request
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import StepListener, Store
+from everfresh.stores.tables import LastRead
 from everfresh.testing.by_hand import ByHand
 from everfresh.testing.waiting import DEADLINE_S, until
 
@@ -91,6 +92,10 @@ class Crossroads(Store):
     @override
     def listen(self, listener: StepListener) -> None:
         self._store.listen(listener)
+
+    @override
+    def ask_last_read(self, last_read: LastRead) -> None:
+        self._store.ask_last_read(last_read)
 
     @override
     def close(self) -> None:

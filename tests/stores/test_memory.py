@@ -4,9 +4,11 @@ import pytest
 
 from everfresh.model.conditions import lt
 from everfresh.model.dependency import Tag, Topic
-from everfresh.model.entry import State
+from everfresh.model.entry import Key, State
 from everfresh.model.event import Event
-from everfresh.stores.memory import MAX_FIRED, MAX_PROBES, MemoryStore
+from everfresh.stores.changing import is_outrun
+from everfresh.stores.memory import MAX_FIRED, MAX_PROBES, MemoryStore, MemoryTables
+from everfresh.stores.tables import MARKS_KEPT_FOR_LEASES, NO_ROOM_LIMIT, Row
 from everfresh.testing.by_hand import ByHand
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.store_contract import MakeStore, OpenStore, StoreContract
@@ -33,6 +35,22 @@ class TestMemoryStore(StoreContract):
         _fire_too_many(hand)
 
         assert hand.commit(early, 1, Tag("nobody touched it")).entry.state is State.FRESH
+
+    def test_a_build_that_never_ends_does_not_keep_all_marks(self) -> None:
+        """It counts as outrun in the end; a process that hangs must not fill the memory of others."""
+        tables = MemoryTables(NO_ROOM_LIMIT)
+        row = Row(key=Key("k"), recipe=None, token=1, until=1e9, begun=0)
+        tables.save(row)
+        most = MARKS_KEPT_FOR_LEASES * MAX_FIRED
+
+        for number in range(1, most + MAX_FIRED):
+            tables.counters.sequence = number
+            tables.fire([number.to_bytes(8, "big")], number)
+            if number == most - MAX_FIRED:
+                assert tables.counters.fired_floor == 0
+
+        assert tables.counters.fired_floor > most - MAX_FIRED
+        assert is_outrun(tables, (), row.begun)
 
     def test_a_lease_older_than_the_marks_counts_as_outrun(self, hand: ByHand) -> None:
         """A put that was computed for longer than any lease lasts: nobody knows what fired since."""

@@ -1,10 +1,12 @@
 """Files that are not what they should be: a clear error, and the file left as it was."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,8 +17,8 @@ import pytest
 
 from everfresh.model.errors import StoreClosed, StoreForeign, StoreUnavailable
 from everfresh.stores.sqlite import SqliteStore
-from everfresh.testing.by_hand import ByHand
-from everfresh.testing.waiting import until
+from everfresh.testing.by_hand import ByHand, put_of
+from everfresh.testing.waiting import soon, until
 
 NOBODY = 65534
 FULL_DISK = Path(__file__).with_name("full_disk.py")
@@ -168,6 +170,26 @@ def test_a_file_that_another_process_holds_is_unavailable_for_writing(path: Path
 
         other.execute("ROLLBACK")
         assert hand.put("k", 3)
+
+
+async def test_readers_do_not_wait_for_one_who_waits_to_write(path: Path) -> None:
+    """Not even when it is time to look whether the file is still the same."""
+    with closing(SqliteStore(path)) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        hand = ByHand(store)
+        hand.put("k", 1)
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(store.carry_out_async(put_of("k", 2)))
+        ends_at = time.monotonic() + 1.5
+
+        def has_read_past_the_look() -> bool:
+            store.version()
+            return hand.value("k") == 1 and time.monotonic() > ends_at
+
+        await soon(has_read_past_the_look, what="the next look at the file")
+        other.execute("ROLLBACK")
+
+        # It would have been refused by now, had a reader waited for it.
+        assert await writing
 
 
 def test_a_damaged_file_says_so(path: Path) -> None:

@@ -1,6 +1,8 @@
 """Guards of the SQLite store that only show when somebody comes in between, or when something is missing."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import fields
@@ -22,6 +24,8 @@ from everfresh.testing.by_hand import ByHand
 from everfresh.testing.waiting import until
 
 NOW = 1000.0
+FULL = 2
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -150,6 +154,17 @@ def test_every_field_of_a_row_that_changes_is_written(path: Path) -> None:
             assert getattr(SqliteTables(connection, NOW, FileMemory()).row(key), name) == value
 
 
+def test_a_lease_that_ran_out_keeps_no_marks(path: Path) -> None:
+    """Its build is outrun anyway; the next one begins later."""
+    SqliteStore(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        tables = SqliteTables(connection, NOW, FileMemory())
+        tables.save(Row(key=Key("dead"), recipe=None, token=1, until=NOW, begun=3))
+        tables.save(Row(key=Key("alive"), recipe=None, token=2, until=NOW + 1, begun=7))
+
+        assert tables.oldest_lease(NOW) == 7
+
+
 # ---------------------------------------------------------------------------------------------------------- the bell
 
 
@@ -196,6 +211,15 @@ def test_a_bell_without_a_number_has_sqlite_asked(path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- the file
 
 
+def test_nobody_writes_between_the_look_at_a_new_file_and_the_making_of_it(path: Path) -> None:
+    """Whoever comes second finds all that the first has made, or waits for it."""
+    command = [sys.executable, "-m", "tests.stores.meddled_opening", str(path)]
+
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    assert said == "database is locked\n"
+
+
 def test_the_next_file_has_no_version_that_was_seen_of_the_first(path: Path) -> None:
     """SQLite counts from the beginning again, and who compares would take the one for the other."""
     with closing(SqliteStore(path)) as store:
@@ -231,6 +255,16 @@ def test_that_a_file_is_in_use_is_on_the_disk_before_anything_else(path: Path) -
     assert statements.index(marks[-1]) < next(
         place for place, text in enumerate(statements) if text.startswith("INSERT INTO")
     )
+
+
+def test_where_runs_are_not_named_every_commit_waits_for_the_disk(path: Path) -> None:
+    """Those after the one that takes the file into use, too."""
+    with closing(SqliteStore(path, boot="")) as store:
+        ByHand(store).put("k", 1)
+    with closing(SqliteStore(path, boot="")) as store:
+        ByHand(store).put("k", 2)
+
+        assert writer_of(store).execute("PRAGMA synchronous").fetchone() == (FULL,)
 
 
 def test_who_closes_does_not_speak_for_another_run_of_the_machine(path: Path) -> None:

@@ -28,6 +28,8 @@ TELL_AGAIN_AFTER_S = 60.0
 WATCH_LASTS_S = 60.0
 # Many who come at once are told of at once.
 _GATHER_S = 0.02
+# Who keeps entries warm for no time at all does not keep a thread busy with it.
+_LEAST_S = 0.01
 
 
 class Attention:
@@ -56,8 +58,11 @@ class Attention:
     def need(self, *, keep_warm_s: float | None = None) -> None:
         """Begin to note; with `keep_warm_s`, often enough that nothing is dropped which was read within that time."""
         with self._lock:
-            if keep_warm_s is not None:
-                self._tell_again_after_s = min(self._tell_again_after_s, keep_warm_s / 4)
+            if keep_warm_s is not None and keep_warm_s / 4 < self._tell_again_after_s:
+                self._tell_again_after_s = keep_warm_s / 4
+                if self._thread is not None:
+                    # It may be in the middle of a longer wait.
+                    self._rung.set()
             if self._thread is None and not self._is_closed:
                 self._near.note_use()
                 self.is_needed = True
@@ -94,6 +99,10 @@ class Attention:
         if not self.is_needed or 0 <= now - self._looked_at < min(FLUSH_EVERY_S, self._tell_again_after_s):
             return None
         return self._note(now, self._tell_again_after_s)
+
+    def last_read(self, key: Key) -> float | None:
+        """When it was read, as far as the store was not told."""
+        return self._clock() if self._near.take_use(key) else self._reads.get(key)
 
     def give_back(self, note: Note) -> None:
         """The store was not told: it is told with the next."""
@@ -172,7 +181,7 @@ class Attention:
 
     def _comes_to_a_turn(self) -> bool:
         """Wait until it is time to tell the store, or somebody begins to watch; False at the end."""
-        if self._rung.wait(FLUSH_EVERY_S):
+        if self._rung.wait(max(min(FLUSH_EVERY_S, self._tell_again_after_s), _LEAST_S)):
             self._rung.clear()
             # So that those who come together are told of together.
             threading.Event().wait(_GATHER_S)

@@ -45,6 +45,7 @@ class Engine:
         self.predicates = Predicates(self.functions, self.board)
         self.keeper = LeaseKeeper(store, self.board)
         self.attention = Attention(store, self.near, self.board, clock)
+        store.ask_last_read(self.attention.last_read)
         self.follower = Follower(store)
         self.follower.add(self.near)
         self.follower.add(self.wakers)

@@ -125,7 +125,7 @@ class NearCache(Listener):
             self._close(ticket)
             if slot is None or ticket.is_void:
                 return
-            old = self._slots.pop(ticket.key, None)
+            old = self._slots.get(ticket.key)
             if old is not None:
                 self._end(ticket.key, old)
             elif len(self._slots) >= self._n_max:
@@ -137,9 +137,10 @@ class NearCache(Listener):
     def on_records(self, records: Sequence[FeedRecord]) -> None:
         with self._lock:
             for record in records:
-                slot = self._slots.pop(record.key, None)
+                slot = self._slots.get(record.key)
                 if slot is not None:
                     self._end(record.key, slot)
+                    del self._slots[record.key]
                 for ticket in self._tickets.get(record.key, ()):
                     ticket.is_void = True
 
@@ -178,7 +179,17 @@ class NearCache(Listener):
             slot.die()
         self._slots.clear()
 
+    def take_use(self, key: Key) -> bool:
+        """Whether it was used since the last time that anybody asked."""
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None or not slot.is_used:
+                return False
+            slot.is_used, slot.is_warm = False, True
+            return True
+
     def _end(self, key: Key, slot: Slot) -> None:
+        """Kill the slot, before anything else: an interrupt at any moment leaves none alive that nobody can find."""
         slot.die()
         if slot.is_used and self._used is not None:
             self._used.add(key)
@@ -193,10 +204,11 @@ class NearCache(Listener):
         """Drop the oldest slot that was not used since it last came to the front; ends, as each turn clears a mark."""
         while True:
             key, slot = next(iter(self._slots.items()))
-            del self._slots[key]
             if not slot.is_used and not slot.is_warm:
                 slot.die()
+                del self._slots[key]
                 return
+            del self._slots[key]
             if slot.is_used and self._used is not None:
                 self._used.add(key)
             slot.is_used = slot.is_warm = False

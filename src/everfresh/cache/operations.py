@@ -141,9 +141,10 @@ class Operations:
         frame = open_frame()
         if frame is not None:
             frame.saw(key, found)
-        if found is None:
-            self._note_miss(key, _Miss(loaded.position, moment()))
-        return found if found is not None and _is_value(found) else None
+        if found is not None and _is_value(found):
+            return found
+        self._note_miss(key, _Miss(loaded.position, moment()))
+        return None
 
     def _note_miss(self, key: Key, miss: _Miss) -> None:
         misses = dict(_misses.get({}))

@@ -18,6 +18,7 @@ Invariants
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -236,9 +237,17 @@ def attempt(call: Call, lease: Lease, *, is_strict: bool = False) -> Steps[Commi
     except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
         return Failure(error, (yield from fail(call, lease, error)))
     except BaseException:
-        yield from ask(GiveUp(lease))
+        yield from give_back((lease,))
         raise
     return (yield from commit(call, lease, built))
+
+
+def give_back(leases: Iterable[Lease]) -> Steps[None]:
+    """End leases whose builds were cancelled. What that raises must not take the place of the cancellation."""
+    for lease in leases:
+        # Else it runs out by itself.
+        with suppress(Exception):
+            yield from ask(GiveUp(lease))
 
 
 def fail(call: Call, lease: Lease, error: Exception) -> Steps[Loaded]:
@@ -317,9 +326,12 @@ def reason_of(error: BaseException) -> str:
 
 
 def _wait(call: Call, bounds: Bounds, busy: Busy, queueing: _Queueing) -> Steps[Entry | None]:
-    """Wait for the build under way; the last good value when that fails and it may stand in."""
+    """Wait for the build under way; the last good value when that fails, or hangs, and it may stand in."""
     left_s = call.policy.wait_timeout_s - (busy.now - queueing.since)
     if left_s <= 0:
+        loaded = yield from ask(Load(call.key, call.fingerprint))
+        if loaded.entry is not None and may_stand_in(loaded.entry, loaded.now, bounds):
+            return loaded.entry
         msg = (
             f"{call.key}: somebody else has been building it for over {call.policy.wait_timeout_s:g} s. "
             "Is its source hanging, or do two functions wait for each other? Raise wait_timeout if it takes that long."

@@ -27,12 +27,13 @@ def read_feed(tables: Tables, request: ReadFeed) -> FeedBatch:
 
 def list_entries(tables: Tables, request: ListEntries) -> tuple[Listed, ...]:
     """Carry out `ListEntries`."""
-    return tuple(tables.listed(request.function, request.state, request.after, request.n_max))
+    now = tables.journal.now
+    return tuple(tables.listed(request.function, request.state, request.after, request.n_max, now))
 
 
 def count(tables: Tables, request: Count) -> Counted:
     """Carry out `Count`."""
-    return tables.counted(request.function)
+    return tables.counted(request.function, tables.journal.now)
 
 
 def explain(tables: Tables, request: Explain) -> Explained | None:
@@ -41,7 +42,7 @@ def explain(tables: Tables, request: Explain) -> Explained | None:
     if row is None:
         return None
     return Explained(
-        listed=listed(row),
+        listed=listed(row, tables.journal.now),
         groups=row.groups,
         seen=tuple(seen.key for seen in row.seen),
         unsettled=unsettled_below(tables, row),
@@ -55,12 +56,12 @@ def explain(tables: Tables, request: Explain) -> Explained | None:
     )
 
 
-def listed(row: Row) -> Listed:
+def listed(row: Row, now: float) -> Listed:
     """The row as it is listed."""
     return Listed(
         key=row.key,
         function=row.function(),
-        state=row.state,
+        state=row.state_at(now),
         version=row.version,
         built_at=row.built_at,
         read_at=row.read_at,

@@ -21,6 +21,7 @@ from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, M
 from everfresh.protocol.requests import Delete, Put, Register, Seen
 from everfresh.protocol.scheduling import due_after_touch, rank_of
 from everfresh.protocol.states import Step, next_state
+from everfresh.stores.evicting import make_room, take_out
 from everfresh.stores.showing import newest
 from everfresh.stores.tables import Row, Tables, record
 
@@ -28,10 +29,6 @@ from everfresh.stores.tables import Row, Tables, record
 _N_SWEPT = 2
 # How many of the last events each entry remembers, for people.
 _N_REMEMBERED = 5
-# How many of the coldest entries are looked at to find one that nothing was built from.
-_N_COLDEST = 16
-# A step that clears more than this would hold up all others; what is left goes with the next ones.
-_MAX_EVICTED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,54 +183,6 @@ def has_gone(row: Row, now: float) -> bool:
     return end is not None and end <= now and not row.is_leased(now)
 
 
-def make_room(tables: Tables, kept: Row) -> None:
-    """Drop entries while there are more than the store may hold: the longest unread, if nothing was built from them.
-
-    What was built from one that has to go goes with it: nobody watches over its dependencies any more, and to build it
-    anew would bring back what there is no room for. What was just written is kept, unless it needs all that is there.
-    """
-    room = tables.room
-    if tables.row(kept.key) is not kept:
-        return
-    if room.max_bytes is not None and kept.n_bytes > room.max_bytes:
-        _evict(tables, kept)
-        return
-    for _ in range(_MAX_EVICTED):
-        counters = tables.counters
-        is_over = room.max_entries is not None and counters.n_entries > room.max_entries
-        if not is_over and (room.max_bytes is None or counters.n_bytes <= room.max_bytes):
-            return
-        now = tables.journal.now
-        coldest = [row for row in tables.coldest(_N_COLDEST) if row.key != kept.key and not row.is_leased(now)]
-        if not coldest:
-            return
-        leaf = next((row for row in coldest if not tables.members(call_bucket(row.key))), None)
-        if leaf is not None:
-            _evict(tables, leaf)
-            continue
-        _evict(tables, next((row for row in coldest if kept.key not in _built_from(tables, row)), kept))
-        if tables.row(kept.key) is not kept:
-            return
-
-
-def _evict(tables: Tables, row: Row) -> None:
-    for key in _built_from(tables, row):
-        found = tables.row(key)
-        if found is not None:
-            _drop(tables, found)
-
-
-def _built_from(tables: Tables, row: Row) -> dict[Key, None]:
-    """The entry and those that were built from it, directly or not."""
-    found = {row.key: None}
-    waiting = [row.key]
-    while waiting:
-        new = [outer for outer in tables.members(call_bucket(waiting.pop())) if outer not in found]
-        found.update(dict.fromkeys(new))
-        waiting.extend(new)
-    return found
-
-
 def store_value(
     tables: Tables,
     row: Row,
@@ -276,7 +225,7 @@ def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tu
             continue
         touched[key] = None
         if row.recipe is None or row.terms.on_change is OnChange.DROP:
-            _drop(tables, row)
+            take_out(tables, row)
             outer_why = Why(f"{key} was dropped", cause=why.cause, is_by_call=True)
             waiting.extend((outer, outer_why) for outer in tables.members(call_bucket(key)))
         else:
@@ -337,21 +286,23 @@ def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
     now = tables.journal.now
     # One that waits for its next try is due at once, which is news for workers.
     is_news = row.state is not State.DIRTY or row.retry_at is not None
-    is_new_job = row.queued_at is None or row.retry_at is not None or row.state is State.FAILED
+    # The job that failed is over.
+    is_under_way = row.retry_at is None and row.state is not State.FAILED
+    queued_at = row.queued_at if is_under_way and row.queued_at is not None else now
     # A build under way may have caused, and seen, the change of an entry below it. Its commit compares what it saw with
     # what is there, so the change by itself does not outrun it.
     step = Step.SHAKE if why.is_by_call and row.is_leased(now) else Step.TOUCH
     row.state = next_state(row.state, step)
     row.reason, row.attempts, row.retry_at, row.cause = why.text, 0, None, why.cause
     row.stale_since = now if row.stale_since is None else row.stale_since
-    row.queued_at = now if is_new_job else row.queued_at
+    row.queued_at = queued_at
     if not why.is_by_call:
         row.event_at = now if row.terms.settle_s else None
         row.event = why.encoded() if row.terms.keeps_event and why.encoded is not None else None
         row.history = (*row.history, why.text)[-_N_REMEMBERED:]
     # While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
     if row.token is None and (row.due is None or row.due > now):
-        queue(row, due_after_touch(row.terms, now=now, queued_at=row.queued_at), now)
+        queue(row, due_after_touch(row.terms, now=now, queued_at=queued_at), now)
     # Of an entry without a value nobody was told yet.
     if is_news and row.version:
         record(tables, row, Kind.STALE)
@@ -380,17 +331,7 @@ def shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:
     return tuple(shaken)
 
 
-def _drop(tables: Tables, row: Row) -> None:
-    counters = tables.counters
-    counters.version_floor = max(counters.version_floor, row.version)
-    counters.n_entries -= 1
-    counters.n_bytes -= row.n_bytes
-    tables.relink(row, ())
-    record(tables, row, Kind.DROPPED)
-    tables.remove(row)
-
-
 def drop(tables: Tables, row: Row) -> None:
     """Remove an entry; who was built from it is touched, as nobody watches over its dependencies any more."""
-    _drop(tables, row)
+    take_out(tables, row)
     touch_outer(tables, row, f"{row.key} was dropped", row.cause)

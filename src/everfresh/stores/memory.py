@@ -28,7 +28,18 @@ from everfresh.protocol.scheduling import NO_PACE, Pace
 from everfresh.stores.asking import listed
 from everfresh.stores.memory_queue import MemoryQueue
 from everfresh.stores.store import STEPS, StepListener, Store, is_reading
-from everfresh.stores.tables import NO_ROOM_LIMIT, Counters, Journal, Room, Row, Tables, new_epoch
+from everfresh.stores.tables import (
+    MARKS_KEPT_FOR_LEASES,
+    NO_ROOM_LIMIT,
+    Counters,
+    Journal,
+    LastRead,
+    Room,
+    Row,
+    Tables,
+    new_epoch,
+    nobody_knows,
+)
 
 A = TypeVar("A")
 K = TypeVar("K", bound=bytes)
@@ -46,10 +57,12 @@ _MAX_LEFT_OVER = 64
 class MemoryTables(Tables):
     """The tables as dicts."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, last_read: LastRead = nobody_knows) -> None:
         self.counters = Counters(epoch=new_epoch())
         self.journal = Journal(0.0)
         self.room = room
+        self.last_read = last_read
+        self._n_marks_max = MAX_FIRED
         self._rows: dict[Key, Row] = {}
         self._values: dict[Key, bytes] = {}
         self._leased: dict[Key, None] = {}
@@ -148,15 +161,15 @@ class MemoryTables(Tables):
         return found
 
     @override
-    def listed(self, function: str | None, state: State | None, after: Key, n_max: int) -> list[Listed]:
+    def listed(self, function: str | None, state: State | None, after: Key, n_max: int, now: float) -> list[Listed]:
         rows = (row for row in self._rows.values() if row.key > after)
-        fitting = (row for row in rows if function in (None, row.function()) and state in (None, row.state))
-        return [listed(row) for row in nsmallest(n_max, fitting, key=lambda row: row.key)]
+        fitting = (row for row in rows if function in (None, row.function()) and state in (None, row.state_at(now)))
+        return [listed(row, now) for row in nsmallest(n_max, fitting, key=lambda row: row.key)]
 
     @override
-    def counted(self, function: str | None) -> Counted:
+    def counted(self, function: str | None, now: float) -> Counted:
         rows = [row for row in self._rows.values() if function in (None, row.function())]
-        n_by_state = Counter(row.state for row in rows)
+        n_by_state = Counter(row.state_at(now) for row in rows)
         return Counted(len(rows), sum(row.version > 0 for row in rows), n_by_state, sum(row.n_bytes for row in rows))
 
     @override
@@ -216,12 +229,16 @@ class MemoryTables(Tables):
             # Taken out first, so that the dict stays in the order of firing.
             fired.pop(mark, None)
             fired[mark] = sequence
-        if len(fired) > MAX_FIRED:
+        if len(fired) > self._n_marks_max:
             self._prune_fired()
+            # What a lease needs is not asked about at each event.
+            self._n_marks_max = max(MAX_FIRED, len(fired) + MAX_FIRED // 4)
 
     def _prune_fired(self) -> None:
         oldest = self.oldest_lease(self.journal.now)
-        below = self.counters.sequence if oldest is None else oldest
+        # A build that never ends may not have all marks kept for it: it counts as outrun.
+        is_kept = oldest is not None and len(self._fired) <= MARKS_KEPT_FOR_LEASES * MAX_FIRED
+        below = oldest if is_kept and oldest is not None else self.counters.sequence
         # Collected in one go: to begin anew at the front after each deletion would pass over all the holes again.
         old = list(islice(self._fired.items(), len(self._fired) - MAX_FIRED // 2))
         for mark, sequence in old:
@@ -331,7 +348,7 @@ class MemoryStore(Store):
             except BaseException:
                 # An interrupt came in the middle, and there is no way back to the state before: begin a new life.
                 if not is_reading(request):
-                    self._tables = MemoryTables(self._room)
+                    self._tables = MemoryTables(self._room, self._tables.last_read)
                     for listener in self._listeners:
                         listener(())
                 raise
@@ -355,6 +372,10 @@ class MemoryStore(Store):
     @override
     def version(self) -> int:
         return 0
+
+    @override
+    def ask_last_read(self, last_read: LastRead) -> None:
+        self._tables.last_read = last_read
 
     @override
     def listen(self, listener: StepListener) -> None:

@@ -38,7 +38,7 @@ def entry_of(tables: Tables, row: Row) -> Entry:
     return Entry(
         key=row.key,
         function=row.function(),
-        state=row.state,
+        state=row.state_at(tables.journal.now),
         version=row.version,
         value=tables.value(row),
         digest=row.digest,

@@ -41,7 +41,7 @@ from everfresh.stores.sqlite_rows import FileMemory
 from everfresh.stores.sqlite_tables import SqliteTables
 from everfresh.stores.sqlite_upkeep import Upkeep
 from everfresh.stores.store import STEPS, StepListener, Store, is_reading
-from everfresh.stores.tables import NO_ROOM_LIMIT, Room, Tables
+from everfresh.stores.tables import NO_ROOM_LIMIT, LastRead, Room, Tables, nobody_knows
 
 A = TypeVar("A")
 
@@ -69,6 +69,7 @@ class SqliteStore(Store):
         self._path = path.absolute()
         self._clock = clock
         self._room = room
+        self._last_read: LastRead = nobody_knows
         self._boot = boot_of_machine() if boot is None else boot
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -132,6 +133,10 @@ class SqliteStore(Store):
         return known
 
     @override
+    def ask_last_read(self, last_read: LastRead) -> None:
+        self._last_read = last_read
+
+    @override
     def listen(self, listener: StepListener) -> None:
         self._listeners.append(listener)
 
@@ -184,7 +189,7 @@ class SqliteStore(Store):
     def _written(self, writer: sqlite3.Connection, request: Request[A]) -> tuple[A, SqliteTables, bool] | None:
         """The step's answer, its tables, and whether it is the same epoch; None when the file is not in use yet."""
         with transaction(writer, "BEGIN IMMEDIATE"):
-            tables = SqliteTables(writer, self._clock(), self._memory, room=self._room)
+            tables = SqliteTables(writer, self._clock(), self._memory, room=self._room, last_read=self._last_read)
             if tables.is_clean or tables.boot != self._boot:
                 return None
             epoch = tables.counters.epoch
@@ -253,7 +258,8 @@ class SqliteStore(Store):
 
         The other file has another epoch, or is given one, so that followers start over.
         """
-        with translated(self._path), self._write_lock, self._read_lock:
+        # Without the lock of writers, who may be waiting for another process.
+        with translated(self._path), self._read_lock:
             if self._is_closed:
                 return
             if self._seen_now() == self._identity:
@@ -263,6 +269,9 @@ class SqliteStore(Store):
                 if version != SCHEMA_VERSION:
                     raise newer_schema(self._path, version)
                 self._look_at = time.monotonic() + _LOOK_EVERY_S
+                return
+        with translated(self._path), self._write_lock, self._read_lock:
+            if self._is_closed or self._seen_now() == self._identity:
                 return
             old = self._opened
             self._open()

@@ -29,13 +29,19 @@ _MOVE = (
 _FIRST_WAITING = "SELECT due FROM entry WHERE function = ? AND is_ready = 0 ORDER BY due LIMIT 1"
 _READY = f"{SELECT} WHERE function = ? AND is_ready = 1 ORDER BY rank LIMIT ?"
 _COLDEST = f"{SELECT} WHERE version > 0 ORDER BY read_at LIMIT ?"
+# See `Row.state_at`.
+_STATE = (
+    f"CASE WHEN state = '{State.FRESH.value}' AND (expires_at <= :now OR (event_at IS NOT NULL AND due <= :now "
+    f"AND (token IS NULL OR until <= :now))) THEN '{State.DIRTY.value}' ELSE state END"
+)
 _LISTED = (
-    "SELECT key, function, state, version, built_at, read_at, stale_since, reason, attempts, due, n_bytes FROM entry "
-    "WHERE key > ? AND function = coalesce(?, function) AND state = coalesce(?, state) ORDER BY key LIMIT ?"
+    f"SELECT key, function, {_STATE} AS shown, version, built_at, read_at, stale_since, reason, attempts, due, n_bytes "  # noqa: S608 - constants
+    "FROM entry WHERE key > :after AND function = coalesce(:function, function) AND shown = coalesce(:state, shown) "
+    "ORDER BY key LIMIT :n_max"
 )
 _COUNTED = (
-    "SELECT state, count(*), sum(version > 0), sum(n_bytes) FROM entry "
-    "WHERE function = coalesce(?, function) GROUP BY state"
+    f"SELECT {_STATE} AS shown, count(*), sum(version > 0), sum(n_bytes) FROM entry "  # noqa: S608 - constants
+    "WHERE function = coalesce(:function, function) GROUP BY shown"
 )
 _encode = msgspec.msgpack.Encoder().encode
 _decode_pace = msgspec.msgpack.Decoder(Pace).decode
@@ -91,15 +97,16 @@ class QueueTable(RowTable, Queue, Census):
         return self._take_all(self._db.execute(_COLDEST, (n_max,)).fetchall())
 
     @override
-    def listed(self, function: str | None, state: State | None, after: Key, n_max: int) -> list[Listed]:
+    def listed(self, function: str | None, state: State | None, after: Key, n_max: int, now: float) -> list[Listed]:
         self.write()
-        given = (after, function, None if state is None else state.value, n_max)
+        wanted = None if state is None else state.value
+        given = {"after": after, "function": function, "state": wanted, "n_max": n_max, "now": now}
         return [_listed(*columns) for columns in self._db.execute(_LISTED, given)]
 
     @override
-    def counted(self, function: str | None) -> Counted:
+    def counted(self, function: str | None, now: float) -> Counted:
         self.write()
-        found = self._db.execute(_COUNTED, (function,)).fetchall()
+        found = self._db.execute(_COUNTED, {"function": function, "now": now}).fetchall()
         n_known, n_built, n_bytes = (sum(columns[place] for columns in found) for place in (1, 2, 3))
         return Counted(n_known, n_built, {State(columns[0]): columns[1] for columns in found}, n_bytes)
 

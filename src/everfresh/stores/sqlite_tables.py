@@ -10,7 +10,16 @@ from everfresh.model.marks import override
 from everfresh.stores.sqlite_index import IndexTable
 from everfresh.stores.sqlite_queue import QueueTable
 from everfresh.stores.sqlite_rows import FileMemory
-from everfresh.stores.tables import NO_ROOM_LIMIT, Counters, Journal, Room, Tables
+from everfresh.stores.tables import (
+    MARKS_KEPT_FOR_LEASES,
+    NO_ROOM_LIMIT,
+    Counters,
+    Journal,
+    LastRead,
+    Room,
+    Tables,
+    nobody_knows,
+)
 
 # A follower further behind starts over.
 MAX_FEED = 10_000
@@ -33,10 +42,17 @@ class SqliteTables(IndexTable, QueueTable, Tables):
     """One step's view of the file; made anew for each transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, now: float, memory: FileMemory, *, room: Room = NO_ROOM_LIMIT
+        self,
+        connection: sqlite3.Connection,
+        now: float,
+        memory: FileMemory,
+        *,
+        room: Room = NO_ROOM_LIMIT,
+        last_read: LastRead = nobody_knows,
     ) -> None:
         super().__init__(connection, memory)
         self.room = room
+        self.last_read = last_read
         self.journal = Journal(now)
         found: tuple[Any, ...] = connection.execute(_COUNTERS).fetchone()
         self._counted = found[:-1]
@@ -98,8 +114,10 @@ class SqliteTables(IndexTable, QueueTable, Tables):
         counters = self.counters
         oldest = self.oldest_lease(self.journal.now)
         marks_end = min(self._end_of("fired", MAX_FIRED), counters.sequence if oldest is None else oldest)
-        # A flood of probes may outrun builds: each is looked at by every build that stands in its stem.
-        end = max(marks_end, self._end_of("probe", MAX_PROBES))
+        # A flood of probes may outrun builds: each is looked at by every build that stands in its stem. So may a build
+        # that never ends, or all marks would have to be kept for it.
+        most = self._end_of("fired", MARKS_KEPT_FOR_LEASES * MAX_FIRED)
+        end = max(marks_end, most, self._end_of("probe", MAX_PROBES))
         if end > counters.fired_floor:
             self._db.execute("DELETE FROM fired WHERE sequence <= ?", (end,))
             self._db.execute("DELETE FROM probe WHERE sequence <= ?", (end,))

@@ -24,7 +24,7 @@ from everfresh.protocol.requests import (
     Request,
 )
 from everfresh.stores import asking, building, changing, queueing
-from everfresh.stores.tables import Tables
+from everfresh.stores.tables import LastRead, Tables
 
 A = TypeVar("A")
 
@@ -63,6 +63,10 @@ class Store(Protocol):
 
     def listen(self, listener: StepListener) -> None:
         """Call the listener after each step."""
+        ...
+
+    def ask_last_read(self, last_read: LastRead) -> None:
+        """Ask this, before an entry is dropped for want of room, when it was last read."""
         ...
 
     def close(self) -> None:

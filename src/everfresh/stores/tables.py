@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,6 +90,10 @@ class Row:
         end = self.ends_at(now)
         return end is not None and end <= now
 
+    def state_at(self, now: float) -> State:
+        """Its state, for people: what is over by time waits to be built, though nobody may have seen to that yet."""
+        return State.DIRTY if self.state is State.FRESH and self.has_expired(now) else self.state
+
     def ends_at(self, now: float) -> float | None:
         """When a settled value is over by time: its lifetime, or a look that its event asks for and nobody has begun.
 
@@ -136,6 +140,15 @@ class Room:
 
 
 NO_ROOM_LIMIT = Room()
+MARKS_KEPT_FOR_LEASES = 4
+"""How many times as many fired marks as ever are kept for builds under way; beyond that, those count as outrun."""
+LastRead = Callable[[Key], float | None]
+"""When an entry was last read, as far as it is known here and the store was not told yet."""
+
+
+def nobody_knows(_: Key) -> float | None:
+    """Nothing is known but what the store was told."""
+    return None
 
 
 @dataclass(slots=True)
@@ -213,11 +226,11 @@ class Queue(Protocol):
 class Census(Protocol):
     """What people ask."""
 
-    def listed(self, function: str | None, state: State | None, after: Key, n_max: int) -> list[Listed]:
+    def listed(self, function: str | None, state: State | None, after: Key, n_max: int, now: float) -> list[Listed]:
         """Entries in the order of their keys."""
         ...
 
-    def counted(self, function: str | None) -> Counted:
+    def counted(self, function: str | None, now: float) -> Counted:
         """How many there are."""
         ...
 
@@ -304,6 +317,7 @@ class Tables(Rows, Queue, Index, Census, Shapes, Log, Protocol):
     counters: Counters
     journal: Journal
     room: Room
+    last_read: LastRead
 
 
 def record(tables: Tables, row: Row, kind: Kind) -> int:

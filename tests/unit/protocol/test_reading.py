@@ -6,7 +6,7 @@ import pytest
 
 from everfresh.matching.shapes import Group, predicate_shape
 from everfresh.model.entry import Entry, OnChange, State, Terms
-from everfresh.model.errors import BuildError, WaitTimeout
+from everfresh.model.errors import BuildError, StoreUnavailable, WaitTimeout
 from everfresh.protocol.reading import Failure, attempt, read, rebuild, refresh, settle
 from everfresh.protocol.requests import (
     NOTHING_OLD,
@@ -290,10 +290,39 @@ def test_a_reader_that_waited_for_too_long_says_so() -> None:
     script.asks(begin(good_from=7)).gets(BUSY)
     script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
     script.asks(LOAD).gets(loaded(now=NOW + 60.0))
-    script.asks(begin(good_from=7))
+    script.asks(begin(good_from=7)).gets(Busy(NOW + 60.0, NOW + 68.0))
+    script.asks(LOAD)
 
     with pytest.raises(WaitTimeout, match=r"f\(1\): .* over 60 s.*Raise wait_timeout"):
-        script.gets(Busy(NOW + 60.0, NOW + 68.0))
+        script.gets(loaded(now=NOW + 60.0))
+
+
+def _script_of_one_who_waited_for_too_long(bounds: Bounds) -> Script[Entry]:
+    """An old value is there, and somebody builds for ever; it looks for the last time."""
+    script = Script(read(CALL, bounds))
+    script.asks(LOAD).gets(loaded(DIRTY))
+    script.asks(begin(good_from=7)).gets(BUSY)
+    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(LOAD).gets(loaded(DIRTY, now=NOW + 60.0))
+    script.asks(begin(good_from=7)).gets(Busy(NOW + 60.0, NOW + 68.0))
+    return script.asks(LOAD)
+
+
+def test_a_build_that_hangs_has_failed_for_one_who_waited_for_too_long() -> None:
+    """The last good value stands in for it, as long as the bound says."""
+    script = _script_of_one_who_waited_for_too_long(Bounds(stale_if_error_s=inf))
+
+    script.gets(loaded(DIRTY, now=NOW + 60.0))
+
+    assert script.result == DIRTY
+
+
+def test_what_is_too_old_does_not_stand_in_for_a_build_that_hangs() -> None:
+    """Those who wait are told that they waited."""
+    script = _script_of_one_who_waited_for_too_long(Bounds(stale_if_error_s=60.0))
+
+    with pytest.raises(WaitTimeout):
+        script.gets(loaded(DIRTY, now=NOW + 60.0))
 
 
 def test_a_build_that_fails_fails_for_those_who_wait() -> None:
@@ -552,6 +581,15 @@ def test_each_try_in_a_row_waits_longer_until_the_last(n_failed: int, retry_s: f
     script.asks(Roll()).gets(0.5)
 
     script.asks(replace(fail("ConnectionError: down", retry_s), lease=lease))
+
+
+def test_a_lease_that_cannot_be_given_back_does_not_hide_the_cancellation() -> None:
+    """Whoever cancelled waits for that; the lease runs out by itself."""
+    script = script_at_build()
+    script.meets(KeyboardInterrupt())
+
+    with pytest.raises(KeyboardInterrupt):
+        script.asks(GiveUp(LEASE)).meets(StoreUnavailable("locked"))
 
 
 @pytest.mark.parametrize("n_failed", [0, 2])

@@ -16,6 +16,16 @@ A, B = Tag("a"), Tag("b")
 class ApplyContract(StoreFixtures):
     """Apply and Register."""
 
+    def test_what_fired_before_fires_again(self, hand: ByHand) -> None:
+        """The last time counts: of a build that began in between the first event is none, and the second is one."""
+        hand.touch(A)
+        between = hand.lease("k")
+        hand.touch(A)
+        after = hand.lease("other")
+
+        assert hand.commit(between, 1, A).entry.state is State.DIRTY
+        assert hand.commit(after, 1, A).entry.state is State.FRESH
+
     def test_an_event_touches_by_topic_and_fields(self, hand: ByHand) -> None:
         """Only those whose pattern and fields meet the event."""
         hand.build("seven", 1, Topic("bug.*", {"id": 7}))

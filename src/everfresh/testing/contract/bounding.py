@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from everfresh.model.dependency import Call, Tag
-from everfresh.model.entry import Kind, Lease, OnChange, State, Terms
+from everfresh.model.entry import Key, Kind, Lease, OnChange, State, Terms
 from everfresh.protocol.inspecting import Count
 from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Committed, GiveUp, Overtaken
@@ -108,6 +108,40 @@ class BoundContract(StoreFixtures):
         hand.build("new", 1, seen={"other": 1})
 
         assert _there(hand, "in", "out", "other", "new") == ["in", "other", "new"]
+
+    def test_what_is_known_to_be_used_stays(self, bounded: MakeHand, clock: FakeClock) -> None:
+        """Readers are served without the store, which asks about those whose turn it is."""
+        hand = bounded(Room(max_entries=N_MAX))
+        reads: dict[Key, float] = {}
+        hand.store.ask_last_read(reads.get)
+        for key in ("a", "b", "c"):
+            hand.build(key, 1)
+            clock.advance(1.0)
+        reads[Key("a")] = clock()
+        clock.advance(1.0)
+
+        hand.build("d", 1)
+        assert _there(hand, "a", "b", "c", "d") == ["a", "c", "d"]
+        hand.build("e", 1)
+        assert _there(hand, "a", "c", "d", "e") == ["a", "d", "e"]
+        # It was not read since.
+        hand.build("f", 1)
+        assert _there(hand, "a", "d", "e", "f") == ["d", "e", "f"]
+
+    def test_if_all_are_used_the_one_goes_that_was_read_longest_ago(self, bounded: MakeHand, clock: FakeClock) -> None:
+        """Something has to go."""
+        hand = bounded(Room(max_entries=N_MAX))
+        reads: dict[Key, float] = {}
+        hand.store.ask_last_read(reads.get)
+        for key in ("a", "b", "c"):
+            hand.build(key, 1)
+        for key in ("b", "c", "a"):
+            clock.advance(1.0)
+            reads[Key(key)] = clock()
+
+        hand.build("d", 1)
+
+        assert _there(hand, "a", "b", "c", "d") == ["a", "c", "d"]
 
     def test_what_was_built_from_one_that_goes_goes_with_it(self, bounded: MakeHand, clock: FakeClock) -> None:
         """To build it anew would bring back what there is no room for, and so on without an end."""

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from everfresh.model.dependency import Call, Id, Tag
+import pytest
+
+from everfresh.model.dependency import Call, Dependency, Id, Tag
 from everfresh.model.entry import PLAIN_TERMS, Key, Kind, State, Terms
 from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol.inspecting import ListEntries
+from everfresh.protocol.publishing import invalidate, publish
 from everfresh.protocol.requests import Overtaken
-from everfresh.testing.by_hand import FINGERPRINT, ByHand, commit_of
+from everfresh.testing.by_hand import FINGERPRINT, ByHand, commit_of, put_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
 
@@ -69,6 +72,28 @@ class PutContract(StoreFixtures):
         assert not hand.put("k", "computed before", A, fence=fence)
 
         assert hand.load("k").entry is None
+
+    def test_a_put_to_come_shows_the_events_that_it_is_told_with(self, hand: ByHand) -> None:
+        """In one transaction they are said first; nobody else's event is between, so it stands from them on."""
+        request = put_of("k", "new", A, fence=hand.position())
+
+        applied = hand.run(invalidate([A], hand.shapes, puts=(request,))).applied
+
+        assert applied.outrun == frozenset()
+        assert hand.load("k").entry is None
+        assert hand.put("k", "new", A, fence=applied.position)
+        assert hand.state("k") is State.FRESH
+
+    @pytest.mark.parametrize("dependency", [A, Id("article", 1)], ids=["touched", "shape"])
+    def test_a_put_to_come_that_others_outran_is_told(self, hand: ByHand, dependency: Dependency) -> None:
+        """An earlier event touched it, or nobody knows what events its shape had; the others stand."""
+        fence = hand.position()
+        hand.touch(A)
+        puts = (put_of("b", 1, B, fence=fence), put_of("k", 1, dependency, fence=fence))
+
+        applied = hand.run(publish([Event("news")], hand.shapes, puts=puts)).applied
+
+        assert applied.outrun == frozenset({1})
 
     def test_a_put_with_a_fence_of_another_life_is_refused(self, hand: ByHand) -> None:
         """Its numbers say nothing here, however high they are."""

@@ -59,7 +59,7 @@ class TimingContract(StoreFixtures):
         took = hand.took()
         assert took.due == ()
         assert took.next_due == pytest.approx(clock() + MOMENT_S)
-        assert hand.state("k") is State.FRESH
+        assert hand.state("k") is State.DIRTY
         clock.advance(MOMENT_S)
 
         assert hand.take() == []
@@ -73,7 +73,7 @@ class TimingContract(StoreFixtures):
         took = hand.took()
 
         assert (took.due, took.next_due) == ((), None)
-        assert hand.state("k") is State.FRESH
+        assert hand.state("k") is State.DIRTY
 
     def test_what_is_built_anew_when_its_time_comes_is_not_dropped(self, hand: ByHand, clock: FakeClock) -> None:
         """A reader came first: neither a build under way nor the new value goes with the old one."""
