@@ -48,7 +48,7 @@ format: $(INSTALLED) ## Let ruff mend what it can
 soak: $(INSTALLED) ## Search for a history that breaks a promise, for an hour
 	@$(BIN)/python scripts/soak.py $(ARGS)
 
-mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a test fails; takes 20 minutes
+mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a test fails, in ten minutes
 	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 bench: $(INSTALLED) ## Measure

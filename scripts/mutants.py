@@ -38,7 +38,13 @@ HANGS_AFTER_S = 240
 # The quick ones, and those that name what is wrong, stand first.
 NETS: dict[str, tuple[str, ...]] = {
     "rules": ("tests/unit/protocol",),
-    "matching": ("tests/unit/matching",),
+    "matching": (
+        "tests/unit/matching/test_triage.py",
+        "tests/unit/matching/test_lists.py",
+        "tests/unit/matching/test_comparing.py",
+        "tests/unit/matching/test_paths.py",
+        "tests/unit/matching",
+    ),
     "contract": (
         "tests/stores/test_memory.py",
         "tests/stores/test_memory_tables.py",
@@ -65,9 +71,10 @@ NETS: dict[str, tuple[str, ...]] = {
         "tests/stores/test_interrupts.py",
         "tests/stores/test_sqlite_files.py",
         "tests/stores/test_sqlite_replaced.py",
+        "tests/stores/test_sqlite_put_back.py",
+        "tests/cache/test_forked.py",
         "tests/stores/test_sqlite.py",
     ),
-    "calls": ("tests/cache/test_cancellation.py", "tests/cache/test_cached_many.py"),
 }
 # Which nets are cast for a mutant of a file, by how its name begins.
 NETS_OF = {
@@ -92,7 +99,7 @@ _ROW = re.compile(r"^\| (?P<name>(?!guard|---)[^|]+) \|.*$", re.MULTILINE)
 _NOTICED = re.compile(
     r"^\| (?P<name>(?!guard|---)[^|]+) \|.*\| \[(?P<test>\w+)\]\(\.\./\.\./(?P<file>\S+)\) \|$", re.MULTILINE
 )
-_TAKES_MINUTES = 15
+_TAKES_MINUTES = 10
 
 
 @dataclass(frozen=True)

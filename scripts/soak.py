@@ -3,9 +3,9 @@
     make soak ARGS="--minutes 5"
     make soak ARGS="--seed 123456"         begin with this seed, as one that was printed
 
-Each seed is a history of its own: every other one plays in the standard world, the rest in worlds drawn by chance. One
-in eight is played on SQLite too, which takes four times as long. A failure is made as short as it gets and printed
-with all that everybody did; then the search is over.
+Each seed is a history of its own: every other one plays in the standard world, the rest in worlds drawn by chance. Of
+either, one in eight is played on SQLite too, which takes four times as long, and one in three with little room. A
+failure is made as short as it gets and printed with all that everybody did; then the search is over.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import sys
 import time
 from collections import Counter
 
+from everfresh.stores.tables import NO_ROOM_LIMIT, Room
 from everfresh.testing.simulation import PromiseBroken, Report, Simulator, World, random_world, standard_world
 
 _N_STEPS = (40, 80, 160)
 _SQLITE_EVERY = 8
+_ROOMS = (NO_ROOM_LIMIT, NO_ROOM_LIMIT, Room(max_entries=6))
 _SAY_EVERY_S = 60.0
 
 
@@ -41,7 +43,7 @@ def search(first: int, duration_s: float) -> int:
     standard, seed = standard_world(), first
     while seed == first or time.monotonic() - started < duration_s:
         world = standard if seed % 2 else random_world(seed)
-        for store in ("memory", "sqlite") if seed % _SQLITE_EVERY == 0 else ("memory",):
+        for store in stores_of(seed):
             try:
                 _count(totals, store, simulator(world, seed, store).run())
             except PromiseBroken:
@@ -54,9 +56,20 @@ def search(first: int, duration_s: float) -> int:
     return 0
 
 
+def stores_of(seed: int) -> tuple[str, ...]:
+    """Where the history of a seed is played; of two that follow each other, each in a world of another kind, alike."""
+    return ("memory", "sqlite") if seed // 2 % _SQLITE_EVERY == 0 else ("memory",)
+
+
+def room_of(seed: int) -> Room:
+    """How much the store may hold."""
+    return _ROOMS[seed // 2 % len(_ROOMS)]
+
+
 def simulator(world: World, seed: int, store: str) -> Simulator:
-    """The history of a seed."""
-    return Simulator(world, seed=seed, n_steps=_N_STEPS[seed // 2 % len(_N_STEPS)], store=store)
+    """The history of a seed: any length, with any room, on any store, in a world of any kind."""
+    n_steps = _N_STEPS[seed // 2 // len(_ROOMS) % len(_N_STEPS)]
+    return Simulator(world, seed=seed, n_steps=n_steps, store=store, room=room_of(seed))
 
 
 def _count(totals: Counter[str], store: str, report: Report) -> None:

@@ -44,8 +44,13 @@ def whole_at(image: Mapping[str, Any], path: str) -> list[object] | None:
 
     Equal for two images only if nothing differs, not even which element stands in which list.
     """
-    if "." not in path and type(image) is dict:
-        return [image[path]] if path in image else None
+    if type(image) is dict:
+        # As nearly all are: of one word, or of two.
+        members = cast("dict[str, object]", image)
+        head, dot, tail = path.partition(".")
+        inner = members if not dot else None if path in members or "." in tail else members.get(head)
+        if type(inner) is dict:
+            return _of_one_word(cast("dict[str, object]", inner), tail if dot else head)
     found: list[object] = []
     n_steps = 0
     waiting: list[tuple[object, str]] = [(image, path)]
@@ -65,6 +70,10 @@ def whole_at(image: Mapping[str, Any], path: str) -> list[object] | None:
         found.append(_Elements(len(ways)))
         waiting.extend(reversed(ways))
     return found
+
+
+def _of_one_word(members: dict[str, object], word: str) -> list[object] | None:
+    return [members[word]] if word in members else None
 
 
 def leads_through_list(image: object, path: str) -> bool:

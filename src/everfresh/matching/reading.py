@@ -155,7 +155,9 @@ class RowView:
 
     def says_changed(self, path: str) -> bool:
         """Whether the event names the field, something inside it, or what it stands in, as changed."""
-        changed = self._changed or frozenset()
+        changed = self._changed
+        if not changed:
+            return False
         if path in changed:
             return True
         if self._roots is None:
@@ -174,9 +176,7 @@ class RowView:
         return any(map(self._may_differ, paths))
 
     def _may_differ(self, path: str) -> bool:
-        if self._changed is not None and self.says_changed(path):
-            return True
-        return not self.is_same(path)
+        return self.says_changed(path) or not self.is_same(path)
 
     def leaves_alone(self, paths: Iterable[str]) -> bool:
         """Whether there was, and is, one row, and none of these fields of it may differ."""
@@ -185,13 +185,13 @@ class RowView:
 
     def is_another(self) -> bool:
         """Whether the row got another id, so that all that has the one loses it and gains the other."""
-        if self.row.described is not None or self._is_same_in_images(_ID_FIELD):
+        if self.is_created or self.is_deleted or self.row.described is not None or self._is_same_in_images(_ID_FIELD):
             return False
         return self._is_same_in_images(_ID_FIELD) is False or self.says_changed(_ID_FIELD)
 
     def is_id_known(self) -> bool:
         """Whether the event says all ids that the row had and has: an image, or that the id did not change."""
-        return self._is_same_in_images(_ID_FIELD) is not None or not self.says_changed(_ID_FIELD)
+        return not self.says_changed(_ID_FIELD) or self._is_same_in_images(_ID_FIELD) is not None
 
     def may_regroup(self, place: str, paths: Iterable[str]) -> bool:
         """Whether the elements of a list at the place may have other values at several paths together."""
@@ -202,9 +202,13 @@ class RowView:
         """None when an image does not say."""
         if path in self._same:
             return self._same[path]
+        before, after = self.row.before, self.row.after
+        is_same = None
         # An empty image says as little as none.
-        before, after = (whole_at(image, path) if image else None for image in (self.row.before, self.row.after))
-        is_same = self._same[path] = None if before is None or after is None else are_same(before, after)
+        if before and after:
+            old, new = whole_at(before, path), whole_at(after, path)
+            is_same = None if old is None or new is None else are_same(old, new)
+        self._same[path] = is_same
         return is_same
 
 

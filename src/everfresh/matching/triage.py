@@ -233,8 +233,11 @@ def _look_at_scope(known: Known, view: RowView, number: int, found: _Finding) ->
         return
     before, after = lists
     is_any = known.is_any or (bool(known.watch) and view.may_differ(known.watch))
-    is_any = is_any or view.is_another() or any(view.may_regroup(place, paths) for place, paths in known.together)
-    doubtful = _in_doubt(known, view, before & after)
+    is_any = is_any or view.is_another()
+    if known.together and not is_any:
+        is_any = any(view.may_regroup(place, paths) for place, paths in known.together)
+    both = before & after
+    doubtful = both and _in_doubt(known, view, both)
     if known.filters:
         model = Probe(Bucket(b""), number, known.operators, None, None, is_any)
         _probe(known, view, (before, after, doubtful), model, found)
@@ -245,7 +248,7 @@ def _look_at_scope(known: Known, view: RowView, number: int, found: _Finding) ->
 
 def _in_doubt(known: Known, view: RowView, both: set[Values]) -> set[Values]:
     """The lists in which the row stood and stands by the texts of its values, where these hide that they changed."""
-    doubts = [view.doubts(field) for field in known.fields] if both else []
+    doubts = [view.doubts(field) for field in known.fields]
     if not any(doubts):
         return set()
     return {values for values in both if any(text in texts for text, texts in zip(values, doubts, strict=True))}

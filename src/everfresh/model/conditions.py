@@ -116,7 +116,8 @@ def is_null() -> Condition:
 def not_(condition: object) -> Condition:
     """The field does not meet the condition; given a value, the field differs from it.
 
-    Null under `not_` counts as touched, as databases and Python disagree about it.
+    Null under `not_` counts as touched, as databases and Python disagree about it. So does a list of which only
+    some elements meet the condition: that it does not meet it may be meant of one of them, or of all.
 
     Raises:
         InvalidDependency: the value is one that no field can equal.

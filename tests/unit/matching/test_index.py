@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from everfresh.matching.index import Generation, ShapeIndex, Shapes
 from everfresh.matching.shapes import CALL_SHAPE, TAG_SHAPE, predicate_shape, shapes_to_register
+from everfresh.model import conditions as con
 from everfresh.model import dependency as dep
 from tests.unit.matching.triaging import index_of, shapes_of
 
@@ -93,3 +94,28 @@ def test_the_end_of_another_list_says_nothing() -> None:
     shapes.learn(Generation("two", 2), SHAPES[3:])
 
     assert shapes.index.generation == Generation("one", 3)
+
+
+def test_a_list_goes_on_where_it_ended() -> None:
+    """As long as the store lives its life."""
+    shapes = Shapes()
+    shapes.learn(Generation("one", 0), SHAPES[:3])
+    index = shapes.index
+
+    shapes.learn(Generation("one", 3), SHAPES[3:5])
+
+    assert shapes.index is index
+    assert index.generation == Generation("one", 5)
+
+
+def test_paths_that_lead_on_from_one_place_are_known() -> None:
+    """A list there has elements of which one may have to meet all the conditions."""
+    where = {"items.sku": 1, "items.size.x": 2, "items.size.y": con.lt(3), "itemsx": 4, "a": 5, "b.c": 6}
+    (known,) = index_of([dep.Scope("order", where)]).of_type("order")
+    (alone,) = index_of([dep.Scope("order", {"items.sku": 1, "a": 5})]).of_type("order")
+
+    assert {place: set(paths) for place, paths in known.together} == {
+        "items": {"items.sku", "items.size.x", "items.size.y"},
+        "items.size": {"items.size.x", "items.size.y"},
+    }
+    assert alone.together == ()

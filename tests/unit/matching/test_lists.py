@@ -212,7 +212,7 @@ def test_a_watched_path_is_compared_by_its_values(old: dict[str, Any], new: dict
     assert touches(update(book(**old), book(**new)), dep.Scope("book", watch=("author.name",))) is is_touched
 
 
-# --------------------------------------------------------------------------------------------- what the texts do not say
+# -------------------------------------------------------------------------------------------- what the texts do not say
 
 
 VERSION = dep.Scope("book", {"version": "1.1"})
@@ -243,7 +243,7 @@ VERSION = dep.Scope("book", {"version": "1.1"})
 def test_one_writing_of_a_value_may_be_in_a_list_and_another_not(
     scope: dep.Scope, old: object, new: object, is_touched: bool
 ) -> None:
-    """To a column of texts '1.1' and '1.10' are two versions; a needless rebuild costs little, a missed one is a bug."""
+    """To a column of texts '1.1' and '1.10' are two versions, so a change from the one to the other touches."""
     assert touches(update(book(version=old), book(version=new)), scope) is is_touched
 
 

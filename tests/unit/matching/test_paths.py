@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everfresh.matching.paths import ABSENT, known_values_at, values_at
+from everfresh.matching.paths import (
+    ABSENT,
+    is_named,
+    known_values_at,
+    leads_through_list,
+    values_at,
+    whole_at,
+)
+from everfresh.matching.sameness import are_same
 
 N_MAX = 100
 WORDS = st.sampled_from(["a", "b", "a.b", "b.c"])
@@ -149,3 +157,83 @@ def test_a_field_that_an_image_does_not_say_in_full_is_unknown(
 ) -> None:
     """It is told apart from null, from an empty list, and from more than can be looked at."""
     assert known_values_at(image, path, n_max=N_MAX) == values
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_whole_same"),
+    [
+        ({"a": 1}, {"a": 1}, True),
+        ({"a": 1}, {"a": [1]}, False),
+        ({"a": {"b": [[1], [2]]}}, {"a": {"b": [[1, 2]]}}, False),
+        ({"a": [{"b": 1}, {"b": 2}]}, {"a": [{"b": 1, "c": 3}, {"b": 2}]}, True),
+        ({"a": [{"b": 1}, {"b": 2}]}, {"a": [[{"b": 1}], [{"b": 2}]]}, False),
+        ({"a": [[{"b": 1}], [{"b": 2}, {"b": 3}]]}, {"a": [[{"b": 1}, {"b": 2}], [{"b": 3}]]}, False),
+        ({"a": [{"b": 1}]}, {"a": {"b": 1}}, False),
+        ({"a": [1, {}]}, {"a": [1, {}]}, True),
+        ({"a.b": 1}, {"a": {"b": 1}}, False),
+        (MappingProxyType({"a": 1}), MappingProxyType({"a": 1}), True),
+    ],
+    ids=repr,
+)
+def test_the_whole_of_a_field_keeps_which_element_stands_where(
+    old: dict[str, object], new: dict[str, object], is_whole_same: bool
+) -> None:
+    """A page may show the lists as they are nested, and conditions may speak of one element."""
+    path = "a.b" if "b" in str(old) else "a"
+
+    before, after = whole_at(old, path), whole_at(new, path)
+
+    assert before is not None
+    assert after is not None
+    assert are_same(before, after) is is_whole_same
+
+
+@pytest.mark.parametrize(
+    ("image", "path"),
+    [
+        ({}, "a"),
+        ({"b": 1}, "a"),
+        ({"a": {}}, "a.b"),
+        ({"a": 7}, "a.b"),
+        ({"a": [{"b": 1}, {}]}, "a.b"),
+        ({"a": [[[0] * 1_000] * 100] * 2}, "a.b"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_whole_of_a_field_is_unknown_where_any_part_is(image: dict[str, object], path: str) -> None:
+    """It is absent from some element, or too large to go through."""
+    assert whole_at(image, path) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "path", "is_through_list"),
+    [
+        ({"a": [{"b": {"c": 1}}]}, "a", True),
+        ({"a": [{"b": {"c": 1}}]}, "a.b", True),
+        ({"a": {"b": [1]}}, "a", False),
+        ({"a": {"b": [1]}}, "a.b", True),
+        ({"a.b": [1], "a": {"b": 1}}, "a.b", True),
+        ({}, "a", False),
+        (None, "a", False),
+        ({"a": 1}, "a.b", False),
+    ],
+    ids=str,
+)
+def test_a_list_on_the_way_is_seen(image: object, path: str, is_through_list: bool) -> None:
+    """From there on a path has as many ends as it has elements."""
+    assert leads_through_list(image, path) is is_through_list
+
+
+@pytest.mark.parametrize(
+    ("path", "names", "is_among"),
+    [
+        ("a", ["a"], True),
+        ("a.b", ["a"], True),
+        ("a", ["x", "a.b"], True),
+        ("a", ["ab", "b.a"], False),
+        ("a", [], False),
+    ],
+)
+def test_a_field_is_named_by_its_parts_and_by_what_it_stands_in(path: str, names: list[str], is_among: bool) -> None:
+    """Each of them changes with the others."""
+    assert is_named(path, names) is is_among

@@ -223,6 +223,42 @@ def test_an_object_may_stand_in_several_lists() -> None:
     assert touched_lists(scopes, lists, ("a", "b", "c"), previous=("a",)) == lists[1:3]
 
 
+def test_what_is_listed_several_times_may_have_been_listed_anyhow() -> None:
+    """Each of its values may have gone with the one that changed."""
+    scopes = Scopes("Post")
+    scopes.describes("tag", "shelf")(lambda tags: [{"tag": tag, "shelf": tag.upper()} for tag in tags])
+    lists = [scopes.condition(shelf=shelf) for shelf in "AB"]
+
+    assert touched_lists(scopes, lists, ("a",), modified={"tag"}) == lists
+
+
+def test_a_description_may_write_its_values_anew() -> None:
+    """What two objects have in one text need not be the same."""
+    scopes = Scopes("Package")
+    scopes.describes("version", "size")(lambda package: package)
+    lists = [scopes.condition(version="1.1"), scopes.condition(version="2"), scopes.condition(version=con.not_("1.1"))]
+    packages = [{"version": version, "size": 1} for version in ("1.1", "1.10")]
+
+    moved = touched_lists(scopes, lists, packages[0], previous=packages[1])
+    said = touched_lists(scopes, lists, packages[0], previous=packages[1], modified={"version"})
+    stayed = touched_lists(scopes, lists, dict(reversed(packages[0].items())), previous=packages[0])
+
+    assert moved == said == [lists[0], lists[2]]
+    assert stayed == []
+
+
+@pytest.mark.parametrize("modified", ["author", "author.name", "author.name.first"])
+def test_a_modified_field_is_named_in_part_or_in_full(modified: str) -> None:
+    """As in the events of rows."""
+    scopes = Scopes("Book")
+    scopes.describes("author.name")(lambda name: {"author.name": name})
+    lists = [scopes.condition(**{"author.name": name}) for name in ("x", "y")]
+
+    assert touched_lists(scopes, lists, "x", modified={modified}, previous="y") == lists
+    assert touched_lists(scopes, lists, "x", modified={modified}) == lists
+    assert touched_lists(scopes, lists, "x", modified={"author.age"}) == []
+
+
 def test_a_type_without_a_description_still_has_the_whole_list() -> None:
     """Objects enter and leave it."""
     scopes = Scopes("Book")
@@ -326,13 +362,15 @@ def test_a_description_that_breaks_on_the_object_as_it_was_is_broken_too() -> No
 
 def test_what_was_described_does_not_change_with_the_object() -> None:
     """A transaction publishes at its end, when the values may be others."""
-    shared: dict[str, object] = {"category": "scifi"}
+    tags = ["new"]
+    shared: dict[str, object] = {"category": "scifi", "tags": tags}
     scopes = Scopes("Book")
-    scopes.describes("category")(lambda _book: shared)
+    scopes.describes("category", "tags")(lambda _book: shared)
     outbox = Outbox()
 
     scopes.invalidate_for(Book(), outbox)
     shared["category"] = "poetry"
+    tags.append("old")
 
     assert outbox.events[0].row is not None
-    assert outbox.events[0].row.after == {"category": "scifi"}
+    assert outbox.events[0].row.after == {"category": "scifi", "tags": ["new"]}

@@ -25,6 +25,7 @@ from everfresh.matching.shapes import (
     readable,
     shape_and_values,
     stem_of,
+    writings_of,
 )
 from everfresh.model import conditions as con
 from everfresh.model import dependency as dep
@@ -215,3 +216,21 @@ def test_a_predicate_has_one_bucket_for_each_pattern_and_function() -> None:
 def test_a_shape_can_be_read(dependency: dep.Dependency, text: str) -> None:
     """People see which shape an event had to touch as a whole."""
     assert readable(shape_and_values(dependency)[0]) == text
+
+
+def test_who_asks_for_another_writing_has_a_shape_of_his_own() -> None:
+    """Nobody can tell whether a value equals '1.10', so it is asked in another way; other shapes keep their ids."""
+    plain, rough, order = (
+        shape_and_values(dep.Scope("book", {"version": condition}))[0]
+        for condition in (con.one_of("1.1"), con.one_of("1.1", "1.10"), con.lt("1.10"))
+    )
+
+    assert (plain.rough, rough.rough, order.rough) == (False, True, False)
+    assert writings_of(plain) == (plain, rough)
+    assert writings_of(rough) == (rough, plain)
+    assert writings_of(order) == (order,)
+
+
+def test_the_judge_of_a_function_can_be_read() -> None:
+    """When an event touches all that it would have been asked about."""
+    assert readable(predicate_shape("bug.*", "app.reviews")) == "topic bug.* if should_refresh of app.reviews says so"

@@ -17,8 +17,9 @@ from everfresh.matching.triage import (
     touched_by_events,
     touched_by_name,
 )
+from everfresh.model import conditions as con
 from everfresh.model import dependency as dep
-from everfresh.model.event import Event
+from everfresh.model.event import Event, Row
 from tests.unit.matching.triaging import index_of, is_in, shapes_of, touches, widens
 
 ARTICLE = dep.Id("article", 7)
@@ -164,6 +165,10 @@ def test_an_unknown_change_touches_everything_of_its_type() -> None:
     assert widens(event, ARTICLE)
     assert widens(event, TITLE)
     assert widens(event, dep.Topic("article.*", {"after.status": "open"}))
+    for change in ("create", "update", "delete", "unknown"):
+        assert widens(event, dep.Topic(f"article.{change}", {"after.status": "open"}))
+    assert not touches(event, dep.Topic("article.lists"))
+    assert not touches(event, dep.Topic("author.update"))
     assert not touches(event, dep.Id("author", 7))
 
 
@@ -223,6 +228,51 @@ def test_a_row_event_is_an_event_with_a_topic_too() -> None:
     event = Event.change("article", before={"id": 7, "status": "new"}, after={"id": 7, "status": "open"})
 
     assert touches(event, dep.Topic("article.update", {"after.status": "open"}))
+
+
+NEW, OPEN = {"id": 7, "status": "new"}, {"id": 7, "status": "open"}
+
+
+@pytest.mark.parametrize(
+    ("event", "where", "is_touched"),
+    [
+        (Event.change("article", changed=["status"]), {"after.status": "open"}, True),
+        (Event.change("article", changed=["status"]), {"before.status": "open"}, True),
+        (Event.change("article", after={"id": 7}, changed=["title"]), {"after.status": "open"}, True),
+        (Event.change("article", before=OPEN, changed=["title"]), {"after.status": "open"}, True),
+        (Event.change("article", before=NEW, changed=["title"]), {"after.status": "open"}, False),
+        (Event.change("article", before={"id": 7}, after={"id": 7}), {"after.status": "open"}, True),
+        (Event.change("article", before=NEW, after=NEW), {"after.status": "open"}, False),
+        (Event.change("article", after=NEW), {"before.status": "new"}, False),
+        (Event.change("article", before=NEW), {"after.status": "new"}, False),
+        (Event.change("article", after={"tags": [{"name": "x"}, {}]}), {"after.tags.name": "y"}, True),
+        (Event.change("article", after={"id": 7}), {"after.status": con.one_of("open", "new")}, True),
+        (Event.change("article", changed=["title"]), {"after": con.is_null()}, True),
+        (Event.change("article", before=NEW, after={}), {"after": {"id": 7}}, True),
+        (Event.change("article", before=NEW, after=OPEN), {"after": {"id": 7}}, False),
+        (Event.change("article", before=NEW, after=OPEN), {"changed": "status"}, True),
+        (Event.change("article", changed=["title"]), {"changed": "status"}, False),
+        (Event.change("article", changed=["title"]), {"changed": "title"}, True),
+        (Event.change("article", changed=[]), {"changed": "title"}, False),
+        (Event("article.a", {"n": 1}, row=Row("article")), {"after.status": "open"}, True),
+        (Event("article.a", {"n": 1}, row=Row("article", after=OPEN)), {"after.status": "open"}, True),
+        (Event("article.a", {"after": OPEN}), {"after.status": "new"}, False),
+        (Event("article.a", {"after": {}}), {"after.status": "new"}, False),
+        (Event.change("article", before=NEW, after=OPEN), {"status": "open"}, False),
+    ],
+)
+def test_a_topic_on_an_image_is_touched_when_the_image_does_not_say(
+    event: Event, where: dict[str, Any], is_touched: bool
+) -> None:
+    """What a row event leaves out is unknown, by whatever way it is asked."""
+    assert touches(event, dep.Topic("article.*", where)) is is_touched
+
+
+def test_what_a_message_does_not_have_may_be_null() -> None:
+    """In an equality as under `is_null`."""
+    assert touches(Event("bug.new", {}), dep.Topic("bug.*", {"bug.assignee": None}))
+    assert touches(Event("bug.new", {}), dep.Topic("bug.*", {"bug.assignee": con.one_of(None, "x")}))
+    assert not touches(Event("bug.new", {"bug": {"assignee": "x"}}), dep.Topic("bug.*", {"bug.assignee": None}))
 
 
 def test_several_events_touch_what_each_of_them_touches() -> None:

@@ -3,7 +3,7 @@ from math import inf
 import pytest
 
 from everfresh.model.entry import Entry, Key, Lease, State
-from everfresh.protocol.reading_many import read_many
+from everfresh.protocol.reading_many import MAX_AT_ONCE, read_many
 from everfresh.protocol.requests import (
     NOTHING_OLD,
     STRICT,
@@ -333,3 +333,46 @@ def test_a_run_whose_driver_is_gone_asks_for_nothing() -> None:
     script.is_abandoned()
 
     assert isinstance(script.request, BuildMany)
+
+
+MANY = tuple(call(key=Key(f"g({number})")) for number in range(MAX_AT_ONCE + 1))
+LEASES = tuple(Lease(key=one.key, token=n, begun=LEASE.begun, until=LEASE.until) for n, one in enumerate(MANY))
+
+
+def script_at_first_run() -> Script[list[Entry]]:
+    """A reader of more than fit into one run, who has the leases of the first run."""
+    script = Script(read_many(MANY, NOTHING_OLD))
+    script.asks(LoadMany(tuple(one.key for one in MANY), "f1")).gets((NOTHING,) * len(MANY))
+    for one, lease in zip(MANY[:-1], LEASES[:-1], strict=True):
+        script.asks(begin_of(one)).gets(lease)
+    return script.asks(BuildMany(MANY[:-1], LEASES[:-1]))
+
+
+def test_very_many_are_built_in_several_runs() -> None:
+    """All that the first run built is committed before the first lease of the second is taken."""
+    script = script_at_first_run()
+
+    script.gets((BUILT,) * MAX_AT_ONCE)
+    for one, lease in zip(MANY[:-1], LEASES[:-1], strict=True):
+        script.asks(Commit(lease=lease, built=BUILT, fingerprint="f1")).gets(committed(one))
+    script.asks(begin_of(MANY[-1])).gets(LEASES[-1])
+    script.asks(BuildMany(MANY[-1:], LEASES[-1:])).gets((BUILT,))
+    script.asks(Commit(lease=LEASES[-1], built=BUILT, fingerprint="f1")).gets(committed(MANY[-1]))
+
+    assert script.result == [committed(one).entry for one in MANY]
+
+
+def test_after_a_run_that_raised_no_other_begins() -> None:
+    """The source is down, as a rule, and each further run would wait for it."""
+    script = script_at_first_run()
+
+    script.meets(DOWN)
+    for number, lease in enumerate(LEASES[:-1], start=1):
+        script.asks(Roll()).gets(0.5)
+        reason = "ConnectionError: down"
+        script.asks(Fail(lease=lease, fingerprint="f1", reason=reason, retry_in_s=0.25, roll=0.5))
+        if number < MAX_AT_ONCE:
+            script.gets(NOTHING)
+
+    with pytest.raises(ConnectionError):
+        script.gets(NOTHING)
