@@ -162,7 +162,7 @@ async def test_an_ignored_argument_is_the_callers_own(colour: Colour) -> None:
 
 async def test_arguments_that_nobody_can_change_are_passed_as_they_are(colour: Colour) -> None:
     """Nothing is made anew for them."""
-    text = "".join(["a", "b"])
+    text = str(b"ab", "ascii")
     got: list[object] = []
 
     @colour.cached()

@@ -13,7 +13,9 @@ from tests.cache.making import Colour, done
 SETTLE = (timedelta(seconds=2), timedelta(seconds=30))
 
 
-@pytest.mark.parametrize("value", ["plain", date(2024, 1, 1), ("a", 1), Decimal("1.10")], ids=lambda value: type(value))
+@pytest.mark.parametrize(
+    "value", ["plain", date(2024, 1, 1), ("a", 1), Decimal("1.10")], ids=["text", "date", "tuple", "decimal"]
+)
 @pytest.mark.parametrize("described", [None, frozenset({"when"}), frozenset[str]()], ids=["row", "scopes", "nothing"])
 def test_an_event_keeps_what_it_describes(value: object, described: frozenset[str] | None) -> None:
     """Derived values of a list are no row, whichever way the event is written."""

@@ -269,7 +269,7 @@ async def test_a_put_value_is_told_from_a_built_one(by_hand: ByHand, clock: Fake
         "  value: version 1, 1 bytes, put by hand 1 s ago",
         "  lifetime: ends in 59 s",
         "  waits for: its end in 59 s",
-        "  touched by: nothing; only delete, or drop, takes it away",
+        "  touched by: nothing",
         "  last events: none so far",
     ]
 

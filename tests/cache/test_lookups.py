@@ -1,4 +1,4 @@
-"""Looking at entries by key, without building: what is no value is none, and a build that looks hangs on what it saw."""
+"""Looking at entries without building: what is no value is none, and a build that looks hangs on what it saw."""
 
 from collections.abc import Callable
 from typing import Any

@@ -323,15 +323,6 @@ async def test_a_miss_fences_the_put_of_a_thread_that_is_started_after_it(cache:
     assert not await cache.has("a")
 
 
-async def test_a_miss_in_a_thread_stays_there(cache: Cache) -> None:
-    """What a child learns is not handed back: `get` and `put` belong on the same side."""
-    assert not await asyncio.to_thread(cache.blocking.has, "a")
-    await cache.invalidate(dep.Tag("t"))
-    await cache.put("a", 1, dep.Tag("t"))
-
-    assert await cache.has("a")
-
-
 async def test_tasks_that_miss_at_once_are_fenced_each_by_its_own_miss(by_hand: ByHand) -> None:
     """The one that looked before the event is refused, the one that looked after it is not."""
     has_missed, may_put = asyncio.Event(), asyncio.Event()

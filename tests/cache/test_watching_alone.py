@@ -12,10 +12,9 @@ from everfresh.cache.watching import Watched, wait_s
 from everfresh.model.clock import wall_clock
 from everfresh.model.dependency import Undescribed
 from everfresh.protocol.requests import Policy
-from everfresh.refresh import Worker
 from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
-from tests.cache.making import CachedFunction, Colour, done, entry_of
+from tests.cache.making import CachedFunction, Colour, entry_of
 from tests.cache.upstreams import Upstream
 
 NOW = 1_000.0
@@ -62,7 +61,7 @@ async def test_a_value_whose_lifetime_ends_is_built_again_for_who_watches(colour
 async def test_who_watches_a_stand_in_is_told_when_the_upstream_is_well(colour: Colour, upstream: Upstream) -> None:
     """The next try is due by time alone, and nobody announces that it will do."""
 
-    @colour.cached(depends_on=[upstream.tag], stale_if_error=FOREVER)
+    @colour.cached(depends_on=[upstream.tag], stale_if_error=FOREVER, max_attempts=1_000)
     async def value() -> int:
         return upstream.read()
 
@@ -87,7 +86,7 @@ async def upstream_breaks(colour: Colour, upstream: Upstream) -> None:
 async def test_so_is_who_watches_an_old_value_whose_refresh_failed(colour: Colour, upstream: Upstream) -> None:
     """That was in the background, where a failure is no news."""
 
-    @colour.cached(depends_on=[upstream.tag], stale_while_revalidate=FOREVER)
+    @colour.cached(depends_on=[upstream.tag], stale_while_revalidate=FOREVER, max_attempts=1_000)
     async def value() -> int:
         return upstream.read()
 
@@ -176,26 +175,6 @@ async def test_who_watches_can_always_be_cancelled(open_cache: OpenCache, url: s
             await coming
 
 
-@both_colours
-async def test_beside_a_worker_who_watches_leaves_the_refresh_to_it(colour: Colour, upstream: Upstream) -> None:
-    """It keeps to the function's `rate`, and knows which builds are to wait."""
-    roles: list[str] = []
-    colour.cache.listen(lambda notice: roles.append(notice.name) if notice.name.endswith(".done") else None)
-
-    @colour.cached(expires=SOON)
-    async def value() -> int:
-        upstream.read()
-        return upstream.n_read
-
-    await done(value())
-    async with Worker(colour.cache), colour.watching(value) as watch:
-        roles.clear()
-        for _ in range(4):
-            await watch.next()
-
-    assert "build.done" not in roles[1:]
-
-
 def test_a_settled_value_is_looked_at_when_it_is_over() -> None:
     """And not at all when it is never over."""
     ending = msgspec.structs.replace(ENTRY, expires_at=NOW + 5)
@@ -251,5 +230,5 @@ def test_what_is_not_kept_twice_in_a_row_is_in_vain() -> None:
 def test_nobody_waits_for_the_clock_alone_for_long(
     look_at: float | None, has_worker: bool, expected: float | None
 ) -> None:
-    """It may be set meanwhile, and the worker that sees to it may end."""
+    """It may be set meanwhile, and the worker that sees to it, and to the function's `rate`, may end."""
     assert wait_s(look_at, NOW, has_worker=has_worker) == expected

@@ -14,6 +14,7 @@ from everfresh.protocol.queueing import TakeDue
 from everfresh.protocol.reading import attempt
 from everfresh.protocol.requests import UNLIMITED, Request
 from everfresh.stores.store import StepListener, Store
+from everfresh.stores.tables import LastRead
 from tests.crash.shop import Shop
 
 A = TypeVar("A")
@@ -40,6 +41,9 @@ class Halting(Store):
 
     def version(self) -> int:
         return self._inner.version()
+
+    def ask_last_read(self, last_read: LastRead) -> None:
+        self._inner.ask_last_read(last_read)
 
     def listen(self, listener: StepListener) -> None:
         self._inner.listen(listener)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,8 @@ from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, entry_of, is_fresh
 from tests.cache.upstreams import Upstream
+
+NO_GRACE = timedelta(0)
 
 
 async def test_asynchronous_builds_are_cancelled_and_given_back(cache: Cache, upstream: Upstream, gate: Gate) -> None:
@@ -24,7 +27,7 @@ async def test_asynchronous_builds_are_cancelled_and_given_back(cache: Cache, up
         return upstream.read()
 
     await done(value())
-    async with Worker(cache):
+    async with Worker(cache, grace=NO_GRACE):
         await upstream.change(2)
         await gate.reached()
     given_back = (await entry_of(value)).state
@@ -46,7 +49,7 @@ async def test_a_build_that_was_given_back_is_no_failed_try(cache: Cache, upstre
         return upstream.read()
 
     await done(value())
-    async with Worker(cache):
+    async with Worker(cache, grace=NO_GRACE):
         await upstream.change(2)
         await gate.reached()
     entry = await entry_of(value)

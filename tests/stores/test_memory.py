@@ -2,6 +2,7 @@
 
 import pytest
 
+from everfresh.matching.shapes import Bucket
 from everfresh.model.conditions import lt
 from everfresh.model.dependency import Tag, Topic
 from everfresh.model.entry import Key, State
@@ -45,7 +46,7 @@ class TestMemoryStore(StoreContract):
 
         for number in range(1, most + MAX_FIRED):
             tables.counters.sequence = number
-            tables.fire([number.to_bytes(8, "big")], number)
+            tables.fire([Bucket(number.to_bytes(8, "big"))], number)
             if number == most - MAX_FIRED:
                 assert tables.counters.fired_floor == 0
 

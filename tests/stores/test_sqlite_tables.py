@@ -191,8 +191,8 @@ def test_what_a_step_saved_is_seen_by_its_own_questions(tables: SqliteTables) ->
     assert tables.any_stale([Key("k")])
     assert tables.due(NOW, {FUNCTION: 1}, 1) == ([], NOW + 10)
     assert tables.due(NOW + 10, {FUNCTION: 1}, 1) == ([made], None)
-    assert tables.counted(FUNCTION).n_known == 1
-    assert [one.due for one in tables.listed(None, State.FRESH, Key(""), 5)] == [NOW + 10]
+    assert tables.counted(FUNCTION, NOW).n_known == 1
+    assert [one.due for one in tables.listed(None, State.FRESH, Key(""), 5, NOW)] == [NOW + 10]
     assert tables.coldest(1) == [made]
 
 

@@ -4,14 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
+from scripts import soak
 
 from everfresh import Event, dep
+from everfresh.model.entry import Terms
 from everfresh.model.marks import override
+from everfresh.model.position import Position
 from everfresh.protocol.applying import Apply
-from everfresh.protocol.requests import Commit, Request, Steps
+from everfresh.protocol.queueing import Distrust
+from everfresh.protocol.requests import Bounds, Commit, Delete, Fail, Policy, Request, Steps
 from everfresh.stores.memory import MemoryStore
-from everfresh.stores.store import Store
+from everfresh.stores.store import StepListener, Store
+from everfresh.stores.tables import Room
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.simulation import (
     Build,
@@ -25,7 +31,9 @@ from everfresh.testing.simulation import (
     random_world,
     standard_world,
 )
+from everfresh.testing.simulation.floors import Demand, Floors
 from everfresh.testing.simulation.simulator import OpenStores
+from everfresh.testing.simulation.stage import Stage
 from everfresh.testing.simulation.truths import Leniency, Truths
 
 ANY = range(60)
@@ -157,6 +165,10 @@ def test_a_seed_is_one_history(world: World) -> None:
     assert Simulator(world, seed=11).run() == first
 
 
+def _lenient(floors: Floors, bounds: Bounds) -> Demand:
+    return floors.demand(floors.now, bounds, is_strict=False)
+
+
 def test_moves_are_what_the_seed_says() -> None:
     """A seed and a length are one list of moves in every process."""
     assert moves_of(1, 3) == moves_of(1, 3)
@@ -198,6 +210,200 @@ def test_a_nested_call_that_may_have_failed_is_possible_only_in_trouble() -> Non
 
     assert not truths.is_possible("outer", nothing, (0,), (3,), Leniency.BUILT)
     assert truths.is_possible("outer", nothing, (0,), (3,), Leniency.TROUBLED)
+
+
+def test_what_stands_in_is_possible_as_far_back_as_is_allowed() -> None:
+    """An old value below one that failed may be as old as its function says, and not older."""
+    world = World({"a": [Event("a")]})
+
+    @world.function(depends_on=[dep.Topic("a")], policy=Policy(bounds=Bounds(stale_if_error_s=30.0)))
+    def inner(build: Build) -> Steps[int]:
+        return (yield from build.fact("a"))
+
+    @world.function()
+    def outer(build: Build) -> Steps[int]:
+        return (yield from build.call("inner"))
+
+    truths = Truths(world)
+
+    possible = [
+        count
+        for count in range(6)
+        if truths.is_possible("outer", bytes([count]), (4,), (5,), Leniency.STOOD_IN, old=(2,))
+    ]
+
+    assert possible == [2, 3, 4, 5]
+
+
+def test_a_failure_is_no_excuse_for_ever() -> None:
+    """Once a newer word is told, and the bound is over, a reader is owed what a reader is owed without trouble."""
+    clock, said = FakeClock(), [1]
+    stage = Stage(shop(), lambda _: said[0], Truths(shop()).uses, clock)
+    floors = Floors(stage, clock, lambda: said[0])
+    lenient = Bounds(stale_if_error_s=5.0)
+    stage.broken.add("price")
+    with pytest.raises(SourceBroken):
+        stage.see("price")
+    came_with_it = floors.now
+    said[0] = 2
+    floors.note_told("price", 3, Position("", 1))
+
+    asked = [floors.demand(came_with_it), floors.demand(floors.now), _lenient(floors, lenient)]
+    clock.advance(5.5)
+
+    assert [demand.leniency for demand in asked] == [Leniency.TROUBLED, Leniency.BUILT, Leniency.STOOD_IN]
+    assert _lenient(floors, lenient).leniency is Leniency.BUILT
+    assert _lenient(floors, lenient).low == (3, 0)
+
+
+def test_what_nobody_tells_of_may_be_seen_for_a_lifetime() -> None:
+    """A value that expires may show what was true so long ago, and its bound, and the time that it took to build."""
+    world, clock = World({"a": [Event("a")]}, untold={"u": 25.0}), FakeClock()
+    floors = Floors(Stage(world, lambda _: 0, Truths(world).uses, clock), clock, lambda: 0)
+    clock.advance(1.0)
+    floors.note_changed("u")
+    floors.note_built(2.0)
+    clock.advance(27.0)
+    in_time, lenient = floors.low(floors.now), floors.low(floors.now, older_s=5.0)
+    clock.advance(5.0)
+
+    assert (in_time, lenient) == ((0, 1), (0, 0))
+    assert floors.low(floors.now, older_s=5.0) == (0, 1)
+
+
+def test_what_expires_too_late_is_found() -> None:
+    """Nobody tells of the price, so what was seen of it must not be served for longer than the world says."""
+    world = World({"stock": [dep.Tag("stock")]}, untold={"price": 5.0})
+
+    @world.function(depends_on=[dep.Tag("stock")], policy=Policy(terms=Terms(expires_s=50.0)))
+    def offer(build: Build) -> Steps[list[int]]:
+        return [(yield from build.fact("price")), (yield from build.fact("stock"))]
+
+    assert found(world).promise is Promise.NEVER_OLDER
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_new_life_of_the_store_is_survived(store: str) -> None:
+    """Whoever walks goes on, publishers with the shapes that they know, and all is true in the end."""
+    moves = [("warm", 0), ("tell", 3), ("read", 5), ("distrust", 0), ("interrupt", 0), ("tell", 4), ("warm", 0)]
+
+    report = Simulator(moves=moves, store=store).run()
+
+    n_functions = sum(not declared.is_by_hand for declared in standard_world().declared.values())
+    assert report.n_builds >= 2 * n_functions
+
+
+def test_a_store_that_trusts_its_old_life_is_found() -> None:
+    """After a loss nothing is served as up to date, and followers are told."""
+
+    class Trusting(MemoryStore):
+        def __init__(self, clock: FakeClock) -> None:
+            self.listeners: list[StepListener] = []
+            super().__init__(clock=clock)
+
+        @override
+        def carry_out(self, request: Request[Any]) -> Any:
+            if not isinstance(request, Distrust):
+                return super().carry_out(request)
+            for listener in self.listeners:
+                listener(())
+            return 0
+
+        @override
+        def listen(self, listener: StepListener) -> None:
+            self.listeners.append(listener)
+            super().listen(listener)
+
+    moves = [("warm", 0), ("distrust", 0)]
+
+    with pytest.raises(PromiseBroken) as broken:
+        Simulator(shop(), moves=moves, store=lambda clock: [Trusting(clock)]).run()
+
+    assert broken.value.promise is Promise.NOTHING_TRUSTED
+
+
+def test_a_store_that_drops_what_it_should_keep_is_found() -> None:
+    """A failure is no reason to drop; with little room anything may go."""
+
+    class Forgetful(MemoryStore):
+        @override
+        def carry_out(self, request: Request[Any]) -> Any:
+            answer = super().carry_out(request)
+            if isinstance(request, Fail):
+                super().carry_out(Delete((request.lease.key,)))
+            return answer
+
+    def opened(clock: FakeClock) -> Sequence[Store]:
+        return [Forgetful(clock=clock)]
+
+    broken = found(shop(), opened)
+
+    assert broken.promise is Promise.KEPT
+    Simulator(shop(), moves=broken.moves, store=opened, room=Room(max_entries=1)).run()
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_little_room_breaks_no_promise(store: str) -> None:
+    """What has no room is built by whoever asks for it, and the queue gets empty."""
+    room = Room(max_entries=3)
+
+    reports = [Simulator(seed=seed, store=store, room=room).run() for seed in range(3)]
+
+    assert all(report.n_reads > 0 for report in reports)
+
+
+def test_a_history_with_little_room_is_replayed_with_it() -> None:
+    """What is found with little room may be there with little room only."""
+    broken = None
+    for seed in ANY:
+        try:
+            Simulator(shop(forgets=True), seed=seed, room=Room(max_entries=7)).run()
+        except PromiseBroken as error:
+            broken = error
+            break
+
+    assert broken is not None
+    assert "room=Room(max_entries=7, max_bytes=None)" in str(broken)
+
+
+def test_a_bound_that_begins_anew_is_found() -> None:
+    """However long a refresh takes, the old value is served so long from when it became old."""
+
+    def anew(request: Request[Any]) -> Request[Any]:
+        if isinstance(request, Commit):
+            late = msgspec.structs.replace(request.lease, begun_at=request.lease.begun_at + 1_000)
+            return replace(request, lease=late)
+        return request
+
+    world = World({"price": [Event("price")]})
+
+    @world.function(depends_on=[dep.Topic("price")], policy=Policy(bounds=Bounds(stale_while_revalidate_s=5.0)))
+    def price(build: Build) -> Steps[int]:
+        return (yield from build.fact("price"))
+
+    def opened(clock: FakeClock) -> Sequence[Store]:
+        return [Meddled(clock, anew)]
+
+    assert found(world, opened).promise is Promise.NEVER_OLDER
+
+
+def test_several_are_read_at_once() -> None:
+    """Of functions that need no other, each value is checked as a single reader's."""
+    report = Simulator(moves=[("read_many", 4_321), ("finish", 0)]).run()
+
+    assert report.n_reads == 3
+    assert report.n_builds >= 3
+
+
+def test_a_soak_plays_each_kind_of_world_on_each_store_with_any_room() -> None:
+    """Nothing is left out because two of the choices go by the same digit of the seed."""
+    combinations = {
+        (store, seed % 2, len(soak.simulator(shop(), seed, store).moves) // 40, soak.room_of(seed))
+        for seed in range(1_000)
+        for store in soak.stores_of(seed)
+    }
+
+    assert len(combinations) == 2 * 2 * 3 * 2
 
 
 def test_two_functions_of_one_name_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from everfresh.cache import asking
 from everfresh.cache.asking import Coverage, Named
 from everfresh.cache.drivers import AsyncDriver
 from everfresh.cache.explaining import Explanation, explain
+from everfresh.cache.misses import slip
 from everfresh.cache.operations import Operations
 from everfresh.cache.transactions import Transaction
 from everfresh.model.dependency import Dependency
@@ -74,7 +76,10 @@ class AsynchronousCache:
         """Store a value by hand, until one of its dependencies is touched or `expires` (seconds or timedelta) is over.
 
         After a miss of the key in this task, a dependency touched since that miss wins: nothing is stored. A miss
-        counts for the task or thread that met it, and for those that it starts afterwards.
+        counts for the task or thread that called `get` or `has`, also if another carries it out, as in
+        `asyncio.wait_for(cache.get("a"), 1)`, `gather(cache.get("a"), cache.get("b"))` and
+        `asyncio.to_thread(cache.blocking.get, "a")`, and for those that it starts afterwards. A put that failed, or
+        whose transaction was rolled back, may be tried again: the miss still counts.
 
         Raises:
             ValueNotSupported: the value cannot be encoded; nothing was stored.
@@ -82,17 +87,18 @@ class AsynchronousCache:
         """
         await self._driver.run(self._operations.put(key, value, dependencies, expires))
 
-    async def get(self, key: str) -> Any:  # noqa: ANN401 - whatever was put
+    def get(self, key: str) -> Coroutine[Any, Any, Any]:
         """The value under the key, as plain data: lists, dicts, text, numbers.
 
         Raises:
             NotInCache: a KeyError; nothing is there, or it is known to be out of date.
         """
-        return await self._driver.run(self._operations.get(key))
+        # Here, and not in the coroutine, which may run in a task of its own: a miss is for who calls.
+        return self._driver.run(self._operations.get(key, slip()))
 
-    async def has(self, key: str) -> bool:
+    def has(self, key: str) -> Coroutine[Any, Any, bool]:
         """Whether `get` would give a value."""
-        return await self._driver.run(self._operations.has(key))
+        return self._driver.run(self._operations.has(key, slip()))
 
     async def delete(self, *keys: str) -> int:
         """Remove entries, put or built; how many there were."""

@@ -5,6 +5,7 @@ Rules
 - That of an async function runs in the event loop of the reader, so that it may use what belongs to the loop. When the
   loop ends first, as with `asyncio.run` for each call, the refresh is given back and begins anew in a thread.
 - A loop that stands still holds no refresh up: the next reader sets off another.
+- It is nobody's: arguments that are ignored are what their defaults say, as in a worker.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
+from dataclasses import replace
 
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.engine import BoundCall, Engine
@@ -120,13 +122,13 @@ class Background:
 
     async def _refresh(self, call: BoundCall) -> None:
         try:
-            await AsyncDriver(self._engine, self.revalidate).run(read(call, NOTHING_OLD))
+            await AsyncDriver(self._engine, self.revalidate).run(read(_as_of_nobody(call), NOTHING_OLD))
         except Exception as error:  # noqa: BLE001 - nobody waits for it; the store lists the entry as failing
             self._failed(call, error)
 
     def _refresh_in_thread(self, run: _Run) -> None:
         try:
-            BlockingDriver(self._engine, self.revalidate).run(read(run.call, NOTHING_OLD))
+            BlockingDriver(self._engine, self.revalidate).run(read(_as_of_nobody(run.call), NOTHING_OLD))
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(run.call, error)
         finally:
@@ -135,3 +137,12 @@ class Background:
     def _failed(self, call: BoundCall, error: Exception) -> None:
         if not isinstance(error, StoreClosed):
             self._engine.board.tell("revalidate.failed", key=call.key, error=told_of(error))
+
+
+def _as_of_nobody(call: BoundCall) -> BoundCall:
+    """The call as a worker would make it: what the reader gave beside the key, a session say, ends with the reader.
+
+    Raises:
+        ArgumentNotSupported: an argument cannot be made again.
+    """
+    return replace(call, arguments=call.spec.signature.decode(call.recipe.arguments))

@@ -16,7 +16,7 @@ from everfresh.cache.caching_errors import encode_error, is_cached
 from everfresh.cache.engine import Engine
 from everfresh.cache.signatures import Arguments
 from everfresh.cache.spec import BoundCall, Spec
-from everfresh.cache.tracking import Frame, open_frame
+from everfresh.cache.tracking import Frame
 from everfresh.cache.values import LEFT_OUT
 from everfresh.matching.shapes import Group, Shape, Values, grouped, shape_and_values
 from everfresh.model import dependency as dep
@@ -88,8 +88,6 @@ class Run:
             InvalidDependency: an argument cannot stand in a declared dependency.
             ArgumentNotSupported: an argument cannot be made again.
         """
-        # Whoever asks may have outlived a build; this one is not nested in that.
-        open_frame()
         keys = tuple(call.key for call in self.calls)
         frame = self._engine.frame(keys, self.leases, is_strict=self._is_strict)
         own = self.spec.signature.own

@@ -1,9 +1,9 @@
 """Errors as values: what a function raises can be stored and raised anew, when its function names the error.
 
 An error is written as the name of its type with its arguments and attributes, as far as they are plain data. It is made
-again from the types that the function names and those below them: no type is ever looked up by what a store says. None
-of its own `__init__` runs for that, only Python's, so that it need not take what `args` holds. Made again once before it
-is stored, it must look as it was raised.
+again from the types that the function names and those below them: no type is ever looked up by what a store says. Its
+own `__init__`, which need not take what `args` holds, is not run for that, but Python's below it. It is made again once
+before it is stored, and must look as it was raised.
 """
 
 from __future__ import annotations
@@ -70,14 +70,34 @@ def decode_error(data: bytes, types: ErrorTypes) -> Exception:
         msg = f"an error of type {written.type} was cached, which this process does not name in cache_errors: {args!r}"
         return BuildError(msg)
     try:
-        error = found.__new__(found, *args)
-        _init_of_python(found)(error, *args)
+        error = _made(found, args)
         for name, packed in written.attributes.items():
             setattr(error, name, unpack_argument(packed, Any))
     except Exception as why:  # noqa: BLE001 - its type is somebody else's code, and may be newer than what was stored
         reason = type(why).__name__
         return BuildError(f"an error of type {written.type} was cached, and cannot be made again ({reason}): {args!r}")
     return error
+
+
+def own_error(error: Exception) -> Exception:
+    """The error as another object that is like it, for one of several who meet it; itself where there can be none.
+
+    So nobody sees the notes, the attributes and the traceback that others give to theirs.
+    """
+    if any(vars(type_).get("__slots__") for type_ in type(error).__mro__):
+        return error
+    try:
+        args, attributes = _parts(error)
+        made = _made(type(error), args)
+        for name, value in attributes.items():
+            setattr(made, name, [*value] if name == "__notes__" else value)
+    except Exception:  # noqa: BLE001 - its type is somebody else's code
+        return error
+    if not _looks_like(made, error):
+        return error
+    made.__cause__, made.__context__ = error.__cause__, error.__context__
+    made.__suppress_context__ = error.__suppress_context__
+    return made.with_traceback(error.__traceback__)
 
 
 def type_written(data: bytes) -> str:
@@ -100,6 +120,12 @@ def _parts(error: Exception) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, attributes
 
 
+def _made(found: type[Exception], args: tuple[Any, ...]) -> Exception:
+    error = found.__new__(found, *args)
+    _init_of_python(found)(error, *args)
+    return error
+
+
 def _init_of_python(found: type[Exception]) -> Callable[..., None]:
     """The nearest `__init__` that is Python's own: it fills the places in which Python's own errors keep things."""
     inits: Iterator[object] = (vars(type_).get("__init__") for type_ in found.__mro__)
@@ -108,15 +134,25 @@ def _init_of_python(found: type[Exception]) -> Callable[..., None]:
 
 def _looks_like(made: Exception, error: Exception) -> bool:
     try:
-        return type(made) is type(error) and str(made) == str(error) and repr(made) == repr(error)
+        return type(made) is type(error) and _shown(made) == _shown(error)
     except Exception:  # noqa: BLE001 - an error that cannot even be shown
         return False
 
 
+def _shown(error: Exception) -> tuple[str, str, bool]:
+    # Whoever prints it asks for its notes. Those that look attributes up in a part of theirs, such as a response, fail
+    # at that when they lack the part.
+    return str(error), repr(error), hasattr(error, "everfresh_asks")
+
+
 def _packed_args(error: Exception, args: tuple[Any, ...]) -> bytes:
-    packed = pack_argument(args)
-    if not _is_same(packed, args):
-        msg = f"{type(error).__qualname__}: its arguments {args!r} are no plain data."
+    msg = f"{type(error).__qualname__}: its arguments {args!r} are no plain data."
+    try:
+        packed = pack_argument(args)
+        is_same = _is_same(packed, args)
+    except ArgumentNotSupported as why:
+        raise ArgumentNotSupported(msg) from why
+    if not is_same:
         raise ArgumentNotSupported(msg)
     return packed
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from everfresh.cache.builds import Outcome, Run, runs
+from everfresh.cache.caching_errors import own_error
 from everfresh.cache.engine import BoundCall, Engine
 from everfresh.cache.keeper import running_loop
 from everfresh.cache.running import blocking_result_of, result_of
@@ -128,7 +129,7 @@ class BlockingDriver:
         finally:
             engine.wakers.remove(request.key, waiter)
         if waiter.error is not None:
-            raise waiter.error
+            raise own_error(waiter.error)
 
 
 class AsyncDriver:
@@ -213,7 +214,7 @@ class AsyncDriver:
         finally:
             engine.wakers.remove(request.key, waiter)
         if waiter.error is not None:
-            raise waiter.error
+            raise own_error(waiter.error)
 
 
 async def finished(store: Store, request: Request[A]) -> A:
@@ -307,7 +308,8 @@ def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Ou
             if holds_secret(outcome):
                 engine.hushed[lease.token] = told_of(outcome)
             if not run.has_refused_old:
-                engine.wakers.share(lease.key, lease.begun.sequence, outcome)
+                # Each gets one like this, which the builder's caller does not have.
+                engine.wakers.share(lease.key, lease.begun.sequence, own_error(outcome))
     return outcomes
 
 

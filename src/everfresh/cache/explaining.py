@@ -60,7 +60,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         if self.expires_at is not None:
             lines.append(f"  lifetime: {_when(self.expires_at - self.at, 'ends', 'ended')}")
         lines.append(f"  waits for: {self.waits_for or 'nothing'}")
-        lines += _list("touched by", self.dependencies, none="nothing; only delete, or drop, takes it away")
+        none = "nothing; only delete, or drop, takes it away" if self.expires_at is None else "nothing"
+        lines += _list("touched by", self.dependencies, none=none)
         lines += _list("last events", [printable(event) for event in self.events], none="none so far")
         lines += _list("built from", [self._inner(key) for key in self.built_from])
         lines += _list("used by", [printable_key(key) for key in self.used_by])
@@ -137,7 +138,7 @@ def _error_in(entry: Entry | None, version: int) -> str:
 
 def _why(known: Explained, now: float) -> str:
     listed = known.listed
-    if listed.stale_since is None and known.expires_at is not None and known.expires_at <= now:
+    if _is_over(known, now):
         return "its lifetime is over"
     match listed.state:
         case State.FRESH:
@@ -146,12 +147,25 @@ def _why(known: Explained, now: float) -> str:
             return listed.reason or "an entry that it was built from is unsettled"
         case State.BUILDING if not listed.version:
             return "its first build"
+        case State.DIRTY if _looks_again(known):
+            return "another look is due"
         case State.FAILED:
             return f"given up after {_times(listed.attempts)}: {listed.reason}"
         case _ if listed.attempts:
             return f"its build failed {_times(listed.attempts)}: {listed.reason}"
         case _:
             return listed.reason or "it is to be built"
+
+
+def _is_over(known: Explained, now: float) -> bool:
+    """Whether its lifetime has ended before anything touched it."""
+    return known.listed.stale_since is None and known.expires_at is not None and known.expires_at <= now
+
+
+def _looks_again(known: Explained) -> bool:
+    """Whether it is good, and an event asks for another look."""
+    listed = known.listed
+    return bool(listed.version) and listed.stale_since is None and listed.state in (State.FRESH, State.DIRTY)
 
 
 def _waits_for(known: Explained, now: float) -> str:
@@ -161,11 +175,12 @@ def _waits_for(known: Explained, now: float) -> str:
     if listed.state is State.FAILED:
         return "an event that touches it, or retry"
     end = known.expires_at
-    if listed.state is State.FRESH and end is not None and (listed.due is None or listed.due >= end):
+    is_settled = listed.state is State.FRESH or _is_over(known, now)
+    if is_settled and end is not None and (listed.due is None or listed.due >= end):
         return _when(end - now, "its end", "its end, due") + _then(known, max(end, now))
     if listed.due is None:
         return ""
-    what = "another look" if listed.state is State.FRESH else "a refresh"
+    what = "another look" if _looks_again(known) else "a refresh"
     return _when(listed.due - now, f"{what}, due", f"{what}, due")
 
 

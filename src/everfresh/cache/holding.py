@@ -6,7 +6,7 @@ value stored long after it has ended.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from everfresh.cache.keeper import LeaseKeeper
 from everfresh.model.entry import Lease
@@ -37,7 +37,7 @@ def holding(steps: Steps[T], keeper: LeaseKeeper) -> Steps[T]:
                     pass
             request = steps.send(answer)
     except StopIteration as stop:
-        return stop.value
+        return cast("T", stop.value)
     finally:
         for lease in held.values():
             keeper.release(lease)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, NamedTuple, assert_never, cast
+from typing import Any, assert_never, cast
 
+from everfresh.cache import misses
 from everfresh.cache.engine import Engine
 from everfresh.cache.events import encode_event
 from everfresh.cache.keys import known_key, known_keys, new_key
+from everfresh.cache.misses import Miss, Slip
 from everfresh.cache.tracking import open_frame, undescribed
 from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding, moment
 from everfresh.cache.values import Codec, is_left_out
@@ -26,19 +27,7 @@ from everfresh.protocol.publishing import Published
 from everfresh.protocol.reading import is_settled
 from everfresh.protocol.requests import Delete, Load, Loaded, LoadMany, Put, ReadFeed, Register, Steps, ask
 
-# Misses whose put never came; the oldest are forgotten, and a put without a miss is simply not fenced.
-_MAX_MISSES = 1_000
 _ANYTHING: Codec[Any] = Codec(Any, "get")
-
-
-class _Miss(NamedTuple):
-    """Where the store stood when a key was not there, and when that was, as transactions count."""
-
-    position: Position
-    moment: int
-
-
-_misses: ContextVar[dict[tuple[int, Key], _Miss]] = ContextVar("everfresh_misses")
 
 
 class Operations:
@@ -46,6 +35,8 @@ class Operations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # Not its `id`: another cache may have that later, and misses outlive theirs.
+        self._home = object()
 
     @property
     def production_mode(self) -> bool:
@@ -78,11 +69,12 @@ class Operations:
         data, digest = Codec[object](Any, f"put({key!r})").encode(value)
         checked = check_dependencies(dependencies)
         expires_s = _lifetime_s(expires)
-        miss = _misses.get({}).get((id(self._engine), new))
+        place = (self._home, new)
+        miss = misses.found(place)
         if self._is_undescribed(key, checked):
             # What it was to replace is out of date.
             yield from self.delete([new])
-            self._forget_miss(new)
+            misses.forget(place)
             return
         groups = grouped(map(shape_and_values, checked))
         fence, shows = miss if miss is not None else (None, moment())
@@ -95,19 +87,19 @@ class Operations:
         if not hold(self, HeldPut(request, shows, None if miss is None else miss.position)):
             yield from ask(request)
         # Only now: who tries again what failed still puts what was loaded after the miss.
-        self._forget_miss(new)
+        misses.forget(place)
 
-    def get(self, key: str) -> Steps[Any]:
-        """The value of an entry, if it is there and settled."""
-        loaded = yield from self._look(known_key(key, what="get"))
+    def get(self, key: str, asked: Slip | None = None) -> Steps[Any]:
+        """The value of an entry, if it is there and settled; a miss is told to who asked."""
+        loaded = yield from self._look(known_key(key, what="get"), asked)
         if loaded is None:
             msg = f"{key!r} is not in the cache. Put it, or call the function that makes it."
             raise NotInCache(msg)
         return _ANYTHING.decode(loaded.value)
 
-    def has(self, key: str) -> Steps[bool]:
+    def has(self, key: str, asked: Slip | None = None) -> Steps[bool]:
         """Whether `get` would give a value."""
-        return (yield from self._look(known_key(key, what="has"))) is not None
+        return (yield from self._look(known_key(key, what="has"), asked)) is not None
 
     def delete(self, keys: Sequence[str]) -> Steps[int]:
         """Remove entries; how many there were."""
@@ -133,7 +125,7 @@ class Operations:
         """The store's newest position."""
         return (yield from ask(ReadFeed(None))).position
 
-    def _look(self, key: Key | None) -> Steps[Entry | None]:
+    def _look(self, key: Key | None, asked: Slip | None) -> Steps[Entry | None]:
         if key is None:
             return None
         loaded: Loaded = yield from ask(Load(key))
@@ -143,27 +135,14 @@ class Operations:
             frame.saw(key, found)
         if found is not None and _is_value(found):
             return found
-        self._note_miss(key, _Miss(loaded.position, moment()))
+        misses.note((self._home, key), Miss(loaded.position, moment()), asked)
         return None
-
-    def _note_miss(self, key: Key, miss: _Miss) -> None:
-        misses = dict(_misses.get({}))
-        misses.pop((id(self._engine), key), None)
-        misses[id(self._engine), key] = miss
-        while len(misses) > _MAX_MISSES:
-            del misses[next(iter(misses))]
-        _misses.set(misses)
-
-    def _forget_miss(self, key: Key) -> None:
-        misses = dict(_misses.get({}))
-        if misses.pop((id(self._engine), key), None) is not None:
-            _misses.set(misses)
 
     def take_back(self, put: HeldPut) -> None:
         """The put is not done: the miss that it answers stands, unless there is a newer one."""
-        key = put.request.key
-        if put.miss is not None and (id(self._engine), key) not in _misses.get({}):
-            self._note_miss(key, _Miss(put.miss, put.shows))
+        place = (self._home, put.request.key)
+        if put.miss is not None and misses.found(place) is None:
+            misses.note(place, Miss(put.miss, put.shows), None)
 
     def carry_out(self, held: Held, shown_by: tuple[Put, ...] = ()) -> Steps[Applied | None]:
         """Do what was asked for; what came of the events in it, which the puts to come show."""

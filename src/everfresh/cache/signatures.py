@@ -23,6 +23,7 @@ Arguments = dict[str, Any]
 """Parameter names and values, defaults filled in, in the order of the signature."""
 
 _DECODER = msgspec.msgpack.Decoder(dict[str, bytes])
+_UNCHANGEABLE = frozenset({str, int, bool, float, bytes, type(None)})
 
 
 class CallSignature:
@@ -123,6 +124,9 @@ class CallSignature:
         Raises:
             ArgumentNotSupported: the bytes were written for another signature.
         """
+        if _UNCHANGEABLE.issuperset(map(type, arguments.values())):
+            # As most calls are; to look at each would take ten times as long.
+            return arguments
         told = [value for name, value in arguments.items() if name not in self.ignored and name != self._var_keyword]
         named = () if self._var_keyword is None else arguments[self._var_keyword].values()
         if all(map(is_immutable, told)) and all(map(is_immutable, named)):
@@ -223,6 +227,10 @@ class SignatureOfOne(CallSignature):
     def ids(self) -> str:
         """The first parameter."""
         return next(iter(self.parameters))
+
+    def further(self, data: bytes) -> bytes:
+        """Of the bytes of one call's arguments those of all but the id; calls with equal ones may share a run."""
+        return msgspec.msgpack.encode({name: one for name, one in _DECODER.decode(data).items() if name != self.ids})
 
     @override
     def _hints(self) -> dict[str, Any]:

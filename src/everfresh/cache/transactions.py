@@ -136,12 +136,12 @@ _innermost: ContextVar[Block | None] = ContextVar("everfresh_transaction", defau
 
 def hold(home: object, held: Held) -> bool:
     """Hold it back if a block of that home is open here; False when it is to be done at once."""
-    return any(block.hold(held) for block in _blocks_of(home))
+    return any(block.hold(held) for block in _blocks_of(home, _innermost.get()))
 
 
 def is_holding(home: object) -> bool:
     """Whether a block of that home is open here."""
-    return any(block.is_open for block in _blocks_of(home))
+    return any(block.is_open for block in _blocks_of(home, _innermost.get()))
 
 
 class Carrier(Protocol):
@@ -179,12 +179,15 @@ class _Transaction:
     def _end(self, *, is_well: bool) -> bool:
         """End the block; whether something is left to do here."""
         block = self._block
-        # Not by a token: what a fixture opens is closed in another context.
-        _innermost.set(block.outer)
+        # Not by a token: what a fixture opens is closed in another context. And only from the innermost: what an
+        # asynchronous generator opens may end before a later block, which goes on.
+        if _innermost.get() is block:
+            _innermost.set(block.outer)
         held = block.end()
         if is_well:
-            self._left = merged(one for one in held if not hold(self._carrier, one))
-            return bool(self._left) or not is_holding(self._carrier)
+            around = list(_blocks_of(self._carrier, block.outer))
+            self._left = merged(one for one in held if not any(outer.hold(one) for outer in around))
+            return bool(self._left) or not any(outer.is_open for outer in around)
         for one in held:
             if isinstance(one, HeldPut):
                 self._carrier.take_back(one)
@@ -320,9 +323,8 @@ def _noted_on(error: BaseException | None) -> Generator[None]:
             error.add_note(line)
 
 
-def _blocks_of(home: object) -> Iterator[Block]:
-    """The blocks around what runs here, innermost first; one that a task has outlived may be among them."""
-    block = _innermost.get()
+def _blocks_of(home: object, block: Block | None) -> Iterator[Block]:
+    """The block and those around it, innermost first; one that has ended may be among them."""
     while block is not None:
         if block.home is home:
             yield block

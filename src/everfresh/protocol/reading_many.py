@@ -1,5 +1,7 @@
 """Reading many calls of one function that loads many keys at once: one look, one build, a commit for each.
 
+Refreshing many is alike, under leases that were taken already.
+
 Of very many there are several builds, one after the other: what one run gave is there for others before the next
 begins. Own builds are committed before anybody else's are waited for, so two readers of overlapping keys never wait for
 each other.
@@ -18,9 +20,11 @@ from everfresh.protocol.reading import (
     begin,
     commit,
     fail,
+    give_back,
     is_built_since,
     may_stand_in,
     read,
+    refresh,
     verdict,
 )
 from everfresh.protocol.requests import (
@@ -29,10 +33,10 @@ from everfresh.protocol.requests import (
     Built,
     Busy,
     Call,
-    GiveUp,
     Loaded,
     LoadMany,
     NotNeeded,
+    Policy,
     Revalidate,
     Steps,
     ask,
@@ -41,6 +45,8 @@ from everfresh.protocol.requests import (
 # Few runs for many ids, and short enough lists for any database. Others who need one of the first ids wait for as many
 # steps of the store, half a second of SQLite's.
 MAX_AT_ONCE = 1_000
+# After each failure the runs have an eighth of the size, or less: the fourth try is made alone.
+_HALVINGS = 3
 
 
 def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
@@ -64,8 +70,7 @@ def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
         # The driver itself is gone; nobody would carry out another request. The leases expire.
         raise
     except BaseException:
-        for lease in held.values():
-            yield from ask(GiveUp(lease))
+        yield from give_back(held.values())
         raise
     if failures:
         raise failures[0]
@@ -74,6 +79,43 @@ def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
             # Somebody else builds it, or it wants what is below it settled: an ordinary read does both.
             found[call.key] = yield from read(call, bounds, good_from=good_from)
     return [found[call.key] for call in calls]
+
+
+def refresh_many(calls: Sequence[Call], leases: Sequence[Lease]) -> Steps[None]:
+    """Build entries whose turn it is, in one run of their function; each ends under its own lease, however that goes.
+
+    Those whose builders died as often as they may fail are given up, and are no part of the run.
+    """
+    held = {lease.key: lease for lease in leases}
+    try:
+        for call, lease in zip(calls, leases, strict=True):
+            if lease.attempts >= call.policy.max_attempts:
+                yield from refresh(call, lease)
+                del held[call.key]
+        ours = [call for call in calls if call.key in held]
+        if not ours:
+            return
+        outcomes = yield from _outcomes(ours, [held[call.key] for call in ours], is_strict=False)
+        for call, outcome in zip(ours, outcomes, strict=True):
+            if isinstance(outcome, Built):
+                yield from commit(call, held[call.key], outcome)
+            else:
+                yield from fail(call, held[call.key], outcome)
+            del held[call.key]
+    except GeneratorExit:
+        # As above.
+        raise
+    except BaseException:
+        yield from give_back(held.values())
+        raise
+
+
+def n_at_once(attempts: int, policy: Policy) -> int:
+    """How many entries may be built in one run, whose builds have failed so often.
+
+    What makes a whole run fail may be one of them. The others are rid of it after a few tries, and at the last one.
+    """
+    return 1 if attempts + 1 >= policy.max_attempts > 1 else max(1, MAX_AT_ONCE >> (_HALVINGS * attempts))
 
 
 def _look(calls: Sequence[Call], bounds: Bounds, found: dict[Key, Entry]) -> Steps[tuple[list[Call], int]]:

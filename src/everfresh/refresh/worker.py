@@ -8,38 +8,67 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import Context
+from dataclasses import dataclass
+from datetime import timedelta
+from math import inf
 from types import TracebackType
 from typing import Self
 
 from everfresh.cache.cache import Cache
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
+from everfresh.model.clock import seconds_of
 from everfresh.model.options import whole_number
 from everfresh.refresh.lanes import AsyncLane, ThreadLane
+
+
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    """Both lanes, and the task of the one that has no threads."""
+
+    tasks: AsyncLane
+    running: asyncio.Task[None]
+    threads: ThreadLane
+
+    async def end(self, grace_s: float) -> None:
+        """Stop both at once, and wait for them."""
+        self.tasks.stop()
+        self.threads.stop()
+        joining = asyncio.create_task(asyncio.to_thread(self.threads.join, grace_s))
+        try:
+            await asyncio.wait([self.running], timeout=None if grace_s == inf else grace_s)
+        finally:
+            # Also when whoever ends the worker has no patience, and cancels this.
+            self.running.cancel()
+            await asyncio.gather(self.running, joining, return_exceptions=True)
 
 
 class Worker:
     """Refreshes dirty entries of the cache's functions, at most `concurrency` async and as many sync ones at once.
 
     Async functions run in the event loop of the block, sync ones in threads. Use it as `async with Worker(cache):`, or
-    as `with Worker(cache).in_thread():` in blocking code. At the end of the block async builds are cancelled and given
-    back; sync ones, which cannot be cancelled, are waited for.
+    as `with Worker(cache).in_thread():` in blocking code.
+
+    At the end of the block nothing more is taken, and what is under way is finished. After `grace` what is left is
+    given back, so that others begin it at once: async builds are cancelled; sync ones, which cannot be, are waited for,
+    but what they make is not stored.
 
     Raises:
-        InvalidOption: `concurrency` is below one.
+        InvalidOption: `concurrency` is below one, or `grace` is no duration.
     """
 
-    def __init__(self, cache: Cache, *, concurrency: int = 8) -> None:
+    def __init__(self, cache: Cache, *, concurrency: int = 8, grace: timedelta = timedelta(seconds=1)) -> None:
         self._n_max = whole_number(concurrency, option="concurrency", least=1)
+        self._grace_s = seconds_of(grace, option="grace")
         self._background = cache.background
         self._engine = cache.engine
-        self._lanes: tuple[asyncio.Task[None], ThreadLane] | None = None
+        self._lanes: _Lanes | None = None
 
     async def __aenter__(self) -> Self:
         revalidate = self._background.revalidate
         tasks = AsyncLane(self._engine, AsyncDriver(self._engine, revalidate, role="refresh"), self._n_max)
         threads = ThreadLane(self._engine, BlockingDriver(self._engine, revalidate, role="refresh"), self._n_max)
         self._engine.follower.poll()
-        self._lanes = (asyncio.create_task(tasks.run(), context=Context()), threads)
+        self._lanes = _Lanes(tasks, asyncio.create_task(tasks.run(), context=Context()), threads)
         threads.start()
         # From now on no reader sets off a refresh of its own beside the worker's.
         self._background.n_workers += 1
@@ -49,11 +78,8 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._background.n_workers -= 1
-        if self._lanes is None:
-            return
-        tasks, threads = self._lanes
-        tasks.cancel()
-        await asyncio.gather(tasks, asyncio.to_thread(threads.stop), return_exceptions=True)
+        if self._lanes is not None:
+            await self._lanes.end(self._grace_s)
 
     @contextmanager
     def in_thread(self) -> Generator[None]:

@@ -45,13 +45,13 @@ from everfresh.stores.changing import (
     drop,
     is_outrun,
     learn,
-    make_room,
     queue,
     shake_outward,
     spread,
     store_value,
     sweep,
 )
+from everfresh.stores.evicting import make_room
 from everfresh.stores.showing import digest_of, entry_of, loaded, newest, unsettled_below, unstored
 from everfresh.stores.tables import NO_ROOM_LIMIT, Row, Tables, record
 

@@ -178,9 +178,9 @@ def sweep(tables: Tables, written: Row) -> None:
 
 
 def has_gone(row: Row, now: float) -> bool:
-    """Whether its time to be dropped has come, and nobody is building it."""
+    """Whether its time to be dropped has come. While somebody builds it, nobody is given it to drop."""
     end = row.time_to_go()
-    return end is not None and end <= now and not row.is_leased(now)
+    return end is not None and end <= now
 
 
 def store_value(

@@ -84,8 +84,9 @@ def is_older(stamp: bytes, inode: int, epoch: str, sequence: int) -> bool:
     """Whether a store that has come so far is not the one of the stamp, or was put back to before it."""
     if len(stamp) != _STAMP.size:
         return True
+    of_sequence: int
     of_epoch, of_sequence, of_inode = _STAMP.unpack(stamp)
-    return of_epoch != _hashed(epoch) or of_sequence > sequence or of_inode != inode
+    return (of_epoch, of_inode) != (_hashed(epoch), inode) or of_sequence > sequence
 
 
 def _hashed(epoch: str) -> bytes:

@@ -12,6 +12,7 @@ from everfresh.model.marks import override
 from everfresh.protocol.applying import Applied, Apply
 from everfresh.protocol.requests import Request
 from everfresh.stores.store import StepListener, Store
+from everfresh.stores.tables import LastRead
 
 A = TypeVar("A")
 
@@ -66,6 +67,10 @@ class _Recording(Store):
     @override
     def version(self) -> int:
         return self._store.version()
+
+    @override
+    def ask_last_read(self, last_read: LastRead) -> None:
+        self._store.ask_last_read(last_read)
 
     @override
     def listen(self, listener: StepListener) -> None:

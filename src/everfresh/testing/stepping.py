@@ -14,7 +14,7 @@ A function may be plain, then its build is one step. As a generator it has a ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -36,12 +36,14 @@ from everfresh.model.position import Position
 from everfresh.protocol.publishing import Published, invalidate, publish
 from everfresh.protocol.queueing import TakeDue
 from everfresh.protocol.reading import read, rebuild, refresh
+from everfresh.protocol.reading_many import read_many
 from everfresh.protocol.requests import (
     STRICT,
     UNLIMITED,
     Bounds,
     Bring,
     Build,
+    BuildMany,
     Built,
     Call,
     Load,
@@ -114,7 +116,8 @@ class Building:
         try:
             entry = yield from read(call, self._bounds(call))
         except Exception:
-            self._frame.stumbled(call.key, (yield from ask(Load(call.key, call.fingerprint))).entry)
+            found = (yield from ask(Load(call.key, call.fingerprint))).entry
+            self._frame.stumbled(call.key, found, takes_old=call.policy.bounds.stale_if_error_s > 0)
             raise
         self._frame.saw(call.key, entry)
         return msgspec.msgpack.decode(entry.value)
@@ -151,6 +154,10 @@ class Process:
     def read(self, name: str, bounds: Bounds = STRICT, *, after: Position | None = None) -> Walk[Entry]:
         """A reader of the function's value; with `after`, of one that misses nothing applied up to there."""
         return Walk(self, read(self.call(name), bounds, good_from=None if after is None else after.sequence))
+
+    def read_many(self, names: Sequence[str], bounds: Bounds = STRICT) -> Walk[list[Entry]]:
+        """A reader of several values at once; none of the functions may call another of them."""
+        return Walk(self, read_many([self.call(name) for name in names], bounds))
 
     def rebuild(self, name: str) -> Walk[Entry]:
         """Somebody who wants a value whose build begins now."""
@@ -192,10 +199,10 @@ class Process:
             case _:
                 return self.store.carry_out(request)
 
-    def taken_apart(self, steps: Steps[T], chain: tuple[Key, ...] = ()) -> Steps[T]:
+    def taken_apart(self, steps: Steps[T], outer: Frame | None = None) -> Steps[T]:
         """The same steps, with what a driver would run as a whole in its place: builds, and readings below.
 
-        `chain` are the builds that led here.
+        `outer` is the frame of the build that needs it.
         """
         resume: Callable[[], Request[Any]] = partial(next, steps)
         while True:
@@ -204,7 +211,7 @@ class Process:
             except StopIteration as stop:
                 return cast("T", stop.value)
             try:
-                answer = yield from self._part(request, chain)
+                answer = yield from self._part(request, outer)
             except GeneratorExit:
                 # The walk was dropped: its process died.
                 raise
@@ -213,29 +220,49 @@ class Process:
             else:
                 resume = partial(steps.send, answer)
 
-    def _part(self, request: Request[Any], chain: tuple[Key, ...]) -> Steps[Any]:
+    def _part(self, request: Request[Any], outer: Frame | None) -> Steps[Any]:
         match request:
             case Build():
-                return (yield from self._build(request, chain))
+                return (yield from self._build(request, outer))
+            case BuildMany():
+                return (yield from self._build_many(request, outer))
             case Bring(call):
-                return (yield from self.taken_apart(read(call, STRICT), chain))
+                return (yield from self.taken_apart(read(call, STRICT), outer))
             case _:
                 return (yield request)
 
-    def _build(self, request: Build, chain: tuple[Key, ...]) -> Steps[Built]:
+    def _build_many(self, request: BuildMany, outer: Frame | None) -> Steps[tuple[Built | Exception, ...]]:
+        """One run for all, as of a function that looks at one after the other."""
+        outcomes: list[Built | Exception] = []
+        for call, lease in zip(request.calls, request.leases, strict=True):
+            try:
+                outcomes.append((yield from self._build(Build(call, lease, request.is_strict), outer)))
+            except Exception as error:  # noqa: BLE001 - the rules decide what an error means
+                outcomes.append(error)
+        return tuple(outcomes)
+
+    def _build(self, request: Build, outer: Frame | None) -> Steps[Built]:
         call, lease = request.call, request.lease
         function = self._functions[call.key]
-        frame = Frame((*chain, call.key), lease.begun.sequence, tell=_told, see=self._see, is_strict=request.is_strict)
+        frame = Frame(
+            (*(() if outer is None else outer.chain), call.key),
+            lease.begun.sequence,
+            tell=_told,
+            see=self._see,
+            outer=outer,
+            is_strict=request.is_strict,
+        )
         for dependency in function.depends_on:
             frame.add(dependency)
         try:
             value = function.run(Building(frame, self.call))
             if isinstance(value, Generator):
-                value = yield from self.taken_apart(cast("Steps[object]", value), frame.chain)
+                value = yield from self.taken_apart(cast("Steps[object]", value), frame)
             codec: Codec[Any] = Codec(Any, call.key)
             data, digest = codec.encode(value)
         except Exception as error:
-            self.wakers.share(call.key, lease.begun.sequence, error)
+            if not frame.has_refused_old:
+                self.wakers.share(call.key, lease.begun.sequence, error)
             raise
         groups, seen = frame.close()
         return Built(

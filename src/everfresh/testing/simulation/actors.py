@@ -9,14 +9,19 @@ from typing import Any, TypeVar, cast
 from everfresh.model.entry import Entry
 from everfresh.model.errors import WaitTimeout
 from everfresh.model.event import Event
+from everfresh.model.marks import override
 from everfresh.protocol.publishing import Published, invalidate, publish
-from everfresh.protocol.requests import ReadFeed, Request, Steps
+from everfresh.protocol.queueing import Note
+from everfresh.protocol.requests import NOTHING_OLD, Bounds, Commit, Extend, Fail, ReadFeed, Request, Steps
 from everfresh.stores.store import Store
 from everfresh.testing.clock import FakeClock
-from everfresh.testing.simulation.promises import Broken, Promise, Promises
+from everfresh.testing.simulation.floors import Floors, Since
+from everfresh.testing.simulation.keeping import Keeping
+from everfresh.testing.simulation.promise import Broken, Promise
+from everfresh.testing.simulation.promises import Promises
 from everfresh.testing.simulation.stage import Stage, WatchedStore
 from everfresh.testing.simulation.trace import Trace
-from everfresh.testing.simulation.truths import Facts, Truths
+from everfresh.testing.simulation.truths import Truths
 from everfresh.testing.simulation.world import SourceBroken, World
 from everfresh.testing.stepping import Cancelled, Process, Walk
 
@@ -25,8 +30,33 @@ Kinds = type[Request[Any]] | tuple[type[Request[Any]], ...]
 
 # Longer than the lease of any function that does not say otherwise, so that whoever stands still loses it.
 JUMP_S = 11.0
+# As long as a lease holds that is renewed.
+RENEWED_S = 10.0
 # No history is that long: beyond it, something goes round and round.
 N_STEPS_MAX = 20_000
+# Nor does any single walk take so many steps in one go.
+_N_STEPS_OF_ONE = 2_000
+
+
+class Interrupted(BaseException):
+    """A signal came while the store was in the middle of a step."""
+
+
+class BreakableClock(FakeClock):
+    """A clock that is read in every step of a store, so that an interrupt may be had there."""
+
+    is_breaking = False
+
+    @override
+    def __call__(self) -> float:
+        if self.is_breaking:
+            self.is_breaking = False
+            raise Interrupted
+        return self.now
+
+    def read(self) -> float:
+        """What it says to whoever only looks on."""
+        return self.now
 
 
 @dataclass(eq=False, slots=True)
@@ -40,7 +70,7 @@ class Actor:
     fact: str | None = None
     """The fact that a publisher tells of."""
     told_at: int = 0
-    """The number of the newest word of a fact, when it came."""
+    """How much was noted when the newest word of a fact was told, as it came."""
     rebuilds: str | None = None
     """The function that is to be built whatever its state."""
 
@@ -65,13 +95,17 @@ class Actors:
         world: World,
         truths: Truths,
         stores: Sequence[Store],
-        clock: FakeClock,
+        clock: BreakableClock,
         *,
         n_processes: int,
+        has_room: bool = True,
     ) -> None:
         self.trace = Trace()
-        self.stage = Stage(world, self.trace.say, truths.uses)
-        self.promises = Promises(self.stage, truths, stores[0], clock)
+        self.stage = Stage(world, self.trace.say, truths.uses, clock.read)
+        self.floors = Floors(self.stage, clock.read, lambda: self.trace.now)
+        terms = {one.name: one.policy.terms for one in world.declared.values() if not one.is_by_hand}
+        keeping = Keeping(terms, clock.read, has_room=has_room)
+        self.promises = Promises(self.stage, truths, stores[0], clock.read, self.floors, keeping)
         for store in stores:
             store.listen(self.promises.on_records)
         self.n_reads = 0
@@ -80,11 +114,13 @@ class Actors:
         self._stores = stores
         self._names = [declared.name for declared in world.declared.values() if not declared.is_by_hand]
         self._by_hand = [declared for declared in world.declared.values() if declared.is_by_hand]
+        self._patient = [declared.name for declared in world.declared.values() if declared.policy.bounds != NOTHING_OLD]
+        self._leaves = [name for name in self._names if truths.uses.is_leaf(name)]
         self._facts = list(world.facts)
+        self._told_facts = [fact for fact, said in world.facts.items() if said]
         self._outbox: list[str] = []
         self._actors: list[Actor] = []
         self._n_actors = 0
-        self._told_at = 0
         self._processes = [self._process(number) for number in range(n_processes)]
 
     def _settle_down(self) -> None:
@@ -117,7 +153,7 @@ class Actors:
         self, name: str, process: int, walk: Walk[T], on_end: Callable[[T], None], fact: str | None = None
     ) -> Actor:
         self._n_actors += 1
-        actor = Actor(f"{self._n_actors} {name}", process, walk, on_end, fact, self._told_at)
+        actor = Actor(f"{self._n_actors} {name}", process, walk, on_end, fact, self.floors.now.said)
         self._actors.append(actor)
         return actor
 
@@ -129,17 +165,18 @@ class Actors:
             self._outbox.append(actor.fact)
 
     def _run(self, actor: Actor, until: Kinds) -> None:
-        is_first = True
-        while not actor.walk.is_over and not actor.walk.is_blocked:
-            if not is_first and until and isinstance(actor.walk.request, until):
+        for n in range(_N_STEPS_OF_ONE):
+            if actor.walk.is_over or actor.walk.is_blocked:
                 return
-            is_first = False
+            if n and until and isinstance(actor.walk.request, until):
+                return
             self._step(actor)
+        raise Broken(Promise.NOTHING_STUCK, f"{actor.name} goes on and on")
 
     def _step(self, actor: Actor) -> None:
         self.trace.who = actor.name
         if actor.rebuilds is not None:
-            self.promises.note_asked_for(actor.rebuilds)
+            self.promises.leasing.note_asked_for(actor.rebuilds)
         actor.walk.step()
         self._after(actor)
 
@@ -164,15 +201,20 @@ class Actors:
             return self.stage.failed_at is not None and self.stage.failed_at >= actor.told_at
         return isinstance(error, WaitTimeout)
 
-    def _change(self, fact: str) -> None:
+    def _change(self, fact: str) -> bool:
+        """The fact changes; whether somebody will tell of it."""
         self.stage.facts[fact] += 1
         self.trace.say(f"{fact} becomes {self.stage.facts[fact]}")
+        if fact in self.stage.world.untold:
+            self.floors.note_changed(fact)
+            return False
         self._outbox.append(fact)
+        return True
 
     def _change_and_tell(self, fact: str, picks: Picks) -> None:
-        self._change(fact)
-        self._tell(self._outbox.pop(), picks)
-        self._run(self._actors[-1], ())
+        if self._change(fact):
+            self._tell(self._outbox.pop(), picks)
+            self._run(self._actors[-1], ())
 
     def _tell(self, fact: str, picks: Picks) -> None:
         number, process = self._somewhere(picks)
@@ -194,14 +236,52 @@ class Actors:
             return cast("Published", published)
 
         def note(published: Published) -> None:
-            self._told_at = self.trace.now
             self.promises.note_told(fact, counts[0], published.applied.position)
 
         self._enter(f"publisher of {fact}", number, process.walk(steps()), note, fact)
 
-    def _check_read(self, name: str, entry: Entry, floor: Facts, *, is_strict: bool = True) -> None:
+    def _check_read(
+        self, name: str, entry: Entry, since: Since, bounds: Bounds = NOTHING_OLD, *, is_strict: bool = True
+    ) -> None:
         self.n_reads += 1
-        self.promises.check_value(name, entry.value, floor, what=f"a reader of {name}", is_strict=is_strict)
+        what = f"a reader of {name}"
+        self.promises.check_value(name, entry.value, since, bounds, what=what, is_strict=is_strict)
+
+    def _by_somebody(self, request: Request[Any]) -> None:
+        """A request that is no walk; nobody else waits for its answer."""
+        self.trace.who = "somebody"
+        self._processes[0].carry_out(request)
+        self.promises.check_step()
+
+    def _interrupt(self, actor: Actor) -> None:
+        """The next step of the actor is interrupted, and they are gone."""
+        self.trace.say(f"{actor.name} is interrupted in {self.trace.text_of(actor.walk.request)}")
+        self._clock.is_breaking = True
+        try:
+            self._step(actor)
+        except Interrupted:
+            self._leave(actor)
+            self.promises.check_step()
+        finally:
+            self._clock.is_breaking = False
+
+    def _interrupt_store(self) -> None:
+        """A step that changes nothing is interrupted."""
+        self.trace.say("somebody is interrupted in Note")
+        self._clock.is_breaking = True
+        try:
+            self._processes[0].carry_out(Note({}, {}))
+        except Interrupted:
+            self.promises.check_step()
+        finally:
+            self._clock.is_breaking = False
+
+    def _renew(self, actor: Actor) -> None:
+        """The process of the build that stands before its end renews its lease."""
+        request = cast("Commit | Fail", actor.walk.request)
+        self.trace.who = actor.name
+        self._processes[actor.process].carry_out(Extend((request.lease,), RENEWED_S))
+        self.promises.check_step()
 
     def _pass(self, seconds: float) -> None:
         self._clock.advance(seconds)

@@ -22,6 +22,8 @@ WEIGHTS: dict[str, int] = {
     "read": 3,
     "read_after": 2,
     "read_within": 2,
+    "read_plainly": 2,
+    "read_many": 1,
     "refresh": 3,
     "rebuild": 1,
     "fetch": 1,
@@ -37,10 +39,15 @@ WEIGHTS: dict[str, int] = {
     "jump": 2,
     "tick": 2,
     "extend": 1,
+    "linger": 2,
     "toggle": 1,
     "fall": 1,
     "stumble": 1,
     "delete": 1,
+    "note": 1,
+    "retry": 1,
+    "distrust": 1,
+    "interrupt": 1,
     "warm": 1,
 }
 """How often each may happen; `Play` has a method for each, which says what it is."""
@@ -51,6 +58,7 @@ TROUBLES = (
     "cancel",
     "jump",
     "extend",
+    "linger",
     "toggle",
     "fall",
     "stumble",
@@ -58,8 +66,16 @@ TROUBLES = (
     "rebuild",
     "again",
     "fetch",
+    "note",
+    "retry",
+    "read_many",
+    "distrust",
+    "interrupt",
 )
 """What a history may have or not have as a whole: many troubles at once hide what two of them do together."""
+
+# After a new life little is left of what went before, so most histories do without.
+_RARE = {"distrust": 0.85, "interrupt": 0.85}
 
 
 def names_without(absent: frozenset[str]) -> list[str]:
@@ -70,7 +86,7 @@ def names_without(absent: frozenset[str]) -> list[str]:
 def moves_of(seed: int, n_steps: int) -> list[Move]:
     """The history of a seed; the same in every process."""
     dice = random.Random(seed)  # noqa: S311 - it must be repeatable
-    absent = frozenset(trouble for trouble in TROUBLES if dice.random() < 0.5)  # noqa: PLR2004 - as likely as not
+    absent = frozenset(trouble for trouble in TROUBLES if dice.random() < _RARE.get(trouble, 0.5))
     names = names_without(absent)
     moves = [Move(dice.choice(names), dice.randrange(N_NUMBERS)) for _ in range(n_steps)]
     # Most of what can go wrong needs something stored first.

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
-from typing import TypeVar, cast
 
-from everfresh.model.entry import Entry, Key
-from everfresh.protocol.queueing import TakeDue
+from everfresh.model.entry import Key
+from everfresh.protocol.queueing import Distrust, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
     Begin,
-    Bounds,
     Commit,
     Delete,
-    Extend,
     Fail,
     Load,
     Register,
 )
-from everfresh.testing.simulation.actors import JUMP_S, N_STEPS_MAX, Actors, Kinds, Picks
+from everfresh.testing.simulation.actors import JUMP_S, Kinds, Picks
+from everfresh.testing.simulation.comers import Comers, nothing
 from everfresh.testing.simulation.moves import Move
-from everfresh.testing.simulation.promises import Broken, Promise
+from everfresh.testing.simulation.promise import Broken, Promise
 from everfresh.testing.stepping import Look
 
-T = TypeVar("T")
-
+# Longer than anything is fresh or warm by time.
+_LIFETIME_S = 26.0
+# A build that lasts, within its lease.
+_LINGERS_S = 6.0
+_WATCHED_S = 10.0
 # Longer than the longest wait between two tries.
 _LONG_S = 400.0
-_BOUNDS = tuple(
-    Bounds(stale_while_revalidate_s=while_refreshed_s, stale_if_error_s=if_error_s)
-    for while_refreshed_s, if_error_s in ((inf, inf), (5.0, 0.0), (0.0, 5.0), (15.0, 15.0), (0.0, 0.0))
-)
+# More than any queue holds, and as often as each entry is drained for each that it hangs on.
+_N_DRAINED_MAX = 1_000
 # A walk can be left standing before these: what happens there is what races are made of.
 _HOLDS: tuple[Kinds, ...] = (
     Commit,
@@ -43,7 +41,7 @@ _HOLDS: tuple[Kinds, ...] = (
 )
 
 
-class Play(Actors):
+class Play(Comers):
     """One history as it happens; each move is a method."""
 
     def play(self, moves: Sequence[Move]) -> None:
@@ -77,78 +75,6 @@ class Play(Actors):
             if hold is Look and isinstance(actor.walk.request, Look) and picks.of((False, True, True)):
                 self._step(actor)
 
-    # ------------------------------------------------------------------------------------------------ who comes
-
-    def read(self, picks: Picks) -> None:
-        """A strict reader comes."""
-        name, floor = picks.of(self._names), self.promises.floor
-        number, process = self._somewhere(picks)
-        self._enter(f"reader of {name}", number, process.read(name), lambda entry: self._check_read(name, entry, floor))
-
-    def read_after(self, picks: Picks) -> None:
-        """A reader comes who knows a position."""
-        if not self.promises.positions:
-            return
-        name, (position, floor) = picks.of(self._names), picks.of(self.promises.positions[-7:])
-        number, process = self._somewhere(picks)
-        self._enter(
-            f"reader of {name} after {position.sequence}",
-            number,
-            process.read(name, after=position),
-            lambda entry: self._check_read(name, entry, floor),
-        )
-
-    def read_within(self, picks: Picks) -> None:
-        """A reader comes who takes something older."""
-        name, bounds = picks.of(self._names), picks.of(_BOUNDS)
-        number, process = self._somewhere(picks)
-        floor = self.promises.floor_at(self._clock() - bounds.stale_while_revalidate_s)
-        floor_in_trouble = self.promises.floor_at(self._clock() - bounds.stale_if_error_s)
-
-        def check(entry: Entry) -> None:
-            self._check_read(
-                name,
-                entry,
-                min(floor, floor_in_trouble) if self.stage.failed_at is not None else floor,
-                is_strict=False,
-            )
-
-        self._enter(f"lenient reader of {name} {bounds}", number, process.read(name, bounds), check)
-
-    def rebuild(self, picks: Picks) -> None:
-        """Somebody wants a value that is built now."""
-        name, floor = picks.of(self._names), self.promises.floor
-        number, process = self._somewhere(picks)
-
-        def check(entry: Entry) -> None:
-            self._check_read(name, entry, floor, is_strict=False)
-
-        rebuilder = self._enter(f"rebuilder of {name}", number, process.rebuild(name), check)
-        rebuilder.rebuilds = name
-
-    def refresh(self, picks: Picks) -> None:
-        """A worker looks at the queue."""
-        number, process = self._somewhere(picks)
-        self._enter("worker", number, process.refresh(), _nothing)
-
-    def fetch(self, picks: Picks) -> None:
-        """Somebody wants what is put by hand."""
-        if not self._by_hand:
-            return
-        declared, floor = picks.of(self._by_hand), self.promises.floor
-        number, process = self._somewhere(picks)
-
-        def check(value: bytes) -> None:
-            self.promises.check_value(declared.name, value, floor, what=f"who wanted {declared.name}")
-
-        self._enter(f"who wants {declared.name}", number, process.walk(self.stage.fetch(declared)), check)
-
-    def warm(self, _: Picks) -> None:
-        """Everything was read."""
-        for name in self._names:
-            self._enter(f"reader of {name}", 0, self._processes[0].read(name), _nothing)
-            self._run(self._actors[-1], ())
-
     # ------------------------------------------------------------------------------------------------ what changes
 
     def change(self, picks: Picks) -> None:
@@ -162,7 +88,7 @@ class Play(Actors):
 
     def again(self, picks: Picks) -> None:
         """An event comes once more."""
-        self._tell(picks.of(self._facts), picks)
+        self._tell(picks.of(self._told_facts), picks)
 
     def tell(self, picks: Picks) -> None:
         """A fact changes and that is told at once."""
@@ -174,11 +100,18 @@ class Play(Actors):
 
     def delete(self, picks: Picks) -> None:
         """Somebody deletes an entry."""
-        name = picks.of([*self.stage.world.declared])
-        _, process = self._somewhere(picks)
-        self.trace.who = "somebody"
-        process.carry_out(Delete((Key(name),)))
-        self.promises.check_step()
+        self._by_somebody(Delete((Key(picks.of([*self.stage.world.declared])),)))
+
+    def note(self, picks: Picks) -> None:
+        """A process tells that an entry is read, or watched for a while."""
+        key, now = Key(picks.of(self._names)), self._clock.now
+        is_watched = picks.of((False, False, True))
+        self._by_somebody(Note({key: now}, {key: now + _WATCHED_S} if is_watched else {}))
+
+    def retry(self, picks: Picks) -> None:
+        """Somebody has what failed built again."""
+        names = self.promises.failed() or [picks.of(self._names)]
+        self._retry(names)
 
     # ------------------------------------------------------------------------------------------------ what goes wrong
 
@@ -202,9 +135,9 @@ class Play(Actors):
             actor.walk.cancel()
             self._after(actor)
 
-    def jump(self, _: Picks) -> None:
-        """All leases run out."""
-        self._pass(JUMP_S)
+    def jump(self, picks: Picks) -> None:
+        """All leases run out; or lifetimes too."""
+        self._pass(picks.of((JUMP_S, JUMP_S, _LIFETIME_S)))
 
     def tick(self, picks: Picks) -> None:
         """A little time passes; leases hold."""
@@ -214,11 +147,35 @@ class Play(Actors):
         """Somebody's process renews the lease of the build."""
         held = [actor for actor in self._actors if isinstance(actor.walk.request, Commit | Fail)]
         if held:
-            actor = picks.of(held)
-            request = cast("Commit | Fail", actor.walk.request)
-            self.trace.who = actor.name
-            self._processes[actor.process].carry_out(Extend((request.lease,), 10.0))
-            self.promises.check_step()
+            self._renew(picks.of(held))
+
+    def linger(self, picks: Picks) -> None:
+        """A build takes some seconds, in which the world may go on; its process holds the lease."""
+        if not self._actors:
+            return
+        actor = picks.of(self._actors)
+        self._run(actor, (Commit, Fail))
+        if not isinstance(actor.walk.request, Commit | Fail):
+            return
+        if picks.of((False, True)):
+            self._change_and_tell(self.stage.last_seen, picks)
+        for _ in range(picks.of((1, 2))):
+            self._renew(actor)
+            self._pass(_LINGERS_S)
+        if picks.of((False, True, True)):
+            self._run(actor, ())
+
+    def distrust(self, _: Picks) -> None:
+        """The store begins a new life, and keeps what it holds for what it may be worth."""
+        self._by_somebody(Distrust("it may have lost something"))
+
+    def interrupt(self, picks: Picks) -> None:
+        """A signal comes in the middle of a step: one store loses all that it holds, another undoes the step."""
+        is_in_a_walk: bool = picks.of((False, True))
+        if self._actors and is_in_a_walk:
+            self._interrupt(picks.of(self._actors))
+        else:
+            self._interrupt_store()
 
     def toggle(self, picks: Picks) -> None:
         """A source breaks, or is mended."""
@@ -250,24 +207,34 @@ class Play(Actors):
         while self._outbox:
             self.publish(Picks(0))
         self._settle_down()
-        for _ in range(2):
+        # One that waits for a while may stand above another that does; once is enough for nearly all.
+        for _ in range(len(self._names) + 1):
             self._pass(_LONG_S)
             self._drain()
-            # What failed for good waits for an event: its source says that it is mended.
-            for fact in self.promises.facts_of_failed():
-                self._tell(fact, Picks(0))
-        self._settle_down()
-        self._drain()
+            self._revive()
+            self._settle_down()
+            self._drain()
+            if self.promises.is_quiet():
+                break
         self.promises.check_quiet()
 
+    def _revive(self) -> None:
+        """What failed for good waits for an event, as its source says that it is mended, or for a person."""
+        failed = self.promises.failed()
+        for fact in self.promises.facts_of(failed):
+            self._tell(fact, Picks(0))
+        if failed:
+            self._retry(failed)
+
+    def _retry(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.promises.leasing.owe(name)
+        self._by_somebody(Retry(tuple(map(Key, names))))
+
     def _drain(self) -> None:
-        for _ in range(N_STEPS_MAX):
-            worker = self._enter("worker", 0, self._processes[0].refresh(), _nothing)
+        for _ in range(_N_DRAINED_MAX):
+            worker = self._enter("worker", 0, self._processes[0].refresh(), nothing)
             self._settle_down()
             if not worker.walk.value:
                 return
         raise Broken(Promise.NOTHING_STUCK, "the queue never gets empty")
-
-
-def _nothing(_: object) -> None:
-    """Nothing is promised of it."""

@@ -12,10 +12,12 @@ from weakref import WeakKeyDictionary
 from everfresh.stores.memory import MemoryStore
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import Store
+from everfresh.stores.tables import NO_ROOM_LIMIT, Room
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.simulation.actors import BreakableClock
 from everfresh.testing.simulation.moves import Move, moves_of
 from everfresh.testing.simulation.play import Play
-from everfresh.testing.simulation.promises import Broken, Promise
+from everfresh.testing.simulation.promise import Broken, Promise
 from everfresh.testing.simulation.standard import standard_world
 from everfresh.testing.simulation.truths import Truths
 from everfresh.testing.simulation.world import World
@@ -57,7 +59,8 @@ class Simulator:
     """Plays one history of a world and checks every promise on the way.
 
     A history is found by its `seed` and length, or given as `moves`; either way it is the same each time. Without a
-    world it is the standard one. `store` is "memory", "sqlite", or a function that opens another store.
+    world it is the standard one. `store` is "memory", "sqlite", or a function that opens another store; `room` limits
+    what the first two hold, and says of another that it may drop what it has no room for.
     """
 
     def __init__(
@@ -68,12 +71,14 @@ class Simulator:
         n_steps: int = 80,
         moves: Sequence[tuple[str, int]] | None = None,
         store: str | OpenStores = "memory",
+        room: Room = NO_ROOM_LIMIT,
     ) -> None:
         self.world = _STANDARD if world is None else world
         self.moves = moves_of(seed, n_steps) if moves is None else [Move(*move) for move in moves]
         """The history."""
         self._how = f"seed={seed}, n_steps={n_steps}" if moves is None else ""
         self._store = store
+        self._room = room
 
     def run(self) -> Report:
         """Play the history.
@@ -83,8 +88,9 @@ class Simulator:
         """
         truths = _truths_of.setdefault(self.world, Truths(self.world))
         n_unknown = truths.n_unknown
-        with _opened(self._store) as (stores, clock):
-            play = Play(self.world, truths, stores, clock, n_processes=_N_PROCESSES)
+        with _opened(self._store, self._room) as (stores, clock):
+            has_room = self._room == NO_ROOM_LIMIT
+            play = Play(self.world, truths, stores, clock, n_processes=_N_PROCESSES, has_room=has_room)
             try:
                 play.play(self.moves)
             except Broken as broken:
@@ -94,7 +100,7 @@ class Simulator:
             n_requests=play.trace.n_requests,
             n_reads=play.n_reads,
             n_events=play.n_told,
-            n_builds=sum(play.promises.n_leases.values()),
+            n_builds=sum(play.promises.leasing.n_leases.values()),
             n_unknown=truths.n_unknown - n_unknown,
         )
 
@@ -114,11 +120,11 @@ class Simulator:
             if size == 1 and len(moves) == n_before:
                 break
             size = max(1, size // 2)
-        return Simulator(self.world, moves=moves, store=self._store)
+        return Simulator(self.world, moves=moves, store=self._store, room=self._room)
 
     def _broken(self, moves: Sequence[tuple[str, int]]) -> Promise | None:
         try:
-            Simulator(self.world, moves=moves, store=self._store).run()
+            Simulator(self.world, moves=moves, store=self._store, room=self._room).run()
         except PromiseBroken as broken:
             return broken.promise
         return None
@@ -127,20 +133,21 @@ class Simulator:
         how = self._how or f"moves={[tuple(move) for move in self.moves]}"
         world = "" if self.world is _STANDARD else f"{self.world.text}, "
         store = f", store={self._store!r}" if isinstance(self._store, str) else ", store=..."
-        return f"Simulator({world}{how}{store}).run()"
+        room = "" if self._room == NO_ROOM_LIMIT else f", room={self._room}"
+        return f"Simulator({world}{how}{store}{room}).run()"
 
 
 @contextmanager
-def _opened(store: str | OpenStores) -> Generator[tuple[Sequence[Store], FakeClock]]:
-    clock = FakeClock()
+def _opened(store: str | OpenStores, room: Room) -> Generator[tuple[Sequence[Store], BreakableClock]]:
+    clock = BreakableClock()
     with TemporaryDirectory(dir=_RAM if _RAM.is_dir() else None) if store == "sqlite" else _nowhere() as folder:
         if not isinstance(store, str):
             stores = store(clock)
         elif store == "sqlite":
             # Opened twice, as by two processes.
-            stores = [SqliteStore(Path(folder) / "cache.db", clock=clock) for _ in range(2)]
+            stores = [SqliteStore(Path(folder) / "cache.db", clock=clock, room=room) for _ in range(2)]
         else:
-            stores = [MemoryStore(clock=clock)]
+            stores = [MemoryStore(clock=clock, room=room)]
         try:
             yield stores, clock
         finally:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
+from math import inf
 from typing import Any, TypeVar
 
 from everfresh.matching.shapes import grouped, shape_and_values
+from everfresh.model.clock import Clock
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
 from everfresh.model.marks import override
 from everfresh.protocol.requests import Load, Put, Request, Steps, ask
 from everfresh.stores.store import StepListener, Store
+from everfresh.stores.tables import LastRead
+from everfresh.testing.simulation.truths import Uses
 from everfresh.testing.simulation.world import Build, Declared, SourceBroken, World, encoded, is_steps
 from everfresh.testing.stepping import Building, Function, Look
 
@@ -22,7 +26,7 @@ OnAnswer = Callable[[Request[Any], Any], None]
 class Stage:
     """What is true now, and which sources do not answer."""
 
-    def __init__(self, world: World, say: Callable[[str], int], uses: Mapping[str, set[str]]) -> None:
+    def __init__(self, world: World, say: Callable[[str], int], uses: Uses, clock: Clock) -> None:
         self.world = world
         self.uses = uses
         """What each function was ever seen to ask for."""
@@ -33,9 +37,12 @@ class Stage:
         """Sources that do not answer the next one who asks."""
         self.failed_at: int | None = None
         """When a source last failed to answer, counted in what was told of here; None for never."""
+        self.failed_time = -inf
+        """When that was by the clock."""
         self.last_seen = next(iter(world.facts))
         """The fact that was looked at last."""
         self._say = say
+        self._clock = clock
         self.functions = tuple(self._functions())
 
     def see(self, name: str) -> int:
@@ -44,6 +51,7 @@ class Stage:
         if name in self.broken or name in self.stumbling:
             self.stumbling.discard(name)
             self.failed_at = self._say(f"looks at {name}: no answer")
+            self.failed_time = self._clock()
             raise SourceBroken(name)
         self._say(f"looks at {name}: {self.facts[name]}")
         return self.facts[name]
@@ -84,12 +92,13 @@ class _Live(Build):
 
     def __init__(self, stage: Stage, name: str, building: Building) -> None:
         self._stage = stage
-        self._uses = stage.uses[name]
+        self._name = name
+        self._uses = stage.uses
         self._building = building
 
     @override
     def fact(self, name: str) -> Steps[int]:
-        self._uses.add(name)
+        self._uses.see(self._name, name)
         return (yield from self._building.look(partial(self._stage.see, name)))
 
     @override
@@ -98,12 +107,12 @@ class _Live(Build):
 
     @override
     def call(self, name: str) -> Steps[Any]:
-        self._uses.add(name)
+        self._uses.see(self._name, name, is_call=True)
         return (yield from self._building.call(name))
 
     @override
     def peek(self, name: str) -> Steps[Any]:
-        self._uses.add(name)
+        self._uses.see(self._name, name, is_call=True)
         return (yield from self._building.peek(name))
 
 
@@ -159,6 +168,10 @@ class WatchedStore(Store):
     @override
     def listen(self, listener: StepListener) -> None:
         self._store.listen(listener)
+
+    @override
+    def ask_last_read(self, last_read: LastRead) -> None:
+        self._store.ask_last_read(last_read)
 
     @override
     def close(self) -> None:

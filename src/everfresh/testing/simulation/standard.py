@@ -17,13 +17,29 @@ _STANDS_IN = Policy(bounds=Bounds(stale_if_error_s=30.0))
 _WAITS = Policy(terms=Terms(debounce_s=2.0, max_wait_s=20.0))
 _LOOKS_AGAIN = Policy(terms=Terms(settle_s=(1.0, 15.0)))
 _EXPIRES = Policy(terms=Terms(expires_s=25.0))
-_POLICIES = (None, None, None, None, _DROPS, _STANDS_IN, _WAITS, _LOOKS_AGAIN, _EXPIRES)
+_SERVES_OLD = Policy(bounds=Bounds(stale_while_revalidate_s=5.0, stale_if_error_s=5.0))
+_ENDS = Policy(bounds=Bounds(stale_while_revalidate_s=5.0, stale_if_error_s=12.0), terms=Terms(expires_s=25.0))
+_GETS_COLD = Policy(terms=Terms(keep_warm_s=20.0))
+_HURRIES = Policy(
+    bounds=_SERVES_OLD.bounds,
+    terms=Terms(job_expires_s=8.0, debounce_s=1.0, max_wait_s=5.0),
+    first_retry_s=30.0,
+)
+_POLICIES = (
+    *(None, None, None, None),
+    *(_DROPS, _STANDS_IN, _WAITS, _LOOKS_AGAIN, _EXPIRES, _SERVES_OLD, _ENDS, _GETS_COLD, _HURRIES),
+)
+# Of the fact "u" nobody tells; so long may what was seen of it be served as fresh.
+_UNTOLD = {"u": 25.0}
 _N_LEAVES_MAX = 4
 
 
 def standard_world() -> World:
-    """Five facts, and functions of every kind over them, up to five levels deep."""
-    world = World({"a": [_event("a")], "b": [_change("b")], "c": [_event("c")], "d": [Tag("d")], "e": [_move("e")]})
+    """Six facts, and functions of every kind over them, up to five levels deep."""
+    world = World(
+        {"a": [_event("a")], "b": [_change("b")], "c": [_event("c")], "d": [Tag("d")], "e": [_move("e")]},
+        untold=_UNTOLD,
+    )
     world.function(_looks_at("a"), name="a", depends_on=[_topic("a")])
     world.function(_looks_at("a", 2), name="half", depends_on=[_topic("a")])
     world.function(_looks_at("a", 3), name="third", depends_on=[_topic("a")])
@@ -31,22 +47,8 @@ def standard_world() -> World:
     world.function(_looks_at("c"), name="dropped", depends_on=[_topic("c")], policy=_DROPS)
     world.function(_looks_at("d", 2), name="tagged", depends_on=[Tag("d")], policy=_STANDS_IN)
     world.by_hand(name="handmade", depends_on=[_topic("c")])(_looks_at("c"))
-    world.function(_pair("half", "tracked"), name="middle")
-    world.function(_pair("middle", "third"), name="outer")
-    world.function(_pair("outer", "half"), name="top")
-    world.function(_pair("top", "tagged"), name="roof")
-    world.function(_pair("dropped", "half"), name="over")
-    world.function(_looks_at("a", modulus=2), name="parity", depends_on=[_topic("a")])
-    world.function(_pair("parity", "parity"), name="twice")
-    world.function(_switch, name="switch", depends_on=[_topic("a")])
-    world.function(_does_without, name="makeshift", depends_on=[Id("thing_b", "b")])
-    world.function(_peeks, name="peeking", depends_on=[_topic("a")])
-    for number, scope in enumerate(_scopes("e")):
-        world.function(_looks_at("e", number + 1), name=f"listed{number}", depends_on=[scope])
-        world.function(_tracks_first("e", scope), name=f"found{number}")
-    world.function(_looks_at("c"), name="waits", depends_on=[_topic("c")], policy=_WAITS)
-    world.function(_looks_at("c", 3), name="looks again", depends_on=[_topic("c")], policy=_LOOKS_AGAIN)
-    world.function(_pair("found0", "listed1", "looks again"), name="expires", policy=_EXPIRES)
+    _add_nested(world)
+    _add_timed(world)
     return world
 
 
@@ -61,7 +63,7 @@ def random_world(seed: int) -> World:
         "c": [Tag("c")],
         "e": list(map(_move, trackers)),
     }
-    world = World(facts, text=f"random_world({seed})")
+    world = World(facts, untold=_UNTOLD, text=f"random_world({seed})")
     levels: list[list[str]] = [[]]
     for number in range(dice.randint(1, _N_LEAVES_MAX)):
         levels[0].append(f"leaf{number}")
@@ -75,9 +77,42 @@ def random_world(seed: int) -> World:
     return world
 
 
+def _add_nested(world: World) -> None:
+    """Functions that need others, always or at times, and lists."""
+    world.function(_pair("half", "tracked"), name="middle")
+    world.function(_pair("middle", "third"), name="outer")
+    world.function(_pair("outer", "half"), name="top")
+    world.function(_pair("top", "tagged"), name="roof")
+    world.function(_pair("dropped", "half"), name="over")
+    world.function(_looks_at("a", modulus=2), name="parity", depends_on=[_topic("a")])
+    world.function(_pair("parity", "parity"), name="twice")
+    world.function(_switch, name="switch", depends_on=[_topic("a")])
+    world.function(_does_without, name="makeshift", depends_on=[Id("thing_b", "b")])
+    world.function(_peeks, name="peeking", depends_on=[_topic("a")])
+    for number, scope in enumerate(_scopes("e")):
+        if number % 2:
+            world.function(_looks_at("e", number + 1), name=f"listed{number}", depends_on=[scope])
+        else:
+            world.function(_tracks_first("e", scope), name=f"found{number}")
+
+
+def _add_timed(world: World) -> None:
+    """Functions whose entries are served for a while, wait for a while, or go after a while."""
+    world.function(_looks_at("c"), name="waits", depends_on=[_topic("c")], policy=_WAITS)
+    world.function(_looks_at("c", 3), name="looks again", depends_on=[_topic("c")], policy=_LOOKS_AGAIN)
+    world.function(_pair("found0", "listed1", "looks again"), name="expires", policy=_EXPIRES)
+    world.function(_looks_at_both("d", "u"), name="ends", depends_on=[Tag("d")], policy=_ENDS)
+    world.function(_pair("ends", "found4"), name="wears", policy=_SERVES_OLD)
+    world.function(_looks_at("c"), name="serves old", depends_on=[_topic("c")], policy=_SERVES_OLD)
+    world.function(_looks_at("d"), name="gets cold", depends_on=[Tag("d")], policy=_GETS_COLD)
+    world.function(_pair("gets cold", "serves old"), name="hurries", policy=_HURRIES)
+
+
 def _add_leaf(world: World, name: str, dice: random.Random) -> None:
     fact, policy = dice.choice("abc"), dice.choice(_POLICIES)
-    match dice.choice(("looks", "looks", "parity", "tracks", "tracks", "forks", "lists")):
+    match dice.choice(("looks", "looks", "parity", "tracks", "tracks", "forks", "lists", "ends")):
+        case "ends":
+            world.function(_looks_at_both("c", "u"), name=name, depends_on=[Tag("c")], policy=_ENDS)
         case "lists":
             world.function(_tracks_first("e", dice.choice(_scopes(name))), name=name, policy=policy)
         case "tracks":
@@ -125,6 +160,14 @@ def _topic(fact: str) -> Topic:
 def _looks_at(fact: str, divisor: int = 1, *, modulus: int = 1_000) -> Run:
     def run(build: Build) -> Steps[int]:
         return (yield from build.fact(fact)) // divisor % modulus
+
+    return run
+
+
+def _looks_at_both(told: str, untold: str) -> Run:
+    def run(build: Build) -> Steps[int]:
+        count = yield from build.fact(told)
+        return count * 100 + (yield from build.fact(untold))
 
     return run
 

@@ -79,13 +79,22 @@ class Declared:
 class World:
     """Facts by name, each with what is said when it changed, and functions over them.
 
+    Of an `untold` fact nobody says when it changes; so what is seen of it must expire, and the number is within how
+    many seconds: each function that looks at it has that for `expires_s`, or less.
+
     One world serves any number of simulations: it holds what was declared and nothing that happens.
     """
 
-    def __init__(self, facts: Mapping[str, Sequence[Say]], *, text: str = "world") -> None:
+    def __init__(
+        self, facts: Mapping[str, Sequence[Say]], *, untold: Mapping[str, float] | None = None, text: str = "world"
+    ) -> None:
         self.text = text
         """How a failure names it to whoever replays it."""
+        self.untold = dict(untold or {})
+        """The facts that change unsaid, each with how long what was seen of it may be served."""
         self.facts: dict[str, tuple[Say, ...]] = {name: tuple(said) for name, said in facts.items()}
+        """All facts, each with what is said of it."""
+        self.facts.update(dict.fromkeys(self.untold, ()))
         self.declared: dict[str, Declared] = {}
 
     def function(

@@ -1,0 +1,70 @@
+"""Hearing: the feed as those hear it who follow it at once, and as one who follows slowly."""
+
+from __future__ import annotations
+
+from everfresh.model.entry import FeedRecord, Key, Kind
+from everfresh.protocol.requests import ReadFeed
+from everfresh.stores.store import Store
+from everfresh.testing.simulation.promise import Broken, Promise
+
+
+class Hearing:
+    """Checks that the feed is MONOTONIC, and that a new life of the store is told of."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._start = store.carry_out(ReadFeed(None)).position
+        self._lagging = self._start
+        self._heard: list[FeedRecord] = []
+        self._n_lagged = 0
+        self._version_of: dict[Key, int] = {}
+        self._digest_of: dict[Key, str] = {}
+
+    def hear(self, record: FeedRecord) -> bool:
+        """Check the next record; whether it tells of the value that was there."""
+        last = self._heard[-1].sequence if self._heard else self._start.sequence
+        if record.sequence <= last:
+            raise Broken(Promise.MONOTONIC, f"{record} comes after sequence {last}")
+        self._heard.append(record)
+        known = self._version_of.get(record.key, 0)
+        is_new = record.kind is Kind.CHANGED
+        if record.version < known or (is_new and record.version == known):
+            raise Broken(Promise.MONOTONIC, f"{record} comes after version {known}")
+        self._version_of[record.key] = record.version
+        is_told_again = is_new and self._digest_of.get(record.key) == record.digest
+        self._digest_of[record.key] = record.digest
+        if record.kind is Kind.DROPPED:
+            del self._digest_of[record.key]
+        return is_told_again
+
+    def has_value(self, key: Key) -> bool:
+        """Whether a value of the entry was told of, and no drop since."""
+        return bool(self._digest_of.get(key))
+
+    def begin_anew(self) -> None:
+        """The store has begun a new life: who followed the old one is told so, however slowly."""
+        batch = self._store.carry_out(ReadFeed(self._lagging))
+        if not batch.is_reset or batch.position.epoch == self._start.epoch:
+            raise Broken(Promise.NOTHING_TRUSTED, f"after {self._lagging} a follower is told {batch}, of a new life")
+        self._start = self._lagging = batch.position
+        self._heard.clear()
+        self._n_lagged = 0
+        self._version_of.clear()
+        self._digest_of.clear()
+
+    def follow(self, n_max: int) -> None:
+        """One who follows slowly, in small pieces, is told what all others were."""
+        batch = self._store.carry_out(ReadFeed(self._lagging, n_max))
+        expected = self._heard[self._n_lagged : self._n_lagged + len(batch.records)]
+        if batch.is_reset or list(batch.records) != expected:
+            raise Broken(Promise.MONOTONIC, f"after {self._lagging} a follower is told {batch}, others {expected}")
+        self._lagging = batch.position
+        self._n_lagged += len(batch.records)
+
+    def follow_to_the_end(self) -> None:
+        """One who follows slowly is told everything in the end."""
+        while self._n_lagged < len(self._heard):
+            n_before = self._n_lagged
+            self.follow(7)
+            if self._n_lagged == n_before:
+                raise Broken(Promise.MONOTONIC, f"a follower was never told {self._heard[n_before]}")
