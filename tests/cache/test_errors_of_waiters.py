@@ -27,6 +27,7 @@ class Slotted(Exception):
     """Keeps something where nobody finds it."""
 
     __slots__ = ("code",)
+    code: int
 
 
 class Unmakeable(Exception):
@@ -150,7 +151,7 @@ def test_that_nothing_was_raised_from_is_kept() -> None:
 
 def _slotted() -> Exception:
     error = Slotted("a")
-    error.code = 5  # type: ignore[attr-defined]  # it has a slot
+    error.code = 5
     return error
 
 

@@ -205,13 +205,13 @@ def test_a_slip_keeps_alive_neither_its_owner_nor_what_is_above() -> None:
     """Tasks that start the next one, for ever, make no chain."""
     owners = [threading.Thread() for _ in range(3)]
     slips: list[Slip] = []
-    for owner in owners:
-        slips.append(Slip(owner, slips[-1] if slips else None))
-    first, owner = weakref.ref(slips[0].told), weakref.ref(owners[0])
+    for number in range(3):
+        slips.append(Slip(owners[number], slips[-1] if slips else None))
+    told, of_first = weakref.ref(slips[0].told), weakref.ref(owners[0])
     del slips[:2], owners[0]
     gc.collect()
 
-    assert (first(), owner()) == (None, None)
+    assert (told(), of_first()) == (None, None)
     assert slips[0].is_of(owners[-1])
 
 

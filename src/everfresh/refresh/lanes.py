@@ -138,7 +138,7 @@ class AsyncLane:
         for refused in refusals:
             await self._engine.store.carry_out_async(refused)
         if calls:
-            await self._driver.run(steps_of(calls, leases))
+            await self._driver.run(steps_of(self._engine, calls, leases))
 
 
 class ThreadLane:
@@ -249,7 +249,7 @@ class ThreadLane:
         for refused in refusals:
             self._engine.store.carry_out(refused)
         if calls:
-            self._driver.run(steps_of(calls, leases))
+            self._driver.run(steps_of(self._engine, calls, leases))
 
     def _give_back(self, leases: Sequence[Lease]) -> None:
         for lease in leases:

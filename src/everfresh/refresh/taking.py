@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import msgspec
 
@@ -129,9 +130,17 @@ def calls_of(engine: Engine, run: Sequence[Due]) -> tuple[list[BoundCall], list[
     return calls, leases, refusals
 
 
-def steps_of(calls: Sequence[BoundCall], leases: Sequence[Lease]) -> Steps[object]:
+def steps_of(engine: Engine, calls: Sequence[BoundCall], leases: Sequence[Lease]) -> Steps[object]:
     """The rules for a run."""
-    return refresh(calls[0], leases[0]) if len(calls) == 1 else refresh_many(calls, leases)
+    return refresh(calls[0], leases[0]) if len(calls) == 1 else _holding(engine, calls, leases)
+
+
+def _holding(engine: Engine, calls: Sequence[BoundCall], leases: Sequence[Lease]) -> Steps[None]:
+    """The rules for many; the last lease is renewed until its value is stored, long after the run has ended."""
+    with ExitStack() as stack:
+        for call, lease in zip(calls, leases, strict=True):
+            stack.enter_context(engine.keeper.holding(lease, call.policy.lease_s))
+        yield from refresh_many(calls, leases)
 
 
 def refusal(due: Due, error: Exception) -> Fail:

@@ -208,3 +208,9 @@ def test_how_a_text_begins_is_taken_literally(value: str, beginning: str) -> Non
     expected = value.startswith(beginning) if value.startswith(beginning) == canonical.startswith(beginning) else None
 
     assert meets(con.startswith(beginning), value) is expected
+
+
+@pytest.mark.parametrize("operator", ["<", ">=", "startswith", "is_null", "not <"])
+def test_only_what_asks_for_equality_can_be_asked_roughly(operator: str) -> None:
+    """An order of texts is one thing, however they are written."""
+    assert roughly(operator) == operator
