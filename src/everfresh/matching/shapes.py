@@ -135,6 +135,7 @@ def _hash_of(values: Values) -> bytes:
     return blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=_VALUES_HASH_BYTES).digest()
 
 
+@lru_cache(maxsize=4096)
 def call_bucket(key: str) -> Bucket:
     """The bucket of those built from the entry `key`."""
     return bucket_of(CALL_SHAPE.id, (key,))

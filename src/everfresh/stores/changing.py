@@ -29,6 +29,7 @@ from everfresh.stores.tables import Row, Tables, record
 _N_SWEPT = 2
 # How many of the last events each entry remembers, for people.
 _N_REMEMBERED = 5
+_NONE: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +55,23 @@ def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
     members = _members(tables, request)
     if request.is_dry:
         return Applied(newest(tables), tuple(members), ())
-    outrun = frozenset(number for number, put in enumerate(request.puts) if _is_refused(tables, put))
+    outrun = _outrun(tables, request.puts) if request.puts else _NONE
     counters = tables.counters
     counters.sequence += 1
     counters.applied = counters.sequence
     touched = request.touched
-    tables.fire(touched.buckets, counters.sequence)
-    tables.fire(touched.shapes, counters.sequence)
-    tables.fire(touched.predicates, counters.sequence)
+    for marks in (touched.buckets, touched.shapes, touched.predicates):
+        if marks:
+            tables.fire(marks, counters.sequence)
     for probe in touched.probes:
         tables.keep_probe(probe, counters.sequence)
     whys = [Why(mention.text, _encoder(request, mention), request.cause) for mention in request.mentions]
     keys, suspect = spread(tables, {key: whys[event] for key, event in members.items()})
     return Applied(newest(tables), keys, suspect, outrun)
+
+
+def _outrun(tables: Tables, puts: Sequence[Put]) -> frozenset[int]:
+    return frozenset(number for number, put in enumerate(puts) if _is_refused(tables, put))
 
 
 def _encoder(request: Apply, mention: Mention) -> Callable[[], bytes | None] | None:
