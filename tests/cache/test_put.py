@@ -281,17 +281,6 @@ async def test_a_miss_of_another_key_is_no_fence(by_hand: ByHand) -> None:
     assert await by_hand.has("a")
 
 
-async def test_the_oldest_of_many_misses_are_forgotten(by_hand: ByHand) -> None:
-    """A thousand are remembered in one task; a put without a remembered miss is simply not fenced."""
-    for number in range(1_001):
-        await by_hand.has(f"{number}")
-    await by_hand.invalidate(dep.Tag("t"))
-    for number in (0, 1_000):
-        await by_hand.put(f"{number}", 1, dep.Tag("t"))
-
-    assert (await by_hand.has("0"), await by_hand.has("1000")) == (True, False)
-
-
 async def test_a_miss_in_another_task_is_no_fence(by_hand: ByHand) -> None:
     """Who missed and who puts are not the same, so nothing is known of when the value was loaded."""
 

@@ -138,6 +138,38 @@ async def test_a_miss_before_the_event_still_fences(by_hand: ByHand) -> None:
     assert not await by_hand.has("k")
 
 
+async def test_a_value_that_answers_a_miss_between_two_events_shows_the_first(by_hand: ByHand) -> None:
+    """The second has nothing to do with it."""
+    async with by_hand.block():
+        await by_hand.invalidate(ARTICLE)
+        assert not await by_hand.has("k")
+        await by_hand.invalidate(dep.Id("article", 2))
+        await by_hand.put("k", "new", ARTICLE)
+
+    assert await by_hand.get("k") == "new"
+
+
+async def test_a_value_that_answers_a_miss_between_two_events_is_outrun_by_the_second(by_hand: ByHand) -> None:
+    """Which is one step with the first only where no value has its moment between them."""
+    async with by_hand.block():
+        await by_hand.invalidate(dep.Id("article", 2))
+        assert not await by_hand.has("k")
+        await by_hand.invalidate(ARTICLE)
+        await by_hand.put("k", "perhaps old", ARTICLE)
+
+    assert not await by_hand.has("k")
+
+
+async def test_the_first_value_of_a_new_kind_is_kept_when_it_answers_a_miss_too(by_hand: ByHand) -> None:
+    """Its kind is made known when it is put, so that the block's own events are told apart from others."""
+    async with by_hand.block():
+        await by_hand.invalidate(dep.Id("never seen before", 1))
+        assert not await by_hand.has("k")
+        await by_hand.put("k", "new", dep.Id("never seen before", 1))
+
+    assert await by_hand.get("k") == "new"
+
+
 async def test_a_task_that_loads_beside_the_change_is_outrun_by_it(cache: Cache) -> None:
     """It missed before the event was said, and puts after it."""
     has_missed, has_said = asyncio.Event(), asyncio.Event()
@@ -201,6 +233,23 @@ async def test_a_put_that_was_rolled_back_is_fenced_when_it_is_tried_again(by_ha
         await by_hand.put("k", "old", ARTICLE)
 
     assert not await by_hand.has("k")
+
+
+async def test_so_are_many_puts_that_were_rolled_back(by_hand: ByHand) -> None:
+    """Their misses are kept as long as they may be taken back."""
+    keys = [f"{number}" for number in range(500)]
+    for key in keys:
+        await by_hand.has(key)
+    with pytest.raises(RolledBack):
+        async with by_hand.block():
+            for key in keys:
+                await by_hand.put(key, "old", ARTICLE)
+            raise RolledBack
+    await _of_another(by_hand.cache)
+    for key in keys:
+        await by_hand.put(key, "old", ARTICLE)
+
+    assert [key for key in keys if await by_hand.has(key)] == []
 
 
 async def test_a_newer_miss_is_not_replaced_by_that_of_a_put_that_was_rolled_back(by_hand: ByHand) -> None:

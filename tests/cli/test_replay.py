@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,8 @@ import pytest
 
 from everfresh import Cache, dep
 from everfresh.cli.commands import run
-from everfresh.cli.replay import BATCH
+from everfresh.cli.replay import BATCH, lines_of
+from everfresh.testing.waiting import until
 
 FEDORA_BUS = Path(__file__).parents[3] / "shared" / "data" / "fedora-bus.jsonl"
 APP = """
@@ -150,6 +153,37 @@ def test_ctrl_c_ends_the_reading_of_a_quiet_pipe(folder: Path) -> None:
         said = child.stderr.read()
 
     assert (code, said.strip()) == (1, "everfresh: stopped.")
+
+
+def test_ctrl_c_counts_though_the_read_under_way_goes_on() -> None:
+    """As when it comes in the moment before that read begins; here another thread is interrupted instead of it."""
+    reading, writing = os.pipe()
+    # The end of a test that fails.
+    end = threading.Timer(20, os.close, [writing])
+    end.start()
+    main = threading.get_ident()
+
+    def press() -> None:
+        frames = sys._current_frames  # noqa: SLF001 - where the main thread is, nobody else can tell
+        until(lambda: frames()[main].f_code is lines_of.__code__, what="the reading")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with os.fdopen(reading, "rb") as file, pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it may come in either
+        threading.Thread(target=press).start()
+        next(lines_of(file))
+
+    assert end.is_alive()
+    end.cancel()
+    os.close(writing)
+
+
+@pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"\na\n\nb", b"long" * 100_000 + b"\nend"])
+def test_the_lines_are_those_of_the_file(folder: Path, text: bytes) -> None:
+    """The last one needs no end."""
+    (folder / "lines").write_bytes(text)
+
+    with (folder / "lines").open("rb") as file:
+        assert list(lines_of(file)) == text.removesuffix(b"\n").split(b"\n") * bool(text)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from everfresh import Cache, State, dep
+from everfresh.protocol.scheduling import BREAK_AFTER_FAILURES, LONGEST_PAUSE_S
 from everfresh.refresh import Worker
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.waiting import soon
-from tests.cache.making import Colour, Gate, done, is_fresh
+from tests.cache.making import Colour, Gate, done, entry_of, is_fresh
 from tests.cache.upstreams import Broken
 from tests.refresh.ringing import Bell
 
@@ -136,45 +137,112 @@ async def test_an_id_that_is_gone_is_stored_as_such(colour: Colour, users: Users
     assert (found, users.calls) == ({6: "user 6"}, [])
 
 
-async def test_an_id_that_makes_the_whole_call_fail_does_not_fail_the_others_for_ever(
-    colour: Colour, users: Users, clock: FakeClock
+@pytest.mark.parametrize("max_attempts", [1, 3, 8])
+@pytest.mark.parametrize("rotten", [0, 7, N - 2])
+async def test_an_id_that_makes_the_whole_call_fail_keeps_no_other_from_being_fresh(
+    colour: Colour, users: Users, rotten: int, max_attempts: int
 ) -> None:
-    """What has failed is tried in ever smaller calls, and alone at last."""
-    load = loading(colour, users, max_attempts=3)
-    await done(load(range(6)))
-    users.poison = {2}
-    bell = Bell(colour)
-    await bell.hang()
+    """The call is made again in halves, at once: the clock of this test stands still."""
+    load = loading(colour, users, max_attempts=max_attempts)
+    await done(load(range(N)))
+    users.poison = {rotten}
+    failed: list[str] = []
+    colour.cache.listen(lambda notice: failed.append(notice.name) if "failed" in notice.name else None)
+    paused: list[str] = []
+    colour.cache.listen(lambda notice: paused.append(notice.name) if "breaker" in notice.name else None)
+    users.calls.clear()
 
     async def others_are_fresh() -> bool:
-        clock.advance(60)
-        await bell.ring()
-        return all([await is_fresh(load.one, number) for number in range(6) if number != 2])
+        return all([await is_fresh(load.one, number) for number in range(N) if number != rotten])
 
     async with Worker(colour.cache):
         await colour.cache.invalidate(ALL)
         await soon(others_are_fresh, what="the refreshes of the others")
+        await soon(lambda: failed, what="the failure of the one")
 
-    assert not await is_fresh(load.one, 2)
+    assert (failed, paused) == (["refresh.failed"], [])
+    assert (await entry_of(load.one, rotten)).attempts == 1
+    assert len(users.calls) <= 3 * 6
 
 
-async def test_a_call_that_fails_is_a_failure_of_each(colour: Colour, users: Users) -> None:
-    """Each is told, and is listed with its own tries."""
-    load = loading(colour, users, max_attempts=1)
-    await done(load(range(3)))
-    users.poison = {1}
-    failed: list[str] = []
-    stop = colour.cache.listen(
-        lambda notice: failed.append(notice.fields["key"]) if notice.name == "refresh.failed" else None
-    )
+@pytest.mark.parametrize("max_attempts", [1, 3])
+async def test_a_reader_whose_call_fails_takes_no_attempt_from_the_others(
+    colour: Colour, users: Users, clock: FakeClock, max_attempts: int
+) -> None:
+    """Nor does it pause the function: the worker finds which of them it is."""
+    load = loading(colour, users, max_attempts=max_attempts)
+    await done(load(range(N)))
+    users.poison = {7}
+    told: list[str] = []
+    colour.cache.listen(lambda notice: told.append(notice.name))
+    await colour.cache.invalidate(ALL)
+    with pytest.raises(Broken):
+        await done(load(range(N)))
+    clock.advance(60)
+
+    async with Worker(colour.cache):
+        await soon(lambda: told.count("refresh.done") == N - 1, what="the refreshes of the others")
+        await soon(lambda: "refresh.failed" in told, what="the failure of the one")
+
+    assert told.count("breaker.opened") == 0
+    assert (await entry_of(load.one, 7)).attempts == 1
+
+
+async def test_one_that_always_fails_is_tried_without_the_others_the_next_time(
+    colour: Colour, users: Users, clock: FakeClock
+) -> None:
+    """And given up after its own tries."""
+    load = loading(colour, users, max_attempts=3)
+    await done(load(range(N)))
+    users.poison = {2}
+    told: list[str] = []
+    colour.cache.listen(lambda notice: told.append(notice.name))
+    bell = Bell(colour)
+    await bell.hang()
 
     async with Worker(colour.cache):
         await colour.cache.invalidate(ALL)
-        await soon(lambda: len(failed) == 3, what="the failures")
-    stop()
+        await soon(lambda: told.count("refresh.done") == N - 1, what="the refreshes of the others")
+        await soon(lambda: told.count("refresh.failed") == 1, what="its first try")
+        users.calls.clear()
+        for n in (2, 3):
+            clock.advance(60)
+            await bell.ring()
+            await soon(lambda n=n: told.count("refresh.failed") == n, what=f"try {n}")
 
-    assert sorted(failed) == [load.one.key(number) for number in range(3)]
-    assert len(await colour.cache.entries(state="failed")) == 3
+    assert users.calls == [[2], [2]]
+    assert [one.key for one in await colour.cache.entries(state="failed")] == [load.one.key(2)]
+
+
+@pytest.mark.parametrize("max_attempts", [3, 8])
+async def test_a_source_that_is_down_pauses_the_function_and_burns_no_attempts(
+    colour: Colour, users: Users, clock: FakeClock, max_attempts: int
+) -> None:
+    """However long it is down, no id is given up for it."""
+    load = loading(colour, users, max_attempts=max_attempts)
+    await done(load(range(N)))
+    users.poison = set(range(N))
+    told: list[str] = []
+    colour.cache.listen(lambda notice: told.append(notice.name))
+    bell = Bell(colour)
+    await bell.hang()
+    users.calls.clear()
+
+    async with Worker(colour.cache):
+        await colour.cache.invalidate(ALL)
+        await soon(lambda: told.count("refresh.failed") >= N, what="the failures")
+        n_before_the_pause, n_pauses = len(users.calls), told.count("breaker.opened")
+        for n in range(1, 4 * max_attempts):
+            clock.advance(LONGEST_PAUSE_S)
+            await bell.ring()
+            await soon(lambda n=n: told.count("refresh.failed") >= N + n, what="a try")
+    entries = [await entry_of(load.one, number) for number in range(N)]
+
+    assert n_pauses == 1
+    assert n_before_the_pause <= 2 + BREAK_AFTER_FAILURES
+    assert {len(ids) for ids in users.calls[n_before_the_pause:]} == {1}
+    assert {entry.state for entry in entries} == {State.DIRTY}
+    assert max(entry.attempts for entry in entries) == 1
 
 
 async def test_concurrency_counts_ids(colour: Colour, users: Users) -> None:

@@ -123,6 +123,7 @@ def test_every_field_of_a_row_that_changes_is_written(path: Path) -> None:
         "token": 11,
         "until": 12.5,
         "begun": 13,
+        "n_died": 2,
         "expires_at": 14.5,
         "rank": -15.5,
         "queued_at": 16.5,

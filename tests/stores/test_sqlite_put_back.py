@@ -63,6 +63,46 @@ def test_a_backup_that_was_copied_into_the_file_is_distrusted(path: Path, backup
         assert ByHand(store).state("k") is State.DIRTY
 
 
+def test_a_file_that_somebody_else_wrote_meanwhile_is_trusted(path: Path) -> None:
+    """Two that begin at once on a new file, or go on after one another: nothing was put back."""
+    with closing(SqliteStore(path)) as first, closing(SqliteStore(path)) as second:
+        ByHand(second).build("k", 1, T)
+        epoch = ByHand(first).position().epoch
+        ByHand(first).build("other", 1, T)
+        with closing(SqliteStore(path)) as third:
+            assert (ByHand(third).state("k"), ByHand(third).position().epoch) == (State.FRESH, epoch)
+        ByHand(second).put("put", 1)
+
+    with closing(SqliteStore(path)) as store:
+        assert (ByHand(store).state("k"), ByHand(store).position().epoch) == (State.FRESH, epoch)
+
+
+def test_a_bell_that_was_deleted_while_it_was_in_use_costs_nothing(path: Path) -> None:
+    """Whoever hangs another says which file it is of, though nothing is written after that."""
+    bell = path.with_name("cache.db-bell")
+    with closing(SqliteStore(path)) as store:
+        ByHand(store).build("k", 1, T)
+        bell.unlink()
+        until(lambda: store.version() >= 0 and bell.exists(), what="another bell")
+
+    with closing(SqliteStore(path)) as store:
+        assert ByHand(store).state("k") is State.FRESH
+
+
+def test_one_who_still_writes_into_a_deleted_file_says_nothing_of_the_new_one(path: Path) -> None:
+    """The bell is the new file's by then; what was built there is trusted."""
+    with closing(SqliteStore(path)) as late:
+        ByHand(late).build("k", 1, T)
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink()
+        with closing(SqliteStore(path)) as early:
+            ByHand(early).build("k", 2, T)
+            ByHand(late).put("lost", 1)
+
+            until(lambda: ByHand(late).position() == ByHand(early).position(), what="the late one follows")
+            assert (ByHand(early).state("k"), ByHand(early).value("k")) == (State.FRESH, 2)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"12345678", b"1" * 32], ids=["gone", "empty", "short", "foreign"])
 def test_a_file_without_its_bell_is_distrusted(path: Path, content: bytes | None) -> None:
     """A backup has none; to build anew what was right costs little."""

@@ -79,6 +79,7 @@ def test_every_field_of_a_row_comes_back(tables: SqliteTables, connection: sqlit
         token=11,
         until=12.5,
         begun=13,
+        n_died=2,
         expires_at=14.5,
         rank=-15.5,
         queued_at=16.5,

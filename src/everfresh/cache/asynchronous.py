@@ -10,7 +10,6 @@ from everfresh.cache import asking
 from everfresh.cache.asking import Coverage, Named
 from everfresh.cache.drivers import AsyncDriver
 from everfresh.cache.explaining import Explanation, explain
-from everfresh.cache.misses import slip
 from everfresh.cache.operations import Operations
 from everfresh.cache.transactions import Transaction
 from everfresh.model.dependency import Dependency
@@ -70,22 +69,24 @@ class AsynchronousCache:
         """
         return Transaction(self._operations, self._driver)
 
-    async def put(
+    def put(
         self, key: str, value: object, *dependencies: Dependency, expires: timedelta | float | None = None
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Store a value by hand, until one of its dependencies is touched or `expires` (seconds or timedelta) is over.
 
         After a miss of the key in this task, a dependency touched since that miss wins: nothing is stored. A miss
-        counts for the task or thread that called `get` or `has`, also if another carries it out, as in
+        counts for the task or thread in which `get` or `has` is written, also if another carries it out, as in
         `asyncio.wait_for(cache.get("a"), 1)`, `gather(cache.get("a"), cache.get("b"))` and
-        `asyncio.to_thread(cache.blocking.get, "a")`, and for those that it starts afterwards. A put that failed, or
-        whose transaction was rolled back, may be tried again: the miss still counts.
+        `asyncio.to_thread(cache.blocking.get, "a")`, and for those that it starts afterwards; it does not count for
+        whoever started that task or thread. A put that failed, or whose transaction was rolled back, may be tried
+        again: the miss still counts.
 
         Raises:
             ValueNotSupported: the value cannot be encoded; nothing was stored.
             InvalidOption: `expires` is zero or negative.
         """
-        await self._driver.run(self._operations.put(key, value, dependencies, expires))
+        answered = self._operations.answered(key)
+        return self._driver.run(self._operations.put(key, value, dependencies, expires, answered))
 
     def get(self, key: str) -> Coroutine[Any, Any, Any]:
         """The value under the key, as plain data: lists, dicts, text, numbers.
@@ -94,11 +95,11 @@ class AsynchronousCache:
             NotInCache: a KeyError; nothing is there, or it is known to be out of date.
         """
         # Here, and not in the coroutine, which may run in a task of its own: a miss is for who calls.
-        return self._driver.run(self._operations.get(key, slip()))
+        return self._driver.run(self._operations.get(key, self._operations.asked(key)))
 
     def has(self, key: str) -> Coroutine[Any, Any, bool]:
         """Whether `get` would give a value."""
-        return self._driver.run(self._operations.has(key, slip()))
+        return self._driver.run(self._operations.has(key, self._operations.asked(key)))
 
     async def delete(self, *keys: str) -> int:
         """Remove entries, put or built; how many there were."""

@@ -9,6 +9,7 @@ from everfresh.cache import asking
 from everfresh.cache.asking import Coverage, Named
 from everfresh.cache.drivers import BlockingDriver
 from everfresh.cache.explaining import Explanation, explain
+from everfresh.cache.misses import AskedHere, Slip
 from everfresh.cache.operations import Operations
 from everfresh.cache.transactions import BlockingTransaction
 from everfresh.model.dependency import Dependency
@@ -48,15 +49,18 @@ class BlockingCache:
 
     def put(self, key: str, value: object, *dependencies: Dependency, expires: timedelta | float | None = None) -> None:
         """See `Cache.put`."""
-        self._driver.run(self._operations.put(key, value, dependencies, expires))
+        answered = self._operations.answered(key)
+        self._driver.run(self._operations.put(key, value, dependencies, expires, answered))
 
-    def get(self, key: str) -> Any:  # noqa: ANN401 - whatever was put
+    @AskedHere
+    def get(self, asker: Slip, key: str) -> Any:  # noqa: ANN401 - whatever was put
         """See `Cache.get`."""
-        return self._driver.run(self._operations.get(key))
+        return self._driver.run(self._operations.get(key, self._operations.asked(key, asker)))
 
-    def has(self, key: str) -> bool:
+    @AskedHere
+    def has(self, asker: Slip, key: str) -> bool:
         """See `Cache.has`."""
-        return self._driver.run(self._operations.has(key))
+        return self._driver.run(self._operations.has(key, self._operations.asked(key, asker)))
 
     def delete(self, *keys: str) -> int:
         """See `Cache.delete`."""

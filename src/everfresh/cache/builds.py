@@ -6,9 +6,10 @@ for all of them; what is declared counts for each with its own id.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, cast
 
@@ -46,7 +47,8 @@ class Runs:
             yield
         finally:
             with self._lock:
-                self._n_under_way -= 1
+                # What forked in the middle of its own run was begun in another process.
+                self._n_under_way = max(self._n_under_way - 1, 0)
 
     def mark(self) -> int:
         """A mark of now, for `is_quiet_since`."""
@@ -58,8 +60,15 @@ class Runs:
         with self._lock:
             return mark == self._n_begun
 
+    def start_over(self) -> None:
+        """In a forked child: the threads that run something, or hold the lock, are the parent's alone."""
+        self._n_under_way = 0
+        self._lock = threading.Lock()
+
 
 runs = Runs()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=runs.start_over)
 
 
 class Run:
@@ -125,7 +134,9 @@ class Run:
         try:
             data, digest = encode_error(error, types)
         except ArgumentNotSupported as why:
-            error.add_note(f"everfresh: it is not cached, though cache_errors names it: {why}")
+            # One that is frozen takes no note.
+            with suppress(Exception):
+                error.add_note(f"everfresh: it is not cached, though cache_errors names it: {why}")
             return (error,)
         return (self._built(0, data, digest, *self._closed(), build_s, is_error=True),)
 

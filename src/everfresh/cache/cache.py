@@ -20,7 +20,6 @@ from everfresh.cache.engine import Engine, Spec
 from everfresh.cache.functions import AsyncFunction, CachedFunction, SyncFunction
 from everfresh.cache.keys import known_keys
 from everfresh.cache.many_functions import AsyncManyFunction, SyncManyFunction
-from everfresh.cache.misses import slip
 from everfresh.cache.notices import Notice
 from everfresh.cache.operations import Operations
 from everfresh.cache.options import FunctionOptions, options_of, policy_of
@@ -108,8 +107,6 @@ class Cache(AsynchronousCache):
     @property
     def blocking(self) -> BlockingCache:
         """The same methods for synchronous code."""
-        # A miss is for who asks, who may be here: `asyncio.to_thread(cache.blocking.get, "key")`.
-        slip()
         return self._blocking
 
     @property

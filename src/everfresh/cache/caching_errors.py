@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from types import MethodDescriptorType, WrapperDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, cast
 
 import msgspec
@@ -24,6 +24,7 @@ ErrorTypes = tuple[type[Exception], ...]
 _DIGEST_BYTES = 16
 # What `__reduce__` gives: how to make the error, of which arguments, and perhaps its state.
 _N_WITHOUT_STATE = 2
+_UNSET = object()
 
 
 class _Written(msgspec.Struct, frozen=True, array_like=True):
@@ -72,7 +73,7 @@ def decode_error(data: bytes, types: ErrorTypes) -> Exception:
     try:
         error = _made(found, args)
         for name, packed in written.attributes.items():
-            setattr(error, name, unpack_argument(packed, Any))
+            _set(error, name, unpack_argument(packed, Any))
     except Exception as why:  # noqa: BLE001 - its type is somebody else's code, and may be newer than what was stored
         reason = type(why).__name__
         return BuildError(f"an error of type {written.type} was cached, and cannot be made again ({reason}): {args!r}")
@@ -84,20 +85,17 @@ def own_error(error: Exception) -> Exception:
 
     So nobody sees the notes, the attributes and the traceback that others give to theirs.
     """
-    if any(vars(type_).get("__slots__") for type_ in type(error).__mro__):
-        return error
     try:
         args, attributes = _parts(error)
         made = _made(type(error), args)
         for name, value in attributes.items():
-            setattr(made, name, [*value] if name == "__notes__" else value)
+            _set(made, name, [*value] if name == "__notes__" else value)
+        for name in ("__cause__", "__context__", "__suppress_context__"):
+            _set(made, name, getattr(error, name))
+        made = made.with_traceback(error.__traceback__)
+        return made if _looks_like(made, error) and _is_same_inside(made, error) else error
     except Exception:  # noqa: BLE001 - its type is somebody else's code
         return error
-    if not _looks_like(made, error):
-        return error
-    made.__cause__, made.__context__ = error.__cause__, error.__context__
-    made.__suppress_context__ = error.__suppress_context__
-    return made.with_traceback(error.__traceback__)
 
 
 def type_written(data: bytes) -> str:
@@ -130,6 +128,24 @@ def _init_of_python(found: type[Exception]) -> Callable[..., None]:
     """The nearest `__init__` that is Python's own: it fills the places in which Python's own errors keep things."""
     inits: Iterator[object] = (vars(type_).get("__init__") for type_ in found.__mro__)
     return next(init for init in inits if isinstance(init, WrapperDescriptorType))
+
+
+def _set(error: Exception, name: str, value: object) -> None:
+    # Not `setattr`: one that is frozen refuses that.
+    object.__setattr__(error, name, value)
+
+
+def _is_same_inside(made: Exception, error: Exception) -> bool:
+    """Whether Python's own places and slots hold the same, such as the name of a file."""
+    pairs = zip(_inside(made), _inside(error), strict=True)
+    return all(one is other or one == other for one, other in pairs)
+
+
+def _inside(error: Exception) -> Iterator[object]:
+    for type_ in type(error).__mro__:
+        for name, place in vars(type_).items():
+            if isinstance(place, MemberDescriptorType | GetSetDescriptorType) and name != "__weakref__":
+                yield getattr(error, name, _UNSET)
 
 
 def _looks_like(made: Exception, error: Exception) -> bool:

@@ -10,7 +10,7 @@ from everfresh.cache import misses
 from everfresh.cache.engine import Engine
 from everfresh.cache.events import encode_event
 from everfresh.cache.keys import known_key, known_keys, new_key
-from everfresh.cache.misses import Miss, Slip
+from everfresh.cache.misses import Asked, Miss, Slip
 from everfresh.cache.tracking import open_frame, undescribed
 from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding, moment
 from everfresh.cache.values import Codec, is_left_out
@@ -61,43 +61,60 @@ class Operations:
         published = yield from publishing.publish([event], self._engine.shapes, is_dry=True)
         return sorted(published.applied.touched)
 
+    def asked(self, key: str, asker: Slip | None = None) -> list[Asked]:
+        """Said where `get` and `has` are called, which may be another task or thread than that which looks."""
+        return misses.asked((self._home, Key(key)), asker) if type(key) is str else []
+
+    def answered(self, key: str) -> Asked | None:
+        """Said where `put` is called."""
+        return misses.answered((self._home, Key(key))) if type(key) is str else None
+
     def put(
-        self, key: str, value: object, dependencies: Sequence[Dependency], expires: timedelta | float | None
+        self,
+        key: str,
+        value: object,
+        dependencies: Sequence[Dependency],
+        expires: timedelta | float | None,
+        answered: Asked | None,
     ) -> Steps[None]:
-        """Store a value by hand; a miss of this key in the same task fences it."""
+        """Store a value by hand; the miss that it answers fences it."""
         new = new_key(key, what="put")
         data, digest = Codec[object](Any, f"put({key!r})").encode(value)
         checked = check_dependencies(dependencies)
         expires_s = _lifetime_s(expires)
-        place = (self._home, new)
-        miss = misses.found(place)
+        miss = None if answered is None else answered.miss
         if self._is_undescribed(key, checked):
             # What it was to replace is out of date.
             yield from self.delete([new])
-            misses.forget(place)
+            if answered is not None:
+                answered.answer()
             return
         groups = grouped(map(shape_and_values, checked))
         fence, shows = miss if miss is not None else (None, moment())
-        if fence is None and is_holding(self):
-            # Whatever others do until the end of the block is news to this value; of a shape that nobody knows yet
-            # that would leave no mark.
+        if is_holding(self):
+            # Whatever others do until the end of the block is news to this value, and what the block itself said is
+            # none; of a shape that nobody knows yet neither would leave a mark.
             yield from ask(Register(tuple(group.shape for group in groups)))
-            fence = yield from self.position()
+            fence = fence or (yield from self.position())
         request = Put(key=new, value=data, digest=digest, groups=groups, fence=fence, expires_s=expires_s)
-        if not hold(self, HeldPut(request, shows, None if miss is None else miss.position)):
+        is_held = hold(self, HeldPut(request, shows, answered))
+        if not is_held:
             yield from ask(request)
         # Only now: who tries again what failed still puts what was loaded after the miss.
-        misses.forget(place)
+        if answered is not None and is_held:
+            answered.is_held = True
+        elif answered is not None:
+            answered.answer()
 
-    def get(self, key: str, asked: Slip | None = None) -> Steps[Any]:
-        """The value of an entry, if it is there and settled; a miss is told to who asked."""
+    def get(self, key: str, asked: Sequence[Asked]) -> Steps[Any]:
+        """The value of an entry, if it is there and settled; those who asked are told of a miss."""
         loaded = yield from self._look(known_key(key, what="get"), asked)
         if loaded is None:
             msg = f"{key!r} is not in the cache. Put it, or call the function that makes it."
             raise NotInCache(msg)
         return _ANYTHING.decode(loaded.value)
 
-    def has(self, key: str, asked: Slip | None = None) -> Steps[bool]:
+    def has(self, key: str, asked: Sequence[Asked]) -> Steps[bool]:
         """Whether `get` would give a value."""
         return (yield from self._look(known_key(key, what="has"), asked)) is not None
 
@@ -125,24 +142,24 @@ class Operations:
         """The store's newest position."""
         return (yield from ask(ReadFeed(None))).position
 
-    def _look(self, key: Key | None, asked: Slip | None) -> Steps[Entry | None]:
+    def _look(self, key: Key | None, asked: Sequence[Asked]) -> Steps[Entry | None]:
         if key is None:
             return None
-        loaded: Loaded = yield from ask(Load(key))
+        try:
+            loaded: Loaded = yield from ask(Load(key))
+        except BaseException:
+            for one in asked:
+                one.give_up()
+            raise
         found = loaded.entry if loaded.entry is not None and is_settled(loaded.entry, loaded.now) else None
         frame = open_frame()
         if frame is not None:
             frame.saw(key, found)
-        if found is not None and _is_value(found):
-            return found
-        misses.note((self._home, key), Miss(loaded.position, moment()), asked)
-        return None
-
-    def take_back(self, put: HeldPut) -> None:
-        """The put is not done: the miss that it answers stands, unless there is a newer one."""
-        place = (self._home, put.request.key)
-        if put.miss is not None and misses.found(place) is None:
-            misses.note(place, Miss(put.miss, put.shows), None)
+        value = found if found is not None and _is_value(found) else None
+        miss = Miss(loaded.position, moment()) if value is None else None
+        for one in asked:
+            one.tell(miss)
+        return value
 
     def carry_out(self, held: Held, shown_by: tuple[Put, ...] = ()) -> Steps[Applied | None]:
         """Do what was asked for; what came of the events in it, which the puts to come show."""

@@ -259,7 +259,7 @@ class Reads(Generic[R]):
         # Two keys that were named by hand may meet; the store tells them apart by their fingerprint.
         if entry.function != self.spec.name:
             return False
-        if entry.expires_at is not None and entry.expires_at <= self.engine.clock():
+        if entry.ends_at() is not None and entry.is_over(self.engine.clock()):
             return False
         return after is None or entry.position.covers(after)
 
@@ -267,7 +267,7 @@ class Reads(Generic[R]):
         """A slot for an entry that may be held; plain arguments lead straight to it, unless its time ends."""
         if entry.stale_since is not None:
             return None
-        is_plain = args is not None and entry.expires_at is None and _PLAIN_TYPES.issuperset(map(type, args))
+        is_plain = args is not None and entry.ends_at() is None and _PLAIN_TYPES.issuperset(map(type, args))
         return Slot(entry, value, home=self.slots if is_plain else None, args=args or ())
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
+from types import TracebackType
 from typing import Any
 
 from everfresh.cache.builds import Run
-from everfresh.cache.context import advising_on_context
+from everfresh.cache.context import advising_on_context, missing_variable
 from everfresh.cache.keeper import running_loop
 from everfresh.model.errors import BuildError
 
@@ -29,10 +30,10 @@ async def result_of(run: Run, context: Context, *, is_refresh: bool = False) -> 
     async def main() -> Any:  # noqa: ANN401 - as above
         task = asyncio.current_task()
         # Here too: what would end the program must not come out of a task.
-        with _failing(name, is_refresh=is_refresh, may_be_closed=lambda: _current_task() is not task):
+        with _Failing(name, is_refresh=is_refresh, may_be_closed=lambda: _current_task() is not task):
             return await run()
 
-    with advising_on_context(name), _failing(name, is_refresh=is_refresh, may_be_closed=lambda: True):
+    with _Advising(name), _Failing(name, is_refresh=is_refresh, may_be_closed=lambda: True):
         return await asyncio.get_running_loop().create_task(main(), context=context)
 
 
@@ -40,31 +41,58 @@ def blocking_result_of(run: Run, context: Context, *, is_refresh: bool = False) 
     """What a function of either colour gives; an async one runs in an event loop of its own."""
     if run.spec.is_async:
         return _run_coroutine(run, context, is_refresh=is_refresh)
-    with (
-        advising_on_context(run.spec.name),
-        _failing(run.spec.name, is_refresh=is_refresh, may_be_closed=lambda: False),
-    ):
+    with _Advising(run.spec.name), _Failing(run.spec.name, is_refresh=is_refresh, may_be_closed=lambda: False):
         return context.run(run)
 
 
-@contextmanager
-def _failing(name: str, *, is_refresh: bool, may_be_closed: Callable[[], bool]) -> Generator[None]:
-    """Make a failure of what ends the function, unless it is for whoever called it, or closes the coroutine.
+class _Advising:
+    """Notes on an error about a context variable that is not set what to do.
+
+    As the one below it is no `contextmanager`: that writes into each error that passes, and one that is frozen refuses.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Around a build of the function."""
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, Exception) and missing_variable(error) is not None:
+            with suppress(Exception), advising_on_context(self._name):
+                raise error
+            error.with_traceback(traceback)
+
+
+class _Failing:
+    """Makes a failure of what ends the function, unless it is for whoever called it, or closes the coroutine.
 
     Given back instead, a build that a worker begins would begin again a thousand times a second.
     """
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException as error:
-        is_meant = may_be_closed() if isinstance(error, GeneratorExit) else _is_for_the_caller(error, is_refresh)
-        if is_meant:
-            raise
-        if isinstance(error, asyncio.CancelledError):
-            msg = f"{name}: something that it waited for was cancelled, and nobody cancelled its build."
+
+    def __init__(self, name: str, *, is_refresh: bool, may_be_closed: Callable[[], bool]) -> None:
+        self._name = name
+        self._is_refresh = is_refresh
+        self._may_be_closed = may_be_closed
+
+    def __enter__(self) -> None:
+        """Around a call of the function."""
+
+    def __exit__(self, _: object, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if error is None or isinstance(error, Exception):
+            return
+        if isinstance(error, GeneratorExit):
+            is_meant = self._may_be_closed()
         else:
-            msg = f"{name}: it ended with {type(error).__name__}, which ends more than a build. Raise an Exception."
+            is_meant = _is_for_the_caller(error, self._is_refresh)
+        if is_meant:
+            return
+        if isinstance(error, asyncio.CancelledError):
+            msg = f"{self._name}: something that it waited for was cancelled, and nobody cancelled its build."
+        else:
+            msg = (
+                f"{self._name}: it ended with {type(error).__name__}, which ends more than a build. Raise an Exception."
+            )
         raise BuildError(msg) from error
 
 

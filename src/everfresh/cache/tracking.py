@@ -33,6 +33,7 @@ class Frame:
         "_digests",
         "_is_open",
         "_lock",
+        "_n_outer",
         "_outer",
         "_parts",
         "_see",
@@ -70,6 +71,7 @@ class Frame:
         self.is_strict = is_strict
         self.has_refused_old = False
         self._outer = outer
+        self._n_outer = 0 if outer is None else len(outer.chain)
         self._tell = tell
         self._see = see
         self._warn = warn
@@ -119,7 +121,7 @@ class Frame:
 
         What the builds that led here make is no dependency: `peek` at the own last value would touch itself for ever.
         """
-        if key in self.chain:
+        if self._is_under_way(key):
             return
         digest = ABSENT if entry is None else entry.digest
         with self._lock:
@@ -152,7 +154,7 @@ class Frame:
         Raises:
             RecursiveBuild: the key is in the chain of builds that led here.
         """
-        if key in self.chain:
+        if self._is_under_way(key):
             start = self.chain.index(key)
             cycle = " -> ".join((*self.chain[start:], key))
             msg = f"recursion: {cycle}. A cached function cannot need the value that it is building."
@@ -170,6 +172,13 @@ class Frame:
         self._warn(dependency)
         for frame in self._with_outer():
             frame.is_private = True
+
+    def _is_under_way(self, key: Key) -> bool:
+        """Whether this build, or one that led here and has not ended, makes it. A task may outlive its build."""
+        return key in self.chain and any(
+            frame._is_open and key in frame.chain[frame._n_outer :]  # noqa: SLF001 - its own kind
+            for frame in self._with_outer()
+        )
 
     def _with_outer(self) -> Iterator[Frame]:
         """The frame, and those of the builds that need it."""

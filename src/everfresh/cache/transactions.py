@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from bisect import bisect
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ from typing import Never, Protocol, Self
 
 from everfresh.cache.builds import runs
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver
+from everfresh.cache.misses import Asked
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
 from everfresh.model.errors import StoreError
@@ -63,12 +65,12 @@ class HeldNames:
 class HeldPut:
     """A value to be stored, encoded and fenced when it was put.
 
-    It shows what was said in the block before the moment `shows`. `miss` is the position of the miss that it answers.
+    It shows what was said in the block before the moment `shows`. `answered` is the miss that it answers.
     """
 
     request: Put
     shows: int
-    miss: Position | None = None
+    answered: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +84,22 @@ Held = HeldEvents | HeldNames | HeldPut | HeldDelete
 
 
 def merged(held: Iterable[Held]) -> list[Held]:
-    """The same in order, with events that follow each other as one step of the store, and names too."""
-    steps: list[Held] = []
-    for one in held:
+    """The same in order, with events that follow each other as one step of the store, and names too.
+
+    Not those between which a put has its moment: it shows the former, and the latter outrun it.
+    """
+    everything, steps = list(held), list[Held]()
+    shows = sorted(one.shows for one in everything if isinstance(one, HeldPut))
+
+    def is_one_step(before: HeldEvents | HeldNames, then: HeldEvents | HeldNames) -> bool:
+        return before.cause == then.cause and bisect(shows, before.said_at) == bisect(shows, then.said_at)
+
+    for one in everything:
         match steps[-1] if steps else None, one:
-            case HeldEvents(before, cause), HeldEvents(events, same, said_at) if cause == same:
-                steps[-1] = HeldEvents((*before, *events), cause, said_at)
-            case HeldNames(before, cause), HeldNames(dependencies, same, said_at) if cause == same:
-                steps[-1] = HeldNames((*before, *dependencies), cause, said_at)
+            case HeldEvents() as before, HeldEvents() if is_one_step(before, one):
+                steps[-1] = replace(before, events=(*before.events, *one.events))
+            case HeldNames() as before, HeldNames() if is_one_step(before, one):
+                steps[-1] = replace(before, dependencies=(*before.dependencies, *one.dependencies))
             case _:
                 steps.append(one)
     return steps
@@ -151,10 +161,6 @@ class Carrier(Protocol):
         """Do one thing; what came of the events in it, which the puts to come show."""
         ...
 
-    def take_back(self, put: HeldPut) -> None:
-        """The put is not done: the miss that it answers stands."""
-        ...
-
     def position(self) -> Steps[Position]:
         """The store's newest position."""
         ...
@@ -187,10 +193,14 @@ class _Transaction:
         if is_well:
             around = list(_blocks_of(self._carrier, block.outer))
             self._left = merged(one for one in held if not any(outer.hold(one) for outer in around))
+            for one in self._left:
+                if isinstance(one, HeldPut) and one.answered is not None:
+                    one.answered.answer()
             return bool(self._left) or not any(outer.is_open for outer in around)
         for one in held:
-            if isinstance(one, HeldPut):
-                self._carrier.take_back(one)
+            if isinstance(one, HeldPut) and one.answered is not None:
+                # It was not put: the miss stands.
+                one.answered.is_held = False
         # At once, whatever is around the block: what was built from this one is served already.
         self._left = [] if block.is_quiet else merged(one for one in held if isinstance(one, HeldEvents | HeldNames))
         return bool(self._left)

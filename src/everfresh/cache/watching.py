@@ -16,8 +16,8 @@ from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.engine import Engine
 from everfresh.model.entry import Entry, State
 from everfresh.model.errors import StoreClosed
-from everfresh.protocol.reading import is_settled, read, retry_in_s
-from everfresh.protocol.requests import Call, Policy
+from everfresh.protocol.reading import Rebuild, is_settled, read, retry_in_s, verdict
+from everfresh.protocol.requests import Call, Load, Loaded, Policy, Steps, ask
 
 # The clock may be set, and a worker may end: nobody waits longer before looking whether it is time.
 _LONGEST_S = 60.0
@@ -33,6 +33,8 @@ class Watched:
         self._n_unsettled = 0
         self._n_unkept = 0
         self._digest = ""
+        self.try_at: float | None = None
+        """When to build again what was built without something that failed, by the store's clock."""
 
     def is_news(self, entry: Entry) -> bool:
         """Whether the value is another than the last one. A cached error is news only to who has seen nothing yet."""
@@ -46,16 +48,31 @@ class Watched:
     def look_at(self, entry: Entry, policy: Policy, now: float) -> float | None:
         """When to look again, by the store's clock, after this was served; None when time alone changes nothing."""
         self._n_unkept = 0 if entry.version else self._n_unkept + 1
+        self.try_at = None
         if is_settled(entry, now):
             self._n_unsettled = 0
-            return entry.expires_at
+            return entry.ends_at()
         if entry.state is State.FAILED:
             return None
         if entry.retry_at is not None and entry.retry_at > now:
-            return entry.retry_at
+            self.try_at = entry.retry_at
+            return self.try_at
         # Somebody refreshes it, who may fail, which is not told here, or die.
         self._n_unsettled += 1
         return now + min(policy.lease_s, policy.first_retry_s * 2.0 ** min(self._n_unsettled - 1, 32))
+
+    def is_put_off(self, loaded: Loaded, policy: Policy) -> bool:
+        """Whether a build now would come before its time: what was served here waits for its next try, as it stands.
+
+        That a makeshift value was stored, by whomever, is told to all who watch; built at once, the next would be as
+        makeshift, and so on. An event that touches the entry ends the pause.
+        """
+        entry, now = loaded.entry, loaded.now
+        if self.try_at is None or entry is None or entry.retry_at is None:
+            return False
+        # No pause is longer than the longest: the clock was set back.
+        is_early = all(0 < at - now <= policy.longest_retry_s for at in (self.try_at, entry.retry_at))
+        return is_early and verdict(loaded, policy.bounds, loaded.position.sequence) == Rebuild()
 
     @property
     def is_in_vain(self) -> bool:
@@ -78,6 +95,15 @@ def wait_s(look_at: float | None, now: float, *, has_worker: bool) -> float | No
     return _LONGEST_S if has_worker else min(max(look_at - now, _LEAST_S), _LONGEST_S)
 
 
+def _look(call: Call, watched: Watched) -> Steps[Entry | None]:
+    """The entry now, built if need be; None while its next try is put off."""
+    if watched.try_at is not None:
+        loaded = yield from ask(Load(call.key, call.fingerprint))
+        if watched.is_put_off(loaded, call.policy):
+            return None
+    return (yield from read(call, call.policy.bounds))
+
+
 def blocking_changes(
     engine: Engine, driver: BlockingDriver, background: Background, call: Call, woken: threading.Event
 ) -> Generator[Entry, None, None]:
@@ -86,7 +112,7 @@ def blocking_changes(
     while True:
         woken.clear()
         try:
-            entry = driver.run(read(call, call.policy.bounds))
+            entry = driver.run(_look(call, watched))
         except StoreClosed:
             raise
         except Exception:
@@ -95,10 +121,10 @@ def blocking_changes(
                 raise
             woken.clear()
         else:
-            look_at = watched.look_at(entry, call.policy, engine.clock())
+            look_at = watched.try_at if entry is None else watched.look_at(entry, call.policy, engine.clock())
             if watched.is_in_vain:
                 woken.clear()
-            if watched.is_news(entry):
+            if entry is not None and watched.is_news(entry):
                 yield entry
             pause_s = wait_s(look_at, engine.clock(), has_worker=background.n_workers > 0)
         woken.wait(pause_s)
@@ -112,7 +138,7 @@ async def changes(
     while True:
         woken.clear()
         try:
-            entry = await driver.run(read(call, call.policy.bounds))
+            entry = await driver.run(_look(call, watched))
         except StoreClosed:
             raise
         except Exception:
@@ -121,12 +147,12 @@ async def changes(
                 raise
             woken.clear()
         else:
-            look_at = watched.look_at(entry, call.policy, engine.clock())
+            look_at = watched.try_at if entry is None else watched.look_at(entry, call.policy, engine.clock())
             if watched.is_in_vain:
                 # What was done here rings in the next turn of the loop.
                 await asyncio.sleep(0)
                 woken.clear()
-            if watched.is_news(entry):
+            if entry is not None and watched.is_news(entry):
                 yield entry
             pause_s = wait_s(look_at, engine.clock(), has_worker=background.n_workers > 0)
         # Not `wait_for`: before Python 3.12 that loses a cancellation which comes together with the bell.

@@ -15,7 +15,7 @@ from everfresh._version import __version__
 from everfresh.cache import Cache, Coverage, Explanation
 from everfresh.cache.printing import key_printed, printable, printable_key
 from everfresh.cli.apps import AppUnusable, cache_of
-from everfresh.cli.replay import dry_run, publish
+from everfresh.cli.replay import dry_run, lines_of, publish
 from everfresh.model.entry import Key, State
 from everfresh.model.errors import EverfreshError, InvalidOption, NotInCache
 from everfresh.model.event import Event
@@ -93,7 +93,7 @@ def replay(app: str, file: IO[bytes], *, is_dry: bool) -> int:
     """
     cache = _opened(app)
     carry_out = dry_run if is_dry else publish
-    tally = carry_out(cache, read_lines(file), _Terminal())
+    tally = carry_out(cache, read_lines(lines_of(file)), _Terminal())
     done = "would touch" if is_dry else "published, touching"
     touched = _count(len(tally.touched), "entry", "entries")
     click.echo(f"{_count(tally.n_messages, 'message')} {done} {touched}; {_count(tally.n_bad_lines, 'bad line')}.")

@@ -5,10 +5,13 @@ Blocking: the input may be a pipe that says nothing for hours, and Ctrl-C has to
 
 from __future__ import annotations
 
+import select
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import UnsupportedOperation
 from itertools import islice
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 from everfresh.cache import Cache, Notice
 from everfresh.model.entry import Key
@@ -18,6 +21,9 @@ from everfresh.sources.files import Line
 
 # Each batch is one step of the store: enough that its cost is spread, few enough that it holds nobody up.
 BATCH = 100
+
+# A signal that comes in the moment before a read begins does not end that read, so none lasts longer.
+_LONGEST_READ_S = 0.5
 
 
 class Reporter(Protocol):
@@ -53,6 +59,37 @@ class Tally:
         """Listen to a cache, for what its events touch."""
         if notice.name == "event.applied":
             self.touched.update(notice.fields["touched"])
+
+
+def lines_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file as they come; however quiet it is, Ctrl-C ends this."""
+    try:
+        number = file.fileno()
+    except UnsupportedOperation:
+        number = None
+    if number is None or sys.platform == "win32":
+        yield from file
+        return
+    begun = b""
+    while True:
+        while not select.select([number], [], [], _LONGEST_READ_S)[0]:
+            pass
+        # At most one read; what it gave is all taken, so that nothing is left that `select` knows nothing of.
+        read = cast("_ReadsOnce", file).read1(-1)
+        if not read:
+            break
+        *lines, begun = (begun + read).split(b"\n")
+        yield from lines
+    if begun:
+        yield begun
+
+
+class _ReadsOnce(Protocol):
+    """A buffered file."""
+
+    def read1(self, size: int, /) -> bytes:
+        """What is there, by one read at most."""
+        ...
 
 
 def publish(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:

@@ -94,6 +94,9 @@ class ShapeIndex:
     def learn(self, start: int, shapes: Sequence[Shape]) -> None:
         """Take up the shapes that the store learnt from number `start` on; those already taken up are passed over."""
         with self._lock:
+            if self._n_shapes < start:
+                # Those between are not known; whoever asks next is given them.
+                return
             for shape in shapes[self._n_shapes - start :]:
                 self._take_up(shape)
                 self._n_shapes += 1

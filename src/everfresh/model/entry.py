@@ -67,7 +67,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     `value` is msgpack, of the error that the function raised when `is_error`; `position` is what the value is good as
     of; `changed_at` is the commit that last changed the value. Times are unix seconds by the store's clock.
-    `expires_at` is when it is over by time: its lifetime, or a further look that its last event asks for. `reason` says
+    `expires_at` is the end of its lifetime, `look_at` when to look again for what its last event told of. `reason` says
     why the entry is not fresh, or the last error.
     """
 
@@ -86,16 +86,28 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     retry_at: float | None = None
     expires_at: float | None = None
+    look_at: float | None = None
     is_error: bool = False
+
+    def ends_at(self) -> float | None:
+        """When it is over by time: its lifetime, or a further look that its last event asks for."""
+        if self.look_at is None:
+            return self.expires_at
+        return self.look_at if self.expires_at is None else min(self.expires_at, self.look_at)
+
+    def is_over(self, now: float) -> bool:
+        """Whether it is over by time."""
+        end = self.ends_at()
+        return end is not None and end <= now
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """The exclusive, expiring right to build one entry.
 
     `token` fences: a commit with a token that is no longer the entry's changes nothing. `begun` is the position at
-    which the build began, `begun_at` the time, `attempts` the builds that failed since the last event. `event` is the
-    encoded event that the build answers, for functions that ask for it; `cause` the chain of builds whose own events
-    led to this one.
+    which the build began, `begun_at` the time, `attempts` the builds that failed since the last event, `n_died` how
+    many builders before this one ended with their process. `event` is the encoded event that the build answers, for
+    functions that ask for it; `cause` the chain of builds whose own events led to this one.
     """
 
     key: Key
@@ -104,6 +116,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     until: float
     begun_at: float = 0.0
     attempts: int = 0
+    n_died: int = 0
     event: bytes | None = None
     cause: tuple[str, ...] = ()
 

@@ -91,7 +91,7 @@ class Failure:
 
 def is_settled(entry: Entry, now: float) -> bool:
     """Whether no applied event is known that the entry might miss, and it is not over by time."""
-    return entry.stale_since is None and (entry.expires_at is None or entry.expires_at > now)
+    return entry.stale_since is None and not entry.is_over(now)
 
 
 def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | Rebuild:
@@ -99,7 +99,7 @@ def verdict(loaded: Loaded, bounds: Bounds, good_from: int) -> Serve | Settle | 
     entry = loaded.entry
     if entry is None:
         return Rebuild()
-    has_expired = entry.expires_at is not None and entry.expires_at <= loaded.now
+    has_expired = entry.is_over(loaded.now)
     if is_settled(entry, loaded.now) or (entry.position.sequence >= good_from and not has_expired):
         return Serve(entry)
     is_failing = _is_failing(entry, loaded.now)
@@ -220,9 +220,9 @@ def is_built_since(kept: Loaded, lease: Lease) -> bool:
 
 def refresh(call: Call, lease: Lease) -> Steps[Committed | Failure]:
     """Build an entry whose turn it is; not one whose builders died as often as they may fail."""
-    if lease.attempts < call.policy.max_attempts:
+    if lease.n_died < call.policy.max_attempts:
         return (yield from attempt(call, lease))
-    error = BuildError(f"{lease.key}: {lease.attempts} builds failed, and the last one ended with its process.")
+    error = BuildError(f"{lease.key}: {lease.n_died} builds ended with their process, one after the other.")
     request = Fail(lease=lease, fingerprint=call.fingerprint, reason=reason_of(error), retry_in_s=None)
     return Failure(error, (yield from ask(request)))
 
@@ -258,6 +258,24 @@ def fail(call: Call, lease: Lease, error: Exception) -> Steps[Loaded]:
     return (
         yield from ask(
             Fail(lease=lease, fingerprint=call.fingerprint, reason=reason, retry_in_s=retry_s, roll=roll),
+        )
+    )
+
+
+def fail_shared(call: Call, lease: Lease, error: Exception, roll: float) -> Steps[Loaded]:
+    """The same when the build was for others too, and may have failed for any of them; this was no attempt, then."""
+    retry_s = retry_in_s(lease.attempts, call.policy, roll)
+    reason = reason_of(error)
+    return (
+        yield from ask(
+            Fail(
+                lease=lease,
+                fingerprint=call.fingerprint,
+                reason=reason,
+                retry_in_s=retry_s,
+                roll=roll,
+                is_shared=True,
+            )
         )
     )
 
@@ -354,5 +372,5 @@ def _is_failing(entry: Entry, now: float) -> bool:
 
 def _is_within(entry: Entry, now: float, bound_s: float) -> bool:
     """Whether a stale entry is younger than the bound. Zero allows nothing, also when the clock was set back."""
-    since = min((at for at in (entry.stale_since, entry.expires_at) if at is not None), default=None)
+    since = min((at for at in (entry.stale_since, entry.ends_at()) if at is not None), default=None)
     return since is not None and bound_s > 0 and now - since < bound_s

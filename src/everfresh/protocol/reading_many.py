@@ -1,6 +1,7 @@
 """Reading many calls of one function that loads many keys at once: one look, one build, a commit for each.
 
-Refreshing many is alike, under leases that were taken already.
+Refreshing many is alike, under leases that were taken already. There a run that fails is done again in halves,
+until what fails does so alone: the others are fresh about as soon as if each were built by itself.
 
 Of very many there are several builds, one after the other: what one run gave is there for others before the next
 begins. Own builds are committed before anybody else's are waited for, so two readers of overlapping keys never wait for
@@ -9,6 +10,7 @@ each other.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -20,6 +22,7 @@ from everfresh.protocol.reading import (
     begin,
     commit,
     fail,
+    fail_shared,
     give_back,
     is_built_since,
     may_stand_in,
@@ -38,15 +41,19 @@ from everfresh.protocol.requests import (
     NotNeeded,
     Policy,
     Revalidate,
+    Roll,
     Steps,
     ask,
 )
+from everfresh.protocol.scheduling import BREAK_AFTER_FAILURES
 
 # Few runs for many ids, and short enough lists for any database. Others who need one of the first ids wait for as many
 # steps of the store, half a second of SQLite's.
 MAX_AT_ONCE = 1_000
 # After each failure the runs have an eighth of the size, or less: the fourth try is made alone.
 _HALVINGS = 3
+# So many runs that fail one after the other may be about the source: from then on they are of one entry.
+_DOUBTFUL_AFTER = 2
 
 
 def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
@@ -82,26 +89,17 @@ def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
 
 
 def refresh_many(calls: Sequence[Call], leases: Sequence[Lease]) -> Steps[None]:
-    """Build entries whose turn it is, in one run of their function; each ends under its own lease, however that goes.
+    """Build entries whose turn it is together; each ends under its own lease, however that goes.
 
-    Those whose builders died as often as they may fail are given up, and are no part of the run.
+    Those whose builders died as often as they may fail are given up, and are no part of any run.
     """
     held = {lease.key: lease for lease in leases}
     try:
         for call, lease in zip(calls, leases, strict=True):
-            if lease.attempts >= call.policy.max_attempts:
+            if lease.n_died >= call.policy.max_attempts:
                 yield from refresh(call, lease)
                 del held[call.key]
-        ours = [call for call in calls if call.key in held]
-        if not ours:
-            return
-        outcomes = yield from _outcomes(ours, [held[call.key] for call in ours], is_strict=False)
-        for call, outcome in zip(ours, outcomes, strict=True):
-            if isinstance(outcome, Built):
-                yield from commit(call, held[call.key], outcome)
-            else:
-                yield from fail(call, held[call.key], outcome)
-            del held[call.key]
+        yield from _build_in_halves([call for call in calls if call.key in held], held)
     except GeneratorExit:
         # As above.
         raise
@@ -113,7 +111,7 @@ def refresh_many(calls: Sequence[Call], leases: Sequence[Lease]) -> Steps[None]:
 def n_at_once(attempts: int, policy: Policy) -> int:
     """How many entries may be built in one run, whose builds have failed so often.
 
-    What makes a whole run fail may be one of them. The others are rid of it after a few tries, and at the last one.
+    What their builders died of may be one of them. The others are rid of it after a few tries, and at the last one.
     """
     return 1 if attempts + 1 >= policy.max_attempts > 1 else max(1, MAX_AT_ONCE >> (_HALVINGS * attempts))
 
@@ -161,6 +159,7 @@ def _build_missing(
     if not ours:
         return []
     outcomes = yield from _outcomes(ours, [held[call.key] for call in ours], is_strict=bounds.is_strict)
+    roll = yield from _roll_for_all(outcomes)
     failures: list[Exception] = []
     for call, outcome in zip(ours, outcomes, strict=True):
         lease = held[call.key]
@@ -168,13 +167,62 @@ def _build_missing(
             found[call.key] = (yield from commit(call, lease, outcome)).entry
             del held[call.key]
             continue
-        kept = yield from fail(call, lease, outcome)
+        kept = yield from (fail(call, lease, outcome) if roll is None else fail_shared(call, lease, outcome, roll))
         del held[call.key]
         if kept.entry is not None and (is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
             found[call.key] = kept.entry
         else:
             failures.append(outcome)
     return failures
+
+
+def _roll_for_all(outcomes: Sequence[Built | Exception]) -> Steps[float | None]:
+    """One roll for entries whose run has failed, so that their next tries come together; else each has its own."""
+    return None if len(outcomes) == 1 or _has_built(outcomes) else (yield from ask(Roll()))
+
+
+def _build_in_halves(calls: Sequence[Call], held: dict[Key, Lease]) -> Steps[None]:
+    """Build the calls, in one run if that works. `held` are the leases that are not ended yet, whatever is raised here.
+
+    One entry that always fails costs two runs for each halving, at times a third. When as many fail alone as pause the
+    function, and none was built between them, the source is down: the others are not tried, and no attempt of theirs is
+    counted any more.
+    """
+    runs = deque([calls] if calls else [])
+    n_failed = n_failed_alone = 0
+    while runs:
+        run = runs.popleft()
+        if n_failed >= _DOUBTFUL_AFTER and len(run) > 1:
+            runs.append(run[1:])
+            run = run[:1]
+        outcomes = yield from _outcomes(run, [held[call.key] for call in run], is_strict=False)
+        if _has_built(outcomes):
+            n_failed = n_failed_alone = 0
+        elif len(run) > 1:
+            n_failed += 1
+            runs += (run[: len(run) // 2], run[len(run) // 2 :])
+            continue
+        else:
+            n_failed, n_failed_alone = n_failed + 1, n_failed_alone + 1
+        yield from _end(run, outcomes, held)
+        if n_failed_alone >= BREAK_AFTER_FAILURES:
+            left = [call for run in runs for call in run]
+            yield from _end(left, [*outcomes] * len(left), held)
+            return
+
+
+def _has_built(outcomes: Sequence[Built | Exception]) -> bool:
+    return any(isinstance(outcome, Built) for outcome in outcomes)
+
+
+def _end(calls: Sequence[Call], outcomes: Sequence[Built | Exception], held: dict[Key, Lease]) -> Steps[None]:
+    """Store what was built for each call, or note its failure."""
+    for call, outcome in zip(calls, outcomes, strict=True):
+        if isinstance(outcome, Built):
+            yield from commit(call, held[call.key], outcome)
+        else:
+            yield from fail(call, held[call.key], outcome)
+        del held[call.key]
 
 
 def _outcomes(calls: Sequence[Call], leases: Sequence[Lease], *, is_strict: bool) -> Steps[Sequence[Built | Exception]]:

@@ -179,7 +179,8 @@ class Fail(Request[Loaded]):
     """End a lease without a value. Answered like `Load`, with the last good value, which is kept; there may be none.
 
     With `retry_in_s` None the entry is listed as failed until an event or a person retries it. `roll`, from 0 to 1,
-    spreads the pause of a function whose entries all fail.
+    spreads the pause of a function whose entries all fail. With `is_shared` a run failed that was for others too, and
+    for which of them, nobody knows: that is no attempt of the entry, and says nothing of the function.
     """
 
     lease: Lease
@@ -187,6 +188,7 @@ class Fail(Request[Loaded]):
     reason: str
     retry_in_s: float | None
     roll: float = 1.0
+    is_shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ def next_look(terms: Terms, *, event_at: float, now: float) -> float | None:
     return min((event_at + delay_s for delay_s in terms.settle_s if event_at + delay_s > now), default=None)
 
 
+def was_look(terms: Terms, *, event_at: float | None, looked_at: float, begun_at: float) -> bool:
+    """Whether a build that began then was to look for a late change: since `looked_at`, a time for that had come."""
+    return event_at is not None and any(looked_at < event_at + delay_s <= begun_at for delay_s in terms.settle_s)
+
+
 def shows_event(*, is_changed: bool, is_awaited: bool | None) -> bool:
     """Whether the value that was built shows the event: as the function says, else when it is another one."""
     return is_changed if is_awaited is None else is_awaited

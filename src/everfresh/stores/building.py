@@ -38,6 +38,7 @@ from everfresh.protocol.scheduling import (
     pace_after_failure,
     pace_after_success,
     shows_event,
+    was_look,
 )
 from everfresh.protocol.states import Step, next_state
 from everfresh.stores.changing import (
@@ -129,13 +130,13 @@ def fail(tables: Tables, request: Fail) -> Loaded:
     row = _held(tables, request.lease)
     if row is None:
         return loaded(tables, tables.row(request.lease.key), request.fingerprint)
-    paused_s = _note_failure(tables, row, request.roll)
+    paused_s = None if request.is_shared else _note_failure(tables, row, request.roll)
     broken = None if paused_s is None else (row.function(), paused_s)
     if row.version == 0 and not row.is_wanted:
         drop(tables, row)
         return replace(loaded(tables, None, None), broken=broken)
     if _is_unharmed(row, now):
-        _keep(tables, row, request.lease)
+        _keep(tables, row, request.lease, again_s=request.retry_in_s)
     else:
         _fail(tables, row, request)
     return replace(loaded(tables, row, request.fingerprint), broken=broken)
@@ -157,8 +158,8 @@ def _fail(tables: Tables, row: Row, request: Fail) -> None:
     elif row.state is State.DIRTY:
         # An event came during this try: the source has changed, so the count begins anew, as it would after the try.
         row.attempts, retry_s = -1, 0.0
-    elif pace.is_broken:
-        # Its upstream is down for all. To count this try would only give the entry up sooner.
+    elif pace.is_broken or request.is_shared:
+        # Its upstream is down for all, or another entry is the matter. To count this try would only give it up sooner.
         row.attempts -= 1
     if pace.is_broken:
         retry_s = max(pace.paused_until - now, retry_s or 0.0)
@@ -169,7 +170,7 @@ def _fail(tables: Tables, row: Row, request: Fail) -> None:
     row.stale_since = now if row.stale_since is None else row.stale_since
     row.retry_at = None if retry_s is None else now + retry_s
     row.queued_at = None if retry_s is None else row.queued_at or now
-    queue(row, row.retry_at, now)
+    queue(row, row.time_to_go() if retry_s is None else row.retry_at, now)
     record(tables, row, Kind.FAILED)
     tables.save(row)
     shake_outward(tables, [row.key])
@@ -185,7 +186,7 @@ def give_up(tables: Tables, request: GiveUp) -> None:
         return
     now = tables.journal.now
     if _is_unharmed(row, now):
-        _keep(tables, row, request.lease)
+        _keep(tables, row, request.lease, again_s=0.0)
         return
     row.state = next_state(row.state, Step.GIVE_UP)
     _end_lease(row)
@@ -217,6 +218,7 @@ def take_lease(tables: Tables, row: Row, lease_s: float) -> Lease:
     # A lease that ran out while nobody ended it: its builder died, which counts as a failed try.
     if row.token is not None:
         row.attempts += 1
+        row.n_died += 1
     counters.token += 1
     row.state = next_state(row.state, Step.BEGIN)
     row.token, row.begun = counters.token, counters.sequence
@@ -232,6 +234,7 @@ def take_lease(tables: Tables, row: Row, lease_s: float) -> Lease:
         until=row.until,
         begun_at=now,
         attempts=row.attempts,
+        n_died=row.n_died,
         event=row.event,
         cause=cause,
     )
@@ -246,7 +249,7 @@ def _held(tables: Tables, lease: Lease) -> Row | None:
 
 
 def _end_lease(row: Row) -> None:
-    row.token, row.until, row.due = None, 0.0, None
+    row.token, row.until, row.due, row.n_died = None, 0.0, None, 0
 
 
 def _why_unstored(tables: Tables, row: Row, request: Commit) -> str | None:
@@ -267,10 +270,16 @@ def _is_unharmed(row: Row, now: float) -> bool:
     return row.state is State.BUILDING and row.stale_since is None and not row.has_expired(now)
 
 
-def _keep(tables: Tables, row: Row, lease: Lease) -> None:
+def _keep(tables: Tables, row: Row, lease: Lease, *, again_s: float | None) -> None:
+    """Leave the value as it was. A build that was to look for a late change has not looked: another is to."""
+    now, look = tables.journal.now, None
+    looked_at = row.built_at - row.build_s
+    if again_s is not None and was_look(row.terms, event_at=row.event_at, looked_at=looked_at, begun_at=lease.begun_at):
+        look = now + again_s
+        row.attempts += again_s > 0
     row.state = next_state(row.state, Step.KEEP)
     _end_lease(row)
-    _queue_settled(row, tables.journal.now, lease)
+    _queue_settled(row, now, lease, look=look)
     record(tables, row, Kind.FRESH)
     tables.save(row)
 
@@ -290,13 +299,10 @@ def _take_over(tables: Tables, row: Row, request: Commit) -> None:
     row.is_error, row.builder = built.is_error, request.builder
     row.good_from = min(row.begun, built.good_from)
     row.built_at, row.build_s = now, built.build_s
-    ends = [end for end in (built.expires_at, _end_of_life(terms.expires_s, now)) if end is not None]
-    row.attempts, row.retry_at, row.expires_at = 0, None, min(ends, default=None)
+    own_end = None if terms.expires_s is None else now + terms.expires_s
+    row.attempts, row.retry_at = 0, None
+    row.expires_at = min((end for end in (built.expires_at, own_end) if end is not None), default=None)
     _end_lease(row)
-
-
-def _end_of_life(expires_s: float | None, now: float) -> float | None:
-    return None if expires_s is None else now + expires_s
 
 
 def _after_commit(tables: Tables, row: Row, request: Commit, *, is_changed: bool) -> None:
@@ -304,7 +310,8 @@ def _after_commit(tables: Tables, row: Row, request: Commit, *, is_changed: bool
     now = tables.journal.now
     if row.state is State.DIRTY:
         # What made the old value stale before this build began, this one has seen; what came since, it may have missed.
-        row.stale_since = min(now, max(row.stale_since or 0.0, request.lease.begun_at))
+        since = max(row.stale_since or 0.0, request.lease.begun_at)
+        row.stale_since = min((now, since, *_stale_below(tables, row)))
         _queue_again(row, now, request)
         return
     if row.event_at is not None and shows_event(is_changed=is_changed, is_awaited=request.built.is_awaited):
@@ -340,16 +347,15 @@ def _queue_again(row: Row, now: float, request: Commit) -> None:
     queue(row, due_after_touch(row.terms, now=now, queued_at=row.queued_at), now)
 
 
-def _queue_settled(row: Row, now: float, lease: Lease) -> None:
+def _queue_settled(row: Row, now: float, lease: Lease, *, look: float | None = None) -> None:
     """Queue an entry that is settled, for what may come by time alone: its end, or a look for a late change.
 
     A build that began before it was time to look, however late it ended, has not looked.
     """
-    look: float | None = None
     row.queued_at = None
     if row.event_at is None:
         row.event = None
-    else:
+    elif look is None:
         look = next_look(row.terms, event_at=row.event_at, now=lease.begun_at)
         if look is None:
             row.event_at = row.event = None

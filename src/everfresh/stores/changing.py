@@ -17,6 +17,7 @@ from everfresh.matching.index import Generation
 from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, ShapeKind, call_bucket
 from everfresh.matching.triage import shapes_to_register
 from everfresh.model.entry import PLAIN_TERMS, Key, Kind, OnChange, State
+from everfresh.model.position import Position
 from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Mention, ShapesMoved
 from everfresh.protocol.requests import Delete, Put, Register, Seen
 from everfresh.protocol.scheduling import due_after_touch, rank_of
@@ -27,6 +28,8 @@ from everfresh.stores.tables import Row, Tables, record
 
 # Expired values that a put clears away; more than one, so that they get fewer even while others are put.
 _N_SWEPT = 2
+# Others may be due before them.
+_N_LOOKED_AT = 16
 # How many of the last events each entry remembers, for people.
 _N_REMEMBERED = 5
 _NONE: frozenset[int] = frozenset()
@@ -101,7 +104,8 @@ def put(tables: Tables, request: Put) -> bool:
     row = tables.row(request.key)
     seen = _seen_by_put(tables, request)
     if seen is None:
-        if row is not None:
+        # One that was put after the miss stands by its own dependencies.
+        if row is not None and not _is_newer(row, request.fence, tables.counters.epoch):
             drop(tables, row)
         return False
     now = tables.journal.now
@@ -177,13 +181,17 @@ def sweep(tables: Tables, written: Row) -> None:
     now = tables.journal.now
     if written.time_to_go() is None:
         return
-    for row in tables.due(now, {written.function(): _N_SWEPT}, _N_SWEPT)[0]:
-        if tables.row(row.key) is row and has_gone(row, now):
+    gone = [row for row in tables.due(now, {written.function(): _N_LOOKED_AT}, _N_LOOKED_AT)[0] if has_gone(row, now)]
+    for row in gone[:_N_SWEPT]:
+        if tables.row(row.key) is row:
             drop(tables, row)
 
 
 def has_gone(row: Row, now: float) -> bool:
     """Whether its time to be dropped has come. While somebody builds it, nobody is given it to drop."""
+    if row.version == 0 and not row.is_wanted:
+        # Its first builder died. Whoever asked for it builds it; nobody else knows that it is wanted.
+        return not row.is_leased(now)
     end = row.time_to_go()
     return end is not None and end <= now
 
@@ -238,6 +246,10 @@ def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tu
             dirty.append(key)
     suspect = shake_outward(tables, dirty)
     return tuple(touched), suspect
+
+
+def _is_newer(row: Row, fence: Position | None, epoch: str) -> bool:
+    return row.recipe is None and fence is not None and fence.epoch == epoch and row.good_from > fence.sequence
 
 
 def _is_refused(tables: Tables, request: Put) -> bool:
@@ -299,6 +311,7 @@ def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
     step = Step.SHAKE if why.is_by_call and row.is_leased(now) else Step.TOUCH
     row.state = next_state(row.state, step)
     row.reason, row.attempts, row.retry_at, row.cause = why.text, 0, None, why.cause
+    row.n_died = 0
     row.stale_since = now if row.stale_since is None else row.stale_since
     row.queued_at = queued_at
     if not why.is_by_call:

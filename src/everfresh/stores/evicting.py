@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+
 from everfresh.matching.shapes import call_bucket
 from everfresh.model.entry import Key, Kind
-from everfresh.stores.tables import Row, Tables, record
+from everfresh.stores.tables import Room, Row, Tables, record
 
 # How many of the coldest entries are looked at to find one that nothing was built from.
 _N_COLDEST = 16
+# How many that were read lately are spared in a step; if all were, one of them has to go.
+_MAX_SPARED = 32
+# How many of those that were built from an entry are asked about.
+_N_OUTER = 64
 # A step that clears more than this would hold up all others; what is left goes with the next ones.
 _MAX_EVICTED = 64
 
@@ -22,42 +29,59 @@ def make_room(tables: Tables, kept: Row) -> None:
     if tables.row(kept.key) is not kept:
         return
     if room.max_bytes is not None and kept.n_bytes > room.max_bytes:
-        _evict(tables, kept)
+        _evict(tables, _built_from(tables, kept))
         return
-    for _ in range(_MAX_EVICTED):
-        counters = tables.counters
-        is_over = room.max_entries is not None and counters.n_entries > room.max_entries
-        if not is_over and (room.max_bytes is None or counters.n_bytes <= room.max_bytes):
+    n_spared = 0
+    for _ in range(_MAX_EVICTED + _MAX_SPARED):
+        if not _is_full(tables, room):
             return
         now = tables.journal.now
         coldest = [row for row in tables.coldest(_N_COLDEST) if row.key != kept.key and not row.is_leased(now)]
         if not coldest:
             return
-        leaves = [row for row in coldest if not tables.members(call_bucket(row.key))]
-        leaf = next((row for row in leaves if not _was_read_since(tables, row)), None)
-        if leaf is not None:
-            _evict(tables, leaf)
+        row, tree = _next_to_go(tables, coldest, kept)
+        if n_spared < _MAX_SPARED and row is not kept and _is_warmed(tables, row, tree):
+            n_spared += 1
             continue
-        if leaves:
-            # All were read lately, which is noted now; look again.
-            continue
-        _evict(tables, next((row for row in coldest if kept.key not in _built_from(tables, row)), kept))
-        if tables.row(kept.key) is not kept:
+        _evict(tables, tree)
+        if row is kept:
             return
 
 
-def _was_read_since(tables: Tables, row: Row) -> bool:
-    """Whether readers used the entry since the store was told; then it is told by this."""
-    read_at = tables.last_read(row.key)
-    if read_at is None or read_at <= row.read_at:
+def _is_full(tables: Tables, room: Room) -> bool:
+    counters = tables.counters
+    is_over = room.max_entries is not None and counters.n_entries > room.max_entries
+    return is_over or (room.max_bytes is not None and counters.n_bytes > room.max_bytes)
+
+
+def _next_to_go(tables: Tables, coldest: Sequence[Row], kept: Row) -> tuple[Row, Collection[Key]]:
+    """The entry to drop with what was built from it: the coldest without such, else the coldest that spares `kept`."""
+    for row in coldest:
+        if not tables.members(call_bucket(row.key)):
+            return row, (row.key,)
+    for row in coldest:
+        tree = _built_from(tables, row)
+        if kept.key not in tree:
+            return row, tree
+    return kept, _built_from(tables, kept)
+
+
+def _is_warmed(tables: Tables, row: Row, tree: Iterable[Key]) -> bool:
+    """Whether the entry, or one that was built from it, was read since the store was told: it is as warm as that."""
+    read_at = row.read_at
+    for key in islice(tree, _N_OUTER):
+        found = tables.row(key)
+        if found is not None:
+            read_at = max(read_at, found.read_at, tables.last_read(key) or 0.0)
+    if read_at <= row.read_at:
         return False
     row.read_at = read_at
     tables.save(row)
     return True
 
 
-def _evict(tables: Tables, row: Row) -> None:
-    for key in _built_from(tables, row):
+def _evict(tables: Tables, keys: Iterable[Key]) -> None:
+    for key in keys:
         found = tables.row(key)
         if found is not None:
             take_out(tables, found)

@@ -35,8 +35,7 @@ def take_due(tables: Tables, request: TakeDue) -> TookDue:
         elif is_cold(row.terms, read_at=row.read_at, watched_until=row.watched_until, now=now):
             cold.append(row.key)
             drop(tables, row)
-        elif has_gone(row, now) or (row.version == 0 and not row.is_wanted):
-            # Or its first builder died: whoever asked for it builds it; nobody else knows that it is wanted.
+        elif has_gone(row, now):
             drop(tables, row)
         else:
             taken.append(Due(take_lease(tables, row, request.lease_s), row.recipe))

@@ -45,6 +45,7 @@ CREATE TABLE entry (
     token         INTEGER,
     until         REAL    NOT NULL,
     begun         INTEGER NOT NULL,
+    n_died        INTEGER NOT NULL DEFAULT 0,
     expires_at    REAL,
     rank          REAL    NOT NULL,
     queued_at     REAL,

@@ -50,7 +50,8 @@ def entry_of(tables: Tables, row: Row) -> Entry:
         reason=row.reason,
         attempts=row.attempts,
         retry_at=row.retry_at,
-        expires_at=row.ends_at(tables.journal.now),
+        expires_at=row.expires_at,
+        look_at=row.look_at(tables.journal.now),
         is_error=row.is_error,
     )
 

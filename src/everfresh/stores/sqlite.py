@@ -178,7 +178,8 @@ class SqliteStore(Store):
                 self._take_into_use(writer)
             answer, tables, is_same_life = done
             if self._bell is not None:
-                self._bell.ring(stamp_of(self._inode, *_progress_of(tables)))
+                self._bell.ring()
+                self._bell.advance(self._inode, *_progress_of(tables))
             tables.confirm()
             self._upkeep.after_step(writer, is_less=tables.n_removed > 0)
         if tables.journal.records or not is_same_life:
@@ -195,6 +196,8 @@ class SqliteStore(Store):
             epoch = tables.counters.epoch
             answer = _step(tables, request)
             tables.finish()
+            if self._bell is not None and tables.counters.epoch != epoch:
+                self._bell.write_stamp(stamp_of(self._inode, *_progress_of(tables)))
         return answer, tables, tables.counters.epoch == epoch
 
     def _take_into_use(self, writer: sqlite3.Connection) -> None:
@@ -221,17 +224,16 @@ class SqliteStore(Store):
         if opened.writer is not None:
             try:
                 bell = _bell_beside(self._path)
-                # Read first: what is written in between makes the store newer than that, and not older.
-                stamp = bell.stamp()
                 with transaction(opened.writer, "BEGIN IMMEDIATE"):
                     tables = SqliteTables(opened.writer, self._clock(), memory)
                     if may_be_taken_back(stored=tables.boot, boot=self._boot, is_clean=tables.is_clean) or (
-                        tables.counters.sequence and is_older(stamp, inode, *_progress_of(tables))
+                        tables.counters.sequence and is_older(bell.stamp(), inode, *_progress_of(tables))
                     ):
                         distrust(tables, _DISTRUST)
                         tables.boot = self._boot
                         tables.finish()
-                bell.ring(stamp_of(inode, *_progress_of(tables)))
+                    bell.write_stamp(stamp_of(inode, *_progress_of(tables)))
+                bell.ring()
             except BaseException:
                 opened.close()
                 raise
@@ -264,7 +266,11 @@ class SqliteStore(Store):
                 return
             if self._seen_now() == self._identity:
                 if self._bell is not None and not self._bell.is_there():
-                    self._bell, self._asked = _bell_beside(self._path), _NOT_ASKED
+                    bell = _bell_beside(self._path)
+                    if not bell.stamp():
+                        progress = self._opened.reader.execute("SELECT epoch, sequence FROM counters").fetchone()
+                        bell.write_stamp(stamp_of(self._inode, *progress))
+                    self._bell, self._asked = bell, _NOT_ASKED
                 version = self._opened.reader.execute("PRAGMA user_version").fetchone()[0]
                 if version != SCHEMA_VERSION:
                     raise newer_schema(self._path, version)

@@ -13,7 +13,9 @@ Rules
   itself, where SQLite keeps its own, whatever links lead there.
 - It is read and written, not mapped: a mapped file that somebody truncates kills whoever looks at it.
 - Behind the number stands of which file it is, and how far that had come: the stamp. A store that lies beside a bell
-  with another stamp was put there by somebody, and may be older than what was told of it: an older copy, a backup.
+  with another stamp was put there by somebody, and may be older than what was told of it: an older copy, a backup. It
+  is written within the transaction that opens a store, or gives it another epoch; and after each step, if it is still
+  of the same file and epoch. Two steps may write it in the wrong order: then it says less than could be said.
 """
 
 from __future__ import annotations
@@ -51,13 +53,24 @@ class Bell:
         return os.pread(self._handle, _N_BYTES, 0)
 
     def stamp(self) -> bytes:
-        """What was written behind the number at the last ring; empty when nobody has rung yet."""
+        """What stands behind the number; empty when nobody has written it yet."""
         return os.pread(self._handle, _STAMP.size, _N_BYTES)
 
-    def ring(self, stamp: bytes = b"") -> None:
+    def write_stamp(self, stamp: bytes) -> None:
+        """Write it, within a transaction of the store; where the disk refuses, the old one says less, and no wrong."""
+        with suppress(OSError):
+            os.pwrite(self._handle, stamp, _N_BYTES)
+
+    def advance(self, inode: int, epoch: str, sequence: int) -> None:
+        """Say how far the store has come, unless another file, or another life of it, has taken the bell over."""
+        stamp = self.stamp()
+        if len(stamp) != _STAMP.size or _STAMP.unpack(stamp)[::2] == (_hashed(epoch), inode):
+            self.write_stamp(stamp_of(inode, epoch, sequence))
+
+    def ring(self) -> None:
         """Have every reader ask SQLite again."""
         try:
-            os.pwrite(self._handle, os.urandom(_N_BYTES) + stamp, 0)
+            os.pwrite(self._handle, os.urandom(_N_BYTES), 0)
         except OSError:
             # The step is done and stays done. Before it is answered, everybody has asked by themselves.
             time.sleep(ASK_EVERY_S)

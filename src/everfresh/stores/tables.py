@@ -24,11 +24,11 @@ from everfresh.protocol.scheduling import Pace
 class Row:
     """One entry, without its value. `recipe` is None for a value that was put; `version` 0 means: no value yet.
 
-    `token` is None when nobody holds the lease. `due` is when the queue should look at the entry: for a refresh, or
-    when a lease expires; None when it need not. `rank` orders those that are due, the lowest first. `queued_at` is when
-    the first event came that no build has answered; `event_at` when the last came that the value may not show yet, and
-    `event` is that event, encoded. `n_bytes` is the size of the value. `builder` says who built the value, and before
-    there is one, who queued it.
+    `token` is None when nobody holds the lease; `n_died` counts the leases that ran out, one after the other. `due` is
+    when the queue should look at the entry: for a refresh, or when a lease expires; None when it need not. `rank`
+    orders those that are due, the lowest first. `queued_at` is when the first event came that no build has answered;
+    `event_at` when the last came that the value may not show yet, and `event` is that event, encoded. `n_bytes` is the
+    size of the value. `builder` says who built the value, and before there is one, who queued it.
     """
 
     key: Key
@@ -52,6 +52,7 @@ class Row:
     token: int | None = None
     until: float = 0.0
     begun: int = 0
+    n_died: int = 0
     expires_at: float | None = None
     rank: float = 0.0
     queued_at: float | None = None
@@ -87,21 +88,23 @@ class Row:
 
     def has_expired(self, now: float) -> bool:
         """Whether it is over by time."""
-        end = self.ends_at(now)
-        return end is not None and end <= now
+        if self.expires_at is not None and self.expires_at <= now:
+            return True
+        look_at = self.look_at(now)
+        return look_at is not None and look_at <= now
 
     def state_at(self, now: float) -> State:
         """Its state, for people: what is over by time waits to be built, though nobody may have seen to that yet."""
         return State.DIRTY if self.state is State.FRESH and self.has_expired(now) else self.state
 
-    def ends_at(self, now: float) -> float | None:
-        """When a settled value is over by time: its lifetime, or a look that its event asks for and nobody has begun.
+    def look_at(self, now: float) -> float | None:
+        """When somebody is to look again for what its last event told of; None when nobody is, or somebody looks.
 
-        Where no worker runs, it is the next reader who looks.
+        Where no worker runs, it is the next reader.
         """
-        if self.event_at is None or self.due is None or self.stale_since is not None or self.is_leased(now):
-            return self.expires_at
-        return self.due if self.expires_at is None else min(self.due, self.expires_at)
+        if self.event_at is None or self.stale_since is not None or self.is_leased(now):
+            return None
+        return self.due
 
     def time_to_go(self) -> float | None:
         """When it is dropped by time: a value whose lifetime has run out, and that nobody will build unasked."""

@@ -138,7 +138,9 @@ class Drain:
 
 
 def _is_more(took: TookDue) -> bool:
-    return bool(took.due or took.expired or took.cold)
+    """Whether to ask again at once. What was dropped by time is in no list, and others may be due behind it."""
+    is_due = took.next_due is not None and took.next_due <= took.now
+    return is_due or bool(took.due or took.expired or took.cold)
 
 
 def _note(drained: Drained, due: Due, outcome: Committed | Failure) -> None:

@@ -19,6 +19,7 @@ from everfresh.testing.contract.applying import ApplyContract
 from everfresh.testing.contract.asking import AskContract
 from everfresh.testing.contract.bounding import BoundContract
 from everfresh.testing.contract.commits import CommitContract
+from everfresh.testing.contract.ending import EndContract
 from everfresh.testing.contract.failing import FailContract
 from everfresh.testing.contract.feeding import FeedContract
 from everfresh.testing.contract.filtering import FilterContract
@@ -49,6 +50,7 @@ class StoreContract(
     FilterContract,
     JudgeContract,
     ReasonContract,
+    EndContract,
     FailContract,
     QueueContract,
     TimingContract,

@@ -119,3 +119,15 @@ def test_paths_that_lead_on_from_one_place_are_known() -> None:
         "items.size": {"items.size.x", "items.size.y"},
     }
     assert alone.together == ()
+
+
+def test_what_lies_beyond_a_gap_is_not_taken_up() -> None:
+    """A late answer began the list anew; whoever asks next is given what is missing, and loses nothing for good."""
+    shapes = Shapes()
+    shapes.learn(Generation("one", 0), SHAPES[:3])
+
+    shapes.learn(Generation("one", 5), SHAPES[5:7])
+
+    assert shapes.index.generation == Generation("one", 3)
+    shapes.learn(Generation("one", 3), SHAPES[3:7])
+    assert {known.shape for known in shapes.index.of_topic("a.b")} == {SHAPES[0], SHAPES[4], SHAPES[5]}

@@ -595,7 +595,7 @@ def test_a_lease_that_cannot_be_given_back_does_not_hide_the_cancellation() -> N
 @pytest.mark.parametrize("n_failed", [0, 2])
 def test_whose_turn_it_is_builds(n_failed: int) -> None:
     """The last try too."""
-    lease = msgspec.structs.replace(LEASE, attempts=n_failed)
+    lease = msgspec.structs.replace(LEASE, n_died=n_failed, attempts=50)
 
     Script(refresh(CALL, lease)).asks(Build(CALL, lease))
 
@@ -603,13 +603,13 @@ def test_whose_turn_it_is_builds(n_failed: int) -> None:
 @pytest.mark.parametrize("n_failed", [3, 50])
 def test_a_build_that_always_ends_with_its_process_is_given_up(n_failed: int) -> None:
     """Nobody was left to count the tries but the leases; the next worker would die of it as well."""
-    lease = msgspec.structs.replace(LEASE, attempts=n_failed)
+    lease = msgspec.structs.replace(LEASE, n_died=n_failed)
     script = Script(refresh(CALL, lease))
 
     request = script.request
     assert isinstance(request, Fail)
     assert (request.lease, request.retry_in_s) == (lease, None)
-    assert f"{n_failed} builds failed" in request.reason
+    assert f"{n_failed} builds ended" in request.reason
     script.gets(loaded(DIRTY))
 
     assert isinstance(script.result, Failure)

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from math import inf
 
+import msgspec
 import pytest
 
 from everfresh.model.entry import Entry, Key, Lease, State
@@ -25,7 +27,7 @@ from everfresh.protocol.requests import (
     Roll,
     Wait,
 )
-from tests.unit.protocol.making import BUILT, INNER, LEASE, NOTHING, NOW, at, call, entry, loaded
+from tests.unit.protocol.making import BUILT, INNER, LEASE, NOTHING, NOW, POLICY, at, call, entry, loaded
 from tests.unit.protocol.script import Script
 
 A, B, C = (call(key=Key(f"f({number})")) for number in (1, 2, 3))
@@ -71,6 +73,11 @@ def fail_of(one: Call) -> Fail:
     """The request that ends its lease without a value."""
     reason = "ConnectionError: down"
     return Fail(lease=lease_of(one), fingerprint="f1", reason=reason, retry_in_s=0.25, roll=0.5)
+
+
+def shared_fail_of(one: Call) -> Fail:
+    """The same, for a run of several: it was no attempt of this one."""
+    return replace(fail_of(one), retry_in_s=0.125, is_shared=True)
 
 
 def committed(one: Call) -> Committed:
@@ -192,19 +199,51 @@ def test_the_look_counts_for_all_that_follows() -> None:
 
 
 def test_a_run_that_fails_fails_for_all_of_its_keys() -> None:
-    """Each lease is ended with the failure, and then it is raised."""
+    """Each lease is ended with a failure that is no attempt, as it may be another's; and then it is raised."""
     script = script_at_build(A, B)
 
     script.meets(DOWN)
-    for one in (A, B):
-        script.asks(Roll()).gets(0.5)
-        script.asks(fail_of(one))
-        if one is A:
-            script.gets(NOTHING)
+    script.asks(Roll()).gets(0.5)
+    script.asks(shared_fail_of(A)).gets(NOTHING)
+    script.asks(shared_fail_of(B))
 
     with pytest.raises(ConnectionError) as caught:
         script.gets(NOTHING)
     assert caught.value is DOWN
+
+
+def test_one_that_fails_in_a_run_of_its_own_has_tried() -> None:
+    """It can be nobody else's failure."""
+    script = script_at_build(A)
+
+    script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
+    script.asks(fail_of(A))
+
+    with pytest.raises(ConnectionError):
+        script.gets(NOTHING)
+
+
+@pytest.mark.parametrize(("max_attempts", "attempts"), [(1, 0), (3, 2)])
+def test_a_run_that_fails_is_nobodys_last_try(max_attempts: int, attempts: int) -> None:
+    """None is given up for what another has done; their next tries come together."""
+    calls = [replace(one, policy=replace(POLICY, max_attempts=max_attempts)) for one in (A, B)]
+    leases = [msgspec.structs.replace(lease_of(one), attempts=attempts) for one in calls]
+    script = Script(read_many(calls, NOTHING_OLD))
+    script.gets((NOTHING, NOTHING))
+    for lease in leases:
+        script.gets(lease)
+    script.asks(BuildMany(tuple(calls), tuple(leases))).meets(DOWN)
+    script.gets(0.5)
+
+    first = script.request
+    script.gets(NOTHING)
+    second = script.request
+
+    assert isinstance(first, Fail)
+    assert isinstance(second, Fail)
+    assert first.retry_in_s is not None
+    assert first.retry_in_s == second.retry_in_s
 
 
 def test_what_one_key_lacks_is_raised_once_the_others_are_committed() -> None:
@@ -367,10 +406,9 @@ def test_after_a_run_that_raised_no_other_begins() -> None:
     script = script_at_first_run()
 
     script.meets(DOWN)
+    script.asks(Roll()).gets(0.5)
     for number, lease in enumerate(LEASES[:-1], start=1):
-        script.asks(Roll()).gets(0.5)
-        reason = "ConnectionError: down"
-        script.asks(Fail(lease=lease, fingerprint="f1", reason=reason, retry_in_s=0.25, roll=0.5))
+        script.asks(replace(shared_fail_of(A), lease=lease))
         if number < MAX_AT_ONCE:
             script.gets(NOTHING)
 

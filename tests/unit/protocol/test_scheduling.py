@@ -36,6 +36,7 @@ from everfresh.protocol.scheduling import (
     quota_of,
     rank_of,
     shows_event,
+    was_look,
 )
 
 NOW = 1_700_000_000.0
@@ -208,6 +209,27 @@ def test_an_entry_is_looked_at_again_after_each_delay(looked_after_s: float, loo
 def test_delays_need_no_order() -> None:
     """The nearest comes first."""
     assert next_look(Terms(settle_s=(30.0, 2.0)), event_at=NOW, now=NOW) == NOW + 2.0
+
+
+@pytest.mark.parametrize(
+    ("looked_after_s", "begun_after_s", "is_look"),
+    [
+        (0.0, 1.9, False),
+        (0.0, 2.0, True),
+        (0.0, 500.0, True),
+        (2.0, 29.9, False),
+        (2.0, 30.0, True),
+        (30.0, 99.0, False),
+    ],
+)
+def test_a_build_after_a_delay_that_nobody_looked_after_is_a_look(
+    looked_after_s: float, begun_after_s: float, *, is_look: bool
+) -> None:
+    """One that began before the next delay cannot have seen what comes late; without an event nothing comes."""
+    looked_at, begun_at = NOW + looked_after_s, NOW + begun_after_s
+
+    assert was_look(SETTLE, event_at=NOW, looked_at=looked_at, begun_at=begun_at) is is_look
+    assert not was_look(SETTLE, event_at=None, looked_at=looked_at, begun_at=begun_at)
 
 
 def test_without_delays_nobody_looks_again() -> None:

@@ -128,6 +128,35 @@ class BoundContract(StoreFixtures):
         hand.build("f", 1)
         assert _there(hand, "a", "d", "e", "f") == ["d", "e", "f"]
 
+    def test_there_are_never_more_though_all_are_used(self, bounded: MakeHand, clock: FakeClock) -> None:
+        """However many are read between two that are written: something has to go each time."""
+        n_max = 300
+        hand = bounded(Room(max_entries=n_max))
+        hand.store.ask_last_read(lambda _: clock())
+        for number in range(n_max + 20):
+            hand.put(f"k{number}", 1)
+            clock.advance(0.001)
+
+        assert hand.store.carry_out(Count()).n_known == n_max
+
+    def test_what_is_used_keeps_what_it_was_built_from(self, bounded: MakeHand, clock: FakeClock) -> None:
+        """Inner entries are read only when something is built from them, and are as warm as that."""
+        hand = bounded(Room(max_entries=4))
+        reads: dict[Key, float] = {}
+        hand.store.ask_last_read(reads.get)
+        for number in range(2):
+            hand.build(f"in{number}", 1)
+            hand.build(f"page{number}", 1, seen={f"in{number}": 1})
+            # Who is being built is not looked at, so that only the trees are left.
+            hand.lease(f"page{number}", lease_s=1e6)
+            clock.advance(1.0)
+        reads[Key("page0")] = clock()
+        clock.advance(1.0)
+
+        hand.build("new", 1)
+
+        assert _there(hand, "in0", "page0", "in1", "page1", "new") == ["in0", "page0", "new"]
+
     def test_if_all_are_used_the_one_goes_that_was_read_longest_ago(self, bounded: MakeHand, clock: FakeClock) -> None:
         """Something has to go."""
         hand = bounded(Room(max_entries=N_MAX))

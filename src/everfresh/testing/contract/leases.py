@@ -13,7 +13,7 @@ from everfresh.testing.by_hand import LEASE_S, ByHand, begin_of, commit_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
 
-A = Tag("a")
+A, B = Tag("a"), Tag("b")
 
 
 class LeaseContract(StoreFixtures):
@@ -32,6 +32,39 @@ class LeaseContract(StoreFixtures):
         entry = hand.commit(lease, 2, A).entry
 
         assert (entry.state, entry.stale_since) == (State.DIRTY, begun_at)
+
+    def test_an_outrun_value_is_as_old_as_what_it_was_built_from(self, hand: ByHand, clock: FakeClock) -> None:
+        """Its bounds count from there, and do not begin anew with each build that an event outruns."""
+        hand.build("in", 1, A)
+        hand.touch(A)
+        stale_since = clock()
+        clock.advance(3.0)
+        for _ in range(2):
+            lease = hand.lease("out", B)
+            hand.touch(B)
+            clock.advance(3.0)
+
+            entry = hand.commit(lease, 2, B, seen={"in": 1}).entry
+
+            assert (entry.state, entry.stale_since) == (State.DIRTY, stale_since)
+
+    def test_builders_that_die_one_after_the_other_are_counted(self, hand: ByHand, clock: FakeClock) -> None:
+        """Apart from builds that failed: these two mean different things. Whoever ends a build well is none of them."""
+        hand.build("k", 1, A)
+        hand.touch(A)
+        for n_died in range(3):
+            lease = hand.lease("k")
+            assert (lease.n_died, lease.attempts) == (n_died, n_died)
+            clock.advance(LEASE_S)
+        lease = hand.lease("k")
+
+        hand.fail(lease)
+
+        assert hand.entry("k").attempts == 4  # noqa: PLR2004 - three died, and one failed
+        assert hand.lease("k").n_died == 0
+        clock.advance(LEASE_S)
+        hand.touch(A)
+        assert hand.lease("k").n_died == 1
 
     def test_an_event_is_known_to_the_second_when_it_touched(self, hand: ByHand, clock: FakeClock) -> None:
         """The entry was fresh when somebody wanted it built, so the first event tells since when it is stale."""

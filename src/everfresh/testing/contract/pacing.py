@@ -8,7 +8,7 @@ import pytest
 from everfresh.model.dependency import Tag
 from everfresh.model.entry import State
 from everfresh.protocol.queueing import TakeDue
-from everfresh.protocol.requests import UNLIMITED, Limit
+from everfresh.protocol.requests import UNLIMITED, Fail, Limit
 from everfresh.protocol.scheduling import BREAK_AFTER_FAILURES, BREAK_AFTER_KEYS, FIRST_PAUSE_S
 from everfresh.testing.by_hand import FUNCTION, LEASE_S, ByHand
 from everfresh.testing.clock import FakeClock
@@ -186,6 +186,22 @@ class PaceContract(StoreFixtures):
 
         assert [hand.entry(key).attempts for key in KEYS] == before
         assert {hand.state(key) for key in KEYS} == {State.DIRTY}
+
+    def test_a_failure_that_may_be_another_entrys_is_no_attempt_and_pauses_nobody(self, hand: ByHand) -> None:
+        """However many a run was for. Each waits for its next try, and is stale as if it had failed by itself."""
+        _touched(hand, KEYS)
+        answers = [
+            hand.store.carry_out(
+                Fail(lease=due.lease, fingerprint=None, reason="it broke", retry_in_s=1.0, is_shared=True)
+            )
+            for due in hand.take()
+        ]
+
+        assert [answer.broken for answer in answers] == [None] * len(KEYS)
+        assert {hand.state(key) for key in KEYS} == {State.DIRTY}
+        assert {hand.entry(key).attempts for key in KEYS} == {0}
+        assert {hand.entry(key).reason for key in KEYS} == {"it broke"}
+        assert hand.take() == []
 
     def test_what_failed_waits_at_least_for_the_end_of_the_pause(self, hand: ByHand, clock: FakeClock) -> None:
         """Its own wait counts when that is longer."""

@@ -95,6 +95,20 @@ class PutContract(StoreFixtures):
 
         assert applied.outrun == frozenset({1})
 
+    def test_a_refused_put_leaves_what_was_put_after_its_miss(self, hand: ByHand) -> None:
+        """Another has loaded the new value meanwhile, and that stands by its own dependencies."""
+        fence = hand.position()
+        hand.touch(A)
+        assert hand.put("k", "new", A, fence=hand.position())
+
+        hand.touch(B)
+        assert hand.put("k", "newer", A)
+        assert not hand.put("k", "old", A, fence=fence)
+
+        assert hand.value("k") == "newer"
+        hand.touch(A)
+        assert hand.load("k").entry is None
+
     def test_a_put_with_a_fence_of_another_life_is_refused(self, hand: ByHand) -> None:
         """Its numbers say nothing here, however high they are."""
         assert not hand.put("k", "computed before", A, fence=Position("another life", 1_000_000))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from everfresh.model.dependency import Tag, Topic
 from everfresh.model.entry import Lease, OnChange, State, Terms
 from everfresh.model.event import Event
-from everfresh.protocol.requests import NotNeeded
+from everfresh.protocol.requests import GiveUp, NotNeeded
 from everfresh.testing.by_hand import ByHand, begin_of, encoded
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
@@ -82,15 +82,42 @@ class SettleContract(StoreFixtures):
         assert hand.lease("k").event is None
 
     def test_a_look_that_fails_goes_on(self, hand: ByHand, clock: FakeClock) -> None:
-        """The value is as good as it was, and is looked at when it is time again."""
+        """The value is as good as it was, and is looked at after a while; when that is given up, at the next time."""
         _touched(hand)
         _refresh(hand)
         clock.advance(2.0)
 
         hand.fail(hand.take()[0].lease, retry_in_s=1.0)
+        assert (hand.state("k"), hand.entry("k").attempts) == (State.FRESH, 1)
+        assert hand.took().next_due == clock() + 1.0
+        clock.advance(1.0)
+        (due,) = hand.take()
+        assert due.lease.attempts == 1
+        hand.fail(due.lease, retry_in_s=None)
 
         assert hand.state("k") is State.FRESH
-        assert hand.took().next_due == clock() + 28.0
+        assert hand.took().next_due == clock() + 27.0
+
+    def test_the_last_look_that_fails_or_is_cancelled_was_none(self, hand: ByHand, clock: FakeClock) -> None:
+        """Without a worker it is a reader who looks late, and who may go away; the next one looks."""
+        _touched(hand)
+        _refresh(hand)
+        clock.advance(100.0)
+        applied = hand.load("k").applied
+
+        for _ in range(2):
+            lease = hand.store.carry_out(begin_of("k", good_from=applied))
+            assert isinstance(lease, Lease)
+            hand.store.carry_out(GiveUp(lease))
+            assert hand.entry("k").look_at == clock()
+        (due,) = hand.take()
+        hand.fail(due.lease, retry_in_s=5.0)
+        assert hand.entry("k").look_at == clock() + 5.0
+        clock.advance(5.0)
+
+        _refresh(hand)
+
+        assert (hand.entry("k").look_at, hand.entry("k").attempts, hand.take()) == (None, 0, [])
 
     def test_a_refresh_that_fails_is_looked_at_from_the_event_on(self, hand: ByHand, clock: FakeClock) -> None:
         """Its retry is the first build; the looks that are over by then are not made up for."""
@@ -210,7 +237,7 @@ class SettleContract(StoreFixtures):
         _touched(hand)
         event_at = clock()
         _refresh(hand)
-        assert hand.entry("k").expires_at == event_at + 2.0
+        assert (hand.entry("k").look_at, hand.entry("k").expires_at) == (event_at + 2.0, None)
         clock.advance(2.0 - MOMENT_S)
         applied = hand.load("k").applied
         assert hand.store.carry_out(begin_of("k", good_from=applied)) == NotNeeded()
@@ -219,8 +246,8 @@ class SettleContract(StoreFixtures):
         lease = hand.store.carry_out(begin_of("k", good_from=applied))
 
         assert isinstance(lease, Lease)
-        assert hand.entry("k").expires_at is None
-        assert hand.commit(lease, 1, A, terms=TERMS).entry.expires_at == event_at + 30.0
+        assert hand.entry("k").look_at is None
+        assert hand.commit(lease, 1, A, terms=TERMS).entry.look_at == event_at + 30.0
 
     def test_a_lifetime_that_ends_before_the_look_counts(self, hand: ByHand, clock: FakeClock) -> None:
         """The earlier of the two ends the value; without an event there is no look."""
@@ -228,12 +255,12 @@ class SettleContract(StoreFixtures):
         hand.build("k", 1, A, terms=terms)
         hand.touch(A)
         hand.build("k", 1, A, terms=terms)
-        assert hand.entry("k").expires_at == clock() + 5.0
+        assert hand.entry("k").ends_at() == clock() + 5.0
         clock.advance(5.0)
 
         hand.build("k", 1, A, terms=terms)
 
-        assert hand.entry("k").expires_at == clock() + 4.0
+        assert hand.entry("k").ends_at() == clock() + 4.0
 
     def test_what_is_stale_is_not_over_by_its_look(self, hand: ByHand, clock: FakeClock) -> None:
         """It counts from its event how old it is; a reader `after` an earlier position may have it."""
@@ -241,7 +268,7 @@ class SettleContract(StoreFixtures):
         _refresh(hand)
         hand.touch(A)
 
-        assert (hand.entry("k").stale_since, hand.entry("k").expires_at) == (clock(), None)
+        assert (hand.entry("k").stale_since, hand.entry("k").look_at) == (clock(), None)
 
     def test_what_drops_has_nothing_to_look_at(self, hand: ByHand) -> None:
         """The event has dropped it."""
