@@ -93,7 +93,7 @@ async def test_each_who_waits_gets_one(colour: Colour, gate: Gate) -> None:
     waiter = colour.start(article)
     await waited_for(colour.cache, article.key(), 1)
     gate.open()
-    found = await asyncio.gather(builder, waiter, return_exceptions=True)
+    found = tuple(await asyncio.gather(builder, waiter, return_exceptions=True))
 
     assert found == (NotFound(7), NotFound(7))
     assert found[0] is not found[1]

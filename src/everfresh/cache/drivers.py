@@ -327,7 +327,8 @@ def _only(outcomes: tuple[Outcome, ...]) -> Built:
 def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:
     """The request; one that commits says, for people, who built, and one that failed says nothing secret."""
     match request:
-        case Commit():
+        case Commit(lease=lease):
+            engine.hushed.pop(lease.token, None)
             builder = f"{'worker' if role == 'refresh' else 'reader'} {platform.node()}:{os.getpid()}"
             return replace(request, builder=builder)
         case Fail(lease=lease, reason=reason):

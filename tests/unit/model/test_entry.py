@@ -66,3 +66,19 @@ def test_override_leaves_a_method_as_it_is() -> None:
         return "called"
 
     assert override(method) is method
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "look_at", "ends_at"),
+    [(None, None, None), (1.0, None, 1.0), (None, 2.0, 2.0), (1.0, 2.0, 1.0), (2.0, 1.0, 1.0)],
+)
+def test_an_entry_is_over_at_the_first_of_its_ends(
+    expires_at: float | None, look_at: float | None, ends_at: float | None
+) -> None:
+    """Its lifetime, or when somebody is to look again for what an event told of; at that very moment."""
+    made = msgspec.structs.replace(ENTRY, expires_at=expires_at, look_at=look_at)
+
+    assert made.ends_at() == ends_at
+    assert not made.is_over(0.5)
+    assert made.is_over(2.0) is (ends_at is not None)
+    assert ends_at is None or made.is_over(ends_at)
