@@ -13,43 +13,23 @@ from everfresh.cache.drivers import BlockingDriver
 from everfresh.protocol.queueing import TakeDue
 from everfresh.protocol.reading import attempt
 from everfresh.protocol.requests import UNLIMITED, Request
-from everfresh.stores.store import StepListener, Store
-from everfresh.stores.tables import LastRead
+from everfresh.testing.passing import PassingStore
 from tests.crash.shop import Shop
 
 A = TypeVar("A")
 
 
-class Halting(Store):
+class Halting(PassingStore):
     """A store that halts before and after each step."""
-
-    def __init__(self, inner: Store) -> None:
-        self._inner = inner
-
-    @property
-    def is_shared(self) -> bool:
-        return self._inner.is_shared
 
     def carry_out(self, request: Request[A]) -> A:
         halt(f"before {type(request).__name__}")
-        answer = self._inner.carry_out(request)
+        answer = super().carry_out(request)
         halt(f"after {type(request).__name__}")
         return answer
 
     async def carry_out_async(self, request: Request[A]) -> A:
         return self.carry_out(request)
-
-    def version(self) -> int:
-        return self._inner.version()
-
-    def ask_last_read(self, last_read: LastRead) -> None:
-        self._inner.ask_last_read(last_read)
-
-    def listen(self, listener: StepListener) -> None:
-        self._inner.listen(listener)
-
-    def close(self) -> None:
-        self._inner.close()
 
 
 def halt(moment: str) -> None:

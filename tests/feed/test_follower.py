@@ -16,9 +16,9 @@ from everfresh.model.marks import override
 from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import ReadFeed, Request
 from everfresh.stores.sqlite import SqliteStore
-from everfresh.stores.store import StepListener, Store
-from everfresh.stores.tables import LastRead
+from everfresh.stores.store import Store
 from everfresh.testing.by_hand import ByHand
+from everfresh.testing.passing import PassingStore
 from everfresh.testing.waiting import DEADLINE_S, until
 
 A = TypeVar("A")
@@ -52,18 +52,13 @@ class Broken(Listener):
         raise LookupError
 
 
-class Crossroads(Store):
+class Crossroads(PassingStore):
     """A store where something happens once, right after the next look at the feed; or instead of it, if that raises."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self.after_feed: Callable[[], object] | None = None
         self.instead: Exception | None = None
-
-    @property
-    @override
-    def is_shared(self) -> bool:
-        return self._store.is_shared
 
     @override
     def carry_out(self, request: Request[A]) -> A:
@@ -84,22 +79,6 @@ class Crossroads(Store):
         # Let in whoever was woken meanwhile.
         await asyncio.sleep(0)
         return answer
-
-    @override
-    def version(self) -> int:
-        return self._store.version()
-
-    @override
-    def listen(self, listener: StepListener) -> None:
-        self._store.listen(listener)
-
-    @override
-    def ask_last_read(self, last_read: LastRead) -> None:
-        self._store.ask_last_read(last_read)
-
-    @override
-    def close(self) -> None:
-        self._store.close()
 
 
 @pytest.fixture

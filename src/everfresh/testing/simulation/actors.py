@@ -15,11 +15,12 @@ from everfresh.protocol.queueing import Note
 from everfresh.protocol.requests import NOTHING_OLD, Bounds, Commit, Extend, Fail, ReadFeed, Request, Steps
 from everfresh.stores.store import Store
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.passing import WatchedStore
 from everfresh.testing.simulation.floors import Floors, Since
 from everfresh.testing.simulation.keeping import Keeping
 from everfresh.testing.simulation.promise import Broken, Promise
 from everfresh.testing.simulation.promises import Promises
-from everfresh.testing.simulation.stage import Stage, WatchedStore
+from everfresh.testing.simulation.stage import Stage
 from everfresh.testing.simulation.trace import Trace
 from everfresh.testing.simulation.truths import Truths
 from everfresh.testing.simulation.world import SourceBroken, World

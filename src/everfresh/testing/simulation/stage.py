@@ -1,4 +1,4 @@
-"""Stage: the world as it runs in one simulation, and a store that tells what it is asked."""
+"""Stage: the world as it runs in one simulation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
 from everfresh.model.marks import override
 from everfresh.protocol.requests import Load, Put, Request, Steps, ask
-from everfresh.stores.store import StepListener, Store
-from everfresh.stores.tables import LastRead
 from everfresh.testing.simulation.truths import Uses
 from everfresh.testing.simulation.world import Build, Declared, SourceBroken, World, encoded, is_steps
 from everfresh.testing.stepping import Building, Function, Look
@@ -137,42 +135,3 @@ class _ByHand(Build):
     @override
     def peek(self, name: str) -> Steps[Any]:
         raise TypeError(f"by hand: {name} cannot be peeked at here. Ask for facts only.")
-
-
-class WatchedStore(Store):
-    """A store that tells of each request and its answer."""
-
-    def __init__(self, store: Store, on_answer: OnAnswer) -> None:
-        self._store = store
-        self._on_answer = on_answer
-
-    @property
-    @override
-    def is_shared(self) -> bool:
-        return self._store.is_shared
-
-    @override
-    def carry_out(self, request: Request[A]) -> A:
-        answer = self._store.carry_out(request)
-        self._on_answer(request, answer)
-        return answer
-
-    @override
-    async def carry_out_async(self, request: Request[A]) -> A:
-        return self.carry_out(request)
-
-    @override
-    def version(self) -> int:
-        return self._store.version()
-
-    @override
-    def listen(self, listener: StepListener) -> None:
-        self._store.listen(listener)
-
-    @override
-    def ask_last_read(self, last_read: LastRead) -> None:
-        self._store.ask_last_read(last_read)
-
-    @override
-    def close(self) -> None:
-        self._store.close()
