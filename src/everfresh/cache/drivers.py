@@ -82,7 +82,8 @@ class BlockingDriver:
                 else:
                     request = steps.send(answer)
         except StopIteration as stop:
-            return cast("T", stop.value)
+            result: T = stop.value
+            return result
 
     def _carry_out(self, request: Request[Any]) -> Any:  # noqa: ANN401 - one answer type for each request
         if type(request) in _FOR_THE_STORE_ALONE:

@@ -135,6 +135,8 @@ class NearCache(Listener):
 
     @override
     def on_records(self, records: Sequence[FeedRecord]) -> None:
+        if not self._n_max:
+            return
         with self._lock:
             for record in records:
                 slot = self._slots.get(record.key)

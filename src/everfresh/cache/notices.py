@@ -65,9 +65,13 @@ class NoticeBoard:
 
         return remove
 
+    def has_listeners(self, name: str) -> bool:
+        """Whether anybody, or the log, takes notices of that name."""
+        return bool(self._listeners) or logger.isEnabledFor(_level_of(name))
+
     def tell(self, name: str, **fields: Any) -> None:  # noqa: ANN401 - fields are of any type
         """Something happened."""
-        level = logging.WARNING if name in _WARNINGS else logging.DEBUG
+        level = _level_of(name)
         if logger.isEnabledFor(level):
             logger.log(level, "%s %s", name, fields, extra={"everfresh_notice": name, "everfresh_fields": fields})
         if not self._listeners:
@@ -78,3 +82,7 @@ class NoticeBoard:
                 listener(notice)
             except Exception as error:  # noqa: BLE001 - somebody else's code must not stop a build
                 logger.warning("listener.failed %s", {"error": repr(error), "notice": name})
+
+
+def _level_of(name: str) -> int:
+    return logging.WARNING if name in _WARNINGS else logging.DEBUG

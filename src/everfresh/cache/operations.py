@@ -46,9 +46,14 @@ class Operations:
     def publish(self, events: Sequence[Event]) -> Steps[Position]:
         """Apply the events as one step."""
         _check_events(events)
-        return (
-            (yield from self._do(HeldEvents(tuple(events), self._cause()))) if events else (yield from self.position())
-        )
+        if not events:
+            return (yield from self.position())
+        cause = self._cause()
+        if is_holding(self) and hold(self, HeldEvents(tuple(events), cause)):
+            return (yield from self.position())
+        published = yield from publishing.publish(events, self._engine.shapes, cause=cause, encode=encode_event)
+        self._announce(published, events[0].topic, events[0].id, len(events))
+        return published.applied.position
 
     def invalidate(self, dependencies: Sequence[Dependency]) -> Steps[Position]:
         """Touch by name."""
@@ -224,8 +229,10 @@ class Operations:
         return False
 
     def _announce(self, published: Published, topic: str, event_id: str | None, n_events: int) -> None:
-        applied = published.applied
-        self._engine.board.tell(
+        board, applied = self._engine.board, published.applied
+        if not board.has_listeners("event.applied"):
+            return
+        board.tell(
             "event.applied",
             topic=topic,
             id=event_id,

@@ -146,12 +146,14 @@ _innermost: ContextVar[Block | None] = ContextVar("everfresh_transaction", defau
 
 def hold(home: object, held: Held) -> bool:
     """Hold it back if a block of that home is open here; False when it is to be done at once."""
-    return any(block.hold(held) for block in _blocks_of(home, _innermost.get()))
+    block = _innermost.get()
+    return block is not None and any(around.hold(held) for around in _blocks_of(home, block))
 
 
 def is_holding(home: object) -> bool:
     """Whether a block of that home is open here."""
-    return any(block.is_open for block in _blocks_of(home, _innermost.get()))
+    block = _innermost.get()
+    return block is not None and any(around.is_open for around in _blocks_of(home, block))
 
 
 class Carrier(Protocol):

@@ -58,6 +58,9 @@ class Wakers(Listener):
 
     @override
     def on_records(self, records: Sequence[FeedRecord]) -> None:
+        # Not under the lock: who comes later looks at the store after it came, so these records are no news to it.
+        if not self._waiters:
+            return
         with self._lock:
             for record in records:
                 for waiter in tuple(self._waiters.get(record.key, ())):

@@ -83,23 +83,23 @@ class ShapeIndex:
         self._by_type: dict[str, tuple[Known, ...]] = {}
         self._lock = threading.Lock()
         self._taken_up: set[ShapeId] = set()
-        self._epoch = epoch
-        self._n_shapes = 0
+        self._generation = Generation(epoch, 0)
 
     @property
     def generation(self) -> Generation:
         """How many shapes of the store's list were taken up; whoever reads it can rely on these."""
-        return Generation(self._epoch, self._n_shapes)
+        return self._generation
 
     def learn(self, start: int, shapes: Sequence[Shape]) -> None:
         """Take up the shapes that the store learnt from number `start` on; those already taken up are passed over."""
         with self._lock:
-            if self._n_shapes < start:
+            epoch, n_shapes = self._generation
+            if n_shapes < start:
                 # Those between are not known; whoever asks next is given them.
                 return
-            for shape in shapes[self._n_shapes - start :]:
+            for n_known, shape in enumerate(shapes[n_shapes - start :], n_shapes + 1):
                 self._take_up(shape)
-                self._n_shapes += 1
+                self._generation = Generation(epoch, n_known)
 
     def _take_up(self, shape: Shape) -> None:
         if shape.id in self._taken_up:

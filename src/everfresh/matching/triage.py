@@ -76,17 +76,14 @@ class Touched(msgspec.Struct, frozen=True):
     widened: tuple[Widening, ...] = ()
 
 
-class _Finding:
+class _Finding(msgspec.Struct):
     """What was found so far."""
 
-    __slots__ = ("buckets", "predicates", "probes", "shapes", "widened")
-
-    def __init__(self) -> None:
-        self.buckets: dict[Bucket, int] = {}
-        self.shapes: dict[ShapeId, int] = {}
-        self.probes: list[Probe] = []
-        self.predicates: dict[Bucket, tuple[int, ...]] = {}
-        self.widened: dict[ShapeId, Widening] = {}
+    buckets: dict[Bucket, int] = {}
+    shapes: dict[ShapeId, int] = {}
+    probes: list[Probe] = []
+    predicates: dict[Bucket, tuple[int, ...]] = {}
+    widened: dict[ShapeId, Widening] = {}
 
     def widen(self, known: Known, reason: str, number: int) -> None:
         self.shapes[known.id] = number
@@ -211,8 +208,13 @@ def _look_at_id(known: Known, view: RowView, number: int, found: _Finding) -> No
     if known.watch and view.leaves_alone(known.watch):
         return
     row = view.row
-    # Before and after it is nearly always the same id. A row whose id is null has got none yet.
-    ids = {canonical_text(i[_ID_FIELD]) for i in (row.before, row.after) if i is not None and _ID_FIELD in i} - {NULL}
+    # Before and after it is nearly always the same id.
+    ids: set[str] = set()
+    for image in (row.before, row.after):
+        if image is not None and _ID_FIELD in image:
+            ids.add(canonical_text(image[_ID_FIELD]))
+    # A row whose id is null has got none yet.
+    ids.discard(NULL)
     if not ids:
         found.widen(known, "the event carries no id", number)
     elif len(ids) == 1 and not view.is_id_known():

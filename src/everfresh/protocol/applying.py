@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from everfresh.matching.index import Generation
 from everfresh.matching.shapes import Bucket, Shape
@@ -22,8 +24,9 @@ class ShapesMoved:
     shapes: tuple[Shape, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+# Structs, unlike most requests: `Mention`, `Applied` and `Apply` are made at each publish, and each field of a frozen
+# dataclass costs 0.13 µs.
+class Mention(msgspec.Struct, frozen=True):
     """An event as it is told to people, and the event itself, None when dependencies were named."""
 
     text: str
@@ -46,8 +49,7 @@ class Candidates(Request[tuple[Candidate, ...]]):
     buckets: tuple[Bucket, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """The events are applied; keys of what was touched directly, and of what is suspect because of it.
 
     `outrun` are the numbers of the puts to come that would have been refused before these events.
@@ -59,8 +61,7 @@ class Applied:
     outrun: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Apply(Request[Applied | ShapesMoved]):
+class Apply(Request[Applied | ShapesMoved], msgspec.Struct, frozen=True):
     """Apply what events touch. Refused when the store knows other shapes than `generation`, as triage was incomplete.
 
     `mentions` are the events, by the numbers that `touched` names. Of a predicate's bucket all entries are touched but
@@ -72,9 +73,9 @@ class Apply(Request[Applied | ShapesMoved]):
     touched: Touched
     generation: Generation
     mentions: tuple[Mention, ...]
-    spared: Mapping[Bucket, frozenset[Key]] = field(default_factory=dict[Bucket, frozenset[Key]])
+    spared: Mapping[Bucket, frozenset[Key]] = msgspec.field(default_factory=dict[Bucket, frozenset[Key]])
     cause: tuple[str, ...] = ()
-    encode: Callable[[Event], bytes | None] | None = field(default=None, compare=False)
+    encode: Callable[[Event], bytes | None] | None = None
     is_dry: bool = False
     puts: tuple[Put, ...] = ()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from everfresh.matching.index import ShapeIndex, Shapes
+import msgspec
+
+from everfresh.matching.index import Generation, ShapeIndex, Shapes
 from everfresh.matching.shapes import Bucket
 from everfresh.matching.triage import Touched, Widening, touched_by_events, touched_by_name
 from everfresh.model.dependency import Dependency
@@ -16,11 +17,14 @@ from everfresh.model.event import Event
 from everfresh.protocol.applying import Applied, Apply, Candidates, Judge, Mention, ShapesMoved
 from everfresh.protocol.requests import Put, Steps, ask
 
+Spared = Mapping[Bucket, frozenset[Key]]
+"""The entries in each predicate's bucket that it spares."""
+
 _MAX_TEXT = 300
+_NOBODY: Spared = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """What came of events: where they stand, what was touched, and which shapes had to be touched as a whole.
 
     `n_judged` is how many candidates predicates were asked about.
@@ -45,35 +49,38 @@ def publish(
     `cause` is the chain of builds that publish them. Entries that ask for it keep the event as `encode` writes it.
     `puts` are those to come of values that show the events.
     """
-    mentions = tuple(Mention(text_of(event), event) for event in events)
+    mentions = tuple([Mention(text_of(event), event) for event in events])
 
-    def triage(index: ShapeIndex) -> Touched:
-        return touched_by_events(events, index)
+    def apply(touched: Touched, generation: Generation, told: tuple[Mention, ...], spared: Spared) -> Apply:
+        return Apply(touched, generation, told, spared, cause, encode, is_dry, puts)
 
-    apply = partial(Apply, cause=cause, encode=encode, is_dry=is_dry, puts=puts)
-    return (yield from _apply(triage, shapes, mentions, events, apply))
+    return _apply(partial(touched_by_events, events), shapes, mentions, events, apply)
 
 
 def invalidate(
     dependencies: Sequence[Dependency], shapes: Shapes, *, cause: tuple[str, ...] = (), puts: tuple[Put, ...] = ()
 ) -> Steps[Published]:
     """Touch by name, as if an event had come."""
-
-    def triage(index: ShapeIndex) -> Touched:
-        return touched_by_name(dependencies, index)
-
     mentions = tuple(Mention(f"invalidated {_name_of(dependency)}") for dependency in dependencies)
-    return (yield from _apply(triage, shapes, mentions, (), partial(Apply, cause=cause, puts=puts)))
+
+    def apply(touched: Touched, generation: Generation, told: tuple[Mention, ...], spared: Spared) -> Apply:
+        return Apply(touched, generation, told, spared, cause, puts=puts)
+
+    return _apply(partial(touched_by_name, dependencies), shapes, mentions, (), apply)
 
 
 def text_of(event: Event) -> str:
     """The event in one line for people: its topic and its id."""
-    text = f"event {event.topic}" + (f" {event.id}" if event.id else "")
-    return text[:_MAX_TEXT].encode("utf-8", "replace").decode()
+    text = f"event {event.topic} {event.id}" if event.id else f"event {event.topic}"
+    return _writable(text[:_MAX_TEXT])
 
 
 def _name_of(dependency: Dependency) -> str:
-    return repr(dependency)[:_MAX_TEXT].encode("utf-8", "replace").decode()
+    return _writable(repr(dependency)[:_MAX_TEXT])
+
+
+def _writable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _apply(
@@ -81,15 +88,15 @@ def _apply(
     shapes: Shapes,
     mentions: tuple[Mention, ...],
     events: Sequence[Event],
-    apply: Callable[..., Apply],
+    apply: Callable[[Touched, Generation, tuple[Mention, ...], Spared], Apply],
 ) -> Steps[Published]:
     while True:
         # The generation is read before triage: shapes learnt meanwhile by another thread only add buckets.
         index = shapes.index
         generation = index.generation
         touched = triage(index)
-        n_judged, spared = yield from _judged(touched, events)
-        told = _told(mentions, touched.widened)
+        n_judged, spared = (yield from _judged(touched, events)) if touched.predicates else (0, _NOBODY)
+        told = _told(mentions, touched.widened) if touched.widened else mentions
         answer = yield from ask(apply(touched, generation, told, spared))
         match answer:
             case Applied():
@@ -100,26 +107,22 @@ def _apply(
                 assert_never(answer)
 
 
-def _judged(touched: Touched, events: Sequence[Event]) -> Steps[tuple[int, Mapping[Bucket, frozenset[Key]]]]:
+def _judged(touched: Touched, events: Sequence[Event]) -> Steps[tuple[int, Spared]]:
     """Ask predicates about the entries that stand there now; those that come later are touched, which costs little."""
-    if not touched.predicates:
-        return 0, {}
     candidates = yield from ask(Candidates(tuple(touched.predicates)))
     if not candidates:
-        return 0, {}
+        return 0, _NOBODY
     spared = yield from ask(Judge(candidates, tuple(events), touched.predicates))
     return len(candidates), spared
 
 
 def _told(mentions: tuple[Mention, ...], widened: Sequence[Widening]) -> tuple[Mention, ...]:
     """The mentions, each with why it touched more than it says."""
-    if not widened:
-        return mentions
     reasons: dict[int, dict[str, None]] = {}
     for widening in widened:
         reasons.setdefault(widening.event, {})[widening.reason] = None
     return tuple(
-        replace(mention, text=f"{mention.text} (widened: {', '.join(reasons[number])})"[:_MAX_TEXT])
+        msgspec.structs.replace(mention, text=f"{mention.text} (widened: {', '.join(reasons[number])})"[:_MAX_TEXT])
         if number in reasons
         else mention
         for number, mention in enumerate(mentions)

@@ -8,17 +8,17 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+
+import msgspec
 
 from everfresh.matching.index import Generation
 from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, ShapeKind, call_bucket
 from everfresh.matching.triage import shapes_to_register
 from everfresh.model.entry import PLAIN_TERMS, Key, Kind, OnChange, State
+from everfresh.model.event import Event
 from everfresh.model.position import Position
-from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Mention, ShapesMoved
+from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, ShapesMoved
 from everfresh.protocol.requests import Delete, Put, Register, Seen
 from everfresh.protocol.scheduling import due_after_touch, rank_of
 from everfresh.protocol.states import Step, next_state
@@ -35,17 +35,22 @@ _N_REMEMBERED = 5
 _NONE: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+class Why(msgspec.Struct, frozen=True):
     """Why an entry is touched: in words, by which event, and through which chain of builds.
 
-    `encoded` gives the event for entries that keep it. With `is_by_call` an entry that it was built from changed.
+    Entries that keep it keep the `event` as `encode` writes it. With `is_by_call` an entry that it was built from
+    changed.
     """
 
     text: str
-    encoded: Callable[[], bytes | None] | None = None
     cause: tuple[str, ...] = ()
+    event: Event | None = None
+    encode: Callable[[Event], bytes | None] | None = None
     is_by_call: bool = False
+
+    def encoded(self) -> bytes | None:
+        """The event as it is kept; None when there is none, or nobody said how."""
+        return None if self.event is None or self.encode is None else self.encode(self.event)
 
 
 def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
@@ -68,18 +73,14 @@ def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
             tables.fire(marks, counters.sequence)
     for probe in touched.probes:
         tables.keep_probe(probe, counters.sequence)
-    whys = [Why(mention.text, _encoder(request, mention), request.cause) for mention in request.mentions]
+    cause, encode = request.cause, request.encode
+    whys = [Why(mention.text, cause, mention.event, encode) for mention in request.mentions]
     keys, suspect = spread(tables, {key: whys[event] for key, event in members.items()})
     return Applied(newest(tables), keys, suspect, outrun)
 
 
 def _outrun(tables: Tables, puts: Sequence[Put]) -> frozenset[int]:
     return frozenset(number for number, put in enumerate(puts) if _is_refused(tables, put))
-
-
-def _encoder(request: Apply, mention: Mention) -> Callable[[], bytes | None] | None:
-    encode, event = request.encode, mention.event
-    return None if encode is None or event is None else partial(encode, event)
 
 
 def candidates(tables: Tables, request: Candidates) -> tuple[Candidate, ...]:
@@ -228,11 +229,11 @@ def touch_outer(tables: Tables, row: Row, text: str, cause: tuple[str, ...]) -> 
 
 def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
     """Touch the entries and shake who was built from them; the keys touched and the keys made suspect."""
-    waiting = deque(whys.items())
+    # It grows while it is gone through.
+    waiting = list(whys.items())
     touched: dict[Key, None] = {}
     dirty: list[Key] = []
-    while waiting:
-        key, why = waiting.popleft()
+    for key, why in waiting:
         row = None if key in touched else tables.row(key)
         if row is None:
             continue
@@ -296,7 +297,8 @@ def _members(tables: Tables, request: Apply) -> dict[Key, int]:
 
 def _found(found: dict[Key, int], keys: Sequence[Key], event: int) -> None:
     for key in keys:
-        found[key] = max(found.get(key, 0), event)
+        if event >= found.get(key, 0):
+            found[key] = event
 
 
 def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
@@ -316,7 +318,7 @@ def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
     row.queued_at = queued_at
     if not why.is_by_call:
         row.event_at = now if row.terms.settle_s else None
-        row.event = why.encoded() if row.terms.keeps_event and why.encoded is not None else None
+        row.event = why.encoded() if row.terms.keeps_event else None
         row.history = (*row.history, why.text)[-_N_REMEMBERED:]
     # While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
     if row.token is None and (row.due is None or row.due > now):

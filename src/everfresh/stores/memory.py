@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from everfresh.matching.shapes import SHAPE_ID_BYTES, Bucket, Group, Shape, ShapeId, buckets_of, stem_of
 from everfresh.matching.triage import Probe
@@ -184,7 +184,8 @@ class MemoryTables(Tables):
 
     @override
     def members(self, bucket: Bucket) -> Sequence[Key]:
-        return tuple(self._members.get(bucket, ()))
+        members = self._members.get(bucket)
+        return tuple(members) if members else ()
 
     @override
     def conditions(self, stem: Bucket) -> Sequence[tuple[Bucket, tuple[str, ...]]]:
@@ -358,7 +359,7 @@ class MemoryStore(Store):
         journal = tables.journal = Journal(self._clock())
         epoch = tables.counters.epoch
         # One table for all steps cannot carry each request's type; Request[A] promises the A.
-        answer = cast("A", STEPS[type(cast("Request[Any]", request))](tables, request))
+        answer: A = STEPS[type(request)](tables, request)
         is_same_life = tables.counters.epoch == epoch
         if journal.records or not is_same_life:
             for listener in self._listeners:

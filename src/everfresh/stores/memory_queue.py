@@ -38,19 +38,20 @@ class MemoryQueue:
 
     def put(self, row: Row) -> None:
         """Queue the row as it says, or take it out."""
-        queued = self._queued.get(row.key)
-        if row.due is None:
+        key, due, rank = row.key, row.due, row.rank
+        queued = self._queued.get(key)
+        if due is None:
             if queued is not None:
-                del self._queued[row.key]
+                del self._queued[key]
             return
-        if queued is not None and queued[1] == row.due and queued[2] == row.rank:
+        if queued is not None and queued[1] == due and queued[2] == rank:
             return
         self._n_items += 1
-        self._queued[row.key] = (self._n_items, row.due, row.rank)
+        self._queued[key] = (self._n_items, due, rank)
         lane = self._lanes.get(row.function())
         if lane is None:
             lane = self._lanes[row.function()] = _Lane()
-        heappush(lane.waiting, (row.due, self._n_items, row.key))
+        heappush(lane.waiting, (due, self._n_items, key))
         # Without a worker nobody takes from the heap what is left over in it.
         if len(lane.waiting) + len(lane.ready) > 2 * len(self._queued) + _MAX_LEFT_OVER:
             self._sweep(lane)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from everfresh.matching.shapes import Bucket, Group, Shape, ShapeId
 from everfresh.matching.triage import Probe
@@ -154,12 +156,11 @@ def nobody_knows(_: Key) -> float | None:
     return None
 
 
-@dataclass(slots=True)
-class Journal:
+class Journal(msgspec.Struct):
     """What one step has written so far: its feed records, in order."""
 
     now: float
-    records: list[FeedRecord] = field(default_factory=list[FeedRecord])
+    records: list[FeedRecord] = []
 
 
 class Rows(Protocol):

@@ -80,6 +80,31 @@ def test_the_log_holds_the_fields_as_data(caplog: pytest.LogCaptureFixture) -> N
     assert vars(entry)["everfresh_fields"] == {"key": "f(1)", "attempts": 2}
 
 
+@pytest.mark.parametrize(
+    ("level", "told"), [(logging.ERROR, set[str]()), (logging.WARNING, {"build.failed"}), (logging.DEBUG, set(NOTICES))]
+)
+def test_the_log_listens_to_what_it_would_hold(level: int, told: set[str], caplog: pytest.LogCaptureFixture) -> None:
+    """What nobody takes need not be put together."""
+    caplog.set_level(level, logger="everfresh")
+
+    heard = {name for name in NOTICES if NoticeBoard().has_listeners(name)}
+
+    assert heard >= told
+    assert bool(heard) is bool(told)
+
+
+def test_a_board_with_a_listener_has_one_for_every_notice(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the log is set to."""
+    caplog.set_level(logging.ERROR, logger="everfresh")
+    board = NoticeBoard()
+
+    remove = board.listen(list[Notice]().append)
+
+    assert board.has_listeners("event.applied")
+    remove()
+    assert not board.has_listeners("event.applied")
+
+
 def test_the_log_tells_all_when_it_is_asked_to(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever debugs wants every event."""
     caplog.set_level(logging.DEBUG, logger="everfresh")
