@@ -314,7 +314,7 @@ def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Ou
                 engine.hushed[lease.token] = told_of(outcome)
             if not run.has_refused_old:
                 # Each gets one like this, which the builder's caller does not have.
-                engine.wakers.share(lease.key, lease.begun.sequence, own_error(outcome))
+                engine.wakers.share(lease.key, lease.begun, own_error(outcome))
     return outcomes
 
 

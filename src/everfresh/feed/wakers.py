@@ -8,18 +8,21 @@ from collections.abc import Callable, Sequence
 from everfresh.feed.follower import Listener
 from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.model.marks import override
+from everfresh.model.position import Position
 
 
 class Waiter:
     """One who waits for an entry's next record.
 
-    `arrived` is the sequence of the events that it must not miss: the error of a build that began later is its own too.
-    Who `ignores_failures` is not woken by a build that failed.
+    `arrived` is where the events stand that it must not miss: the error of a build that began later is its own too, if
+    the store has not begun another life since. Who `ignores_failures` is not woken by a build that failed.
     """
 
     __slots__ = ("arrived", "error", "ignores_failures", "wake")
 
-    def __init__(self, wake: Callable[[], object], arrived: int = 0, *, ignores_failures: bool = False) -> None:
+    def __init__(
+        self, wake: Callable[[], object], arrived: Position | None = None, *, ignores_failures: bool = False
+    ) -> None:
         self.wake = wake
         self.arrived = arrived
         self.ignores_failures = ignores_failures
@@ -48,11 +51,11 @@ class Wakers(Listener):
                 if not waiters:
                     del self._waiters[key]
 
-    def share(self, key: Key, begun: int, error: Exception) -> None:
+    def share(self, key: Key, begun: Position, error: Exception) -> None:
         """Give a build's error to those who wait for it and came before it began."""
         with self._lock:
             for waiter in tuple(self._waiters.get(key, ())):
-                if begun >= waiter.arrived and not waiter.ignores_failures:
+                if waiter.arrived is not None and begun.covers(waiter.arrived) and not waiter.ignores_failures:
                     waiter.error = error
                     waiter.wake()
 

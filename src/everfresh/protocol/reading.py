@@ -24,6 +24,7 @@ from typing import assert_never
 
 from everfresh.model.entry import Entry, Key, Lease, State
 from everfresh.model.errors import BuildError, WaitTimeout
+from everfresh.model.position import Position
 from everfresh.protocol.requests import (
     NOTHING_OLD,
     Begin,
@@ -78,7 +79,7 @@ class _Queueing:
     """When a reader came: by the store's clock, and by the events applied last."""
 
     since: float
-    arrived: int
+    arrived: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
     while True:
         loaded = yield from ask(Load(call.key, call.fingerprint))
         good_from = loaded.position.sequence if good_from is None else good_from
-        queueing = _Queueing(since=loaded.now, arrived=loaded.applied) if queueing is None else queueing
+        queueing = _queueing(loaded) if queueing is None else queueing
         match verdict(loaded, bounds, good_from):
             case Serve(entry, is_stale):
                 if is_stale:
@@ -154,6 +155,10 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
                 found = yield from _build_or_wait(call, bounds, queueing, good_from)
                 if found is not None:
                     return found
+
+
+def _queueing(loaded: Loaded) -> _Queueing:
+    return _Queueing(since=loaded.now, arrived=Position(loaded.position.epoch, loaded.applied))
 
 
 def _build_or_wait(call: Call, bounds: Bounds, queueing: _Queueing, good_from: int | None) -> Steps[Entry | None]:
@@ -188,7 +193,7 @@ def rebuild(call: Call) -> Steps[Entry]:
     """An entry whose build began after now, whatever is stored; shared with others who build it."""
     loaded = yield from ask(Load(call.key, call.fingerprint))
     arrived = loaded.position.sequence
-    queueing = _Queueing(since=loaded.now, arrived=loaded.applied)
+    queueing = _queueing(loaded)
     while True:
         found = yield from _build_or_wait(call, NOTHING_OLD, queueing, None)
         if found is not None:

@@ -334,12 +334,12 @@ class Wait(Request[None]):
     """Come back when the entry's lease may have ended, at the latest after `timeout_s`.
 
     Raises at the `yield` what the build raised, when it failed in this process and no event was applied after it began
-    and before `arrived`, the newest events that whoever waits must not miss.
+    and before `arrived`, the newest events that whoever waits must not miss, in the same life of the store.
     """
 
     key: Key
     timeout_s: float
-    arrived: int
+    arrived: Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,7 +262,7 @@ class Process:
             data, digest = codec.encode(value)
         except Exception as error:
             if not frame.has_refused_old:
-                self.wakers.share(call.key, lease.begun.sequence, error)
+                self.wakers.share(call.key, lease.begun, error)
             raise
         groups, seen = frame.close()
         return Built(

@@ -242,7 +242,7 @@ def test_a_reader_waits_for_the_build_under_way() -> None:
 
     script.asks(LOAD).gets(loaded(newest=7, applied=6))
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).gets(None)
     script.asks(LOAD).gets(loaded(FRESH, newest=8))
 
     assert script.result == FRESH
@@ -254,7 +254,7 @@ def test_a_reader_takes_over_when_the_lease_has_run_out() -> None:
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).gets(None)
     script.asks(LOAD).gets(loaded(now=NOW + 8.0))
     script.asks(begin(good_from=7)).gets(LEASE)
 
@@ -279,7 +279,7 @@ def test_a_reader_waits_no_longer_than_it_may(busy: Busy, timeout_s: float) -> N
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(busy)
 
-    script.asks(Wait(KEY, timeout_s, arrived=6))
+    script.asks(Wait(KEY, timeout_s, arrived=at(6)))
 
 
 def test_a_reader_that_waited_for_too_long_says_so() -> None:
@@ -288,7 +288,7 @@ def test_a_reader_that_waited_for_too_long_says_so() -> None:
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).gets(None)
     script.asks(LOAD).gets(loaded(now=NOW + 60.0))
     script.asks(begin(good_from=7)).gets(Busy(NOW + 60.0, NOW + 68.0))
     script.asks(LOAD)
@@ -302,7 +302,7 @@ def _script_of_one_who_waited_for_too_long(bounds: Bounds) -> Script[Entry]:
     script = Script(read(CALL, bounds))
     script.asks(LOAD).gets(loaded(DIRTY))
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).gets(None)
     script.asks(LOAD).gets(loaded(DIRTY, now=NOW + 60.0))
     script.asks(begin(good_from=7)).gets(Busy(NOW + 60.0, NOW + 68.0))
     return script.asks(LOAD)
@@ -331,7 +331,7 @@ def test_a_build_that_fails_fails_for_those_who_wait() -> None:
 
     script.asks(LOAD).gets(loaded(DIRTY))
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).meets(DOWN)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).meets(DOWN)
     script.asks(LOAD)
 
     with pytest.raises(ConnectionError, match="down"):
@@ -344,7 +344,7 @@ def test_those_who_wait_for_a_build_that_fails_may_be_served_the_last_value() ->
 
     script.asks(LOAD).gets(loaded(DIRTY))
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).meets(DOWN)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).meets(DOWN)
     script.asks(LOAD).gets(loaded(DIRTY))
 
     assert script.result == DIRTY
@@ -356,7 +356,7 @@ def test_those_who_wait_for_a_build_that_fails_get_its_error_if_nothing_is_there
 
     script.asks(LOAD).gets(NOTHING)
     script.asks(begin(good_from=7)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).meets(DOWN)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).meets(DOWN)
     script.asks(LOAD)
 
     with pytest.raises(ConnectionError, match="down"):
@@ -673,7 +673,7 @@ def test_a_rebuild_shares_a_build_that_began_after_it_was_asked_for(answer: obje
     script.asks(LOAD).gets(loaded(FRESH, newest=7))
     script.asks(begin(good_from=None)).gets(answer)
     if isinstance(answer, Busy):
-        script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+        script.asks(Wait(KEY, 8.0, arrived=at(6))).gets(None)
     script.asks(LOAD).gets(loaded(entry(good_as_of=7), newest=8))
 
     assert script.result == entry(good_as_of=7)
@@ -686,7 +686,7 @@ def test_a_rebuild_does_not_take_a_build_that_began_before(found: Entry | None) 
 
     script.asks(LOAD).gets(loaded(FRESH, newest=7))
     script.asks(begin(good_from=None)).gets(BUSY)
-    script.asks(Wait(KEY, 8.0, arrived=6)).gets(None)
+    script.asks(Wait(KEY, 8.0, arrived=at(6))).gets(None)
     script.asks(LOAD).gets(loaded(found, newest=8))
 
     script.asks(begin(good_from=None))

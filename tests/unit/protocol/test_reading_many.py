@@ -151,7 +151,7 @@ def test_those_that_others_build_are_waited_for_after_own_commits() -> None:
     script.asks(commit_of(B)).gets(committed(B))
     script.asks(Load(A.key, "f1")).gets(loaded(newest=9))
     script.asks(begin_of(A)).gets(Busy(NOW, NOW + 8.0))
-    script.asks(Wait(A.key, 8.0, arrived=6)).gets(None)
+    script.asks(Wait(A.key, 8.0, arrived=at(6))).gets(None)
     script.asks(Load(A.key, "f1")).gets(loaded(entry(State.DIRTY, key=A.key, good_as_of=7, stale_since=NOW), newest=9))
 
     assert script.result[0].position == at(7)
