@@ -255,7 +255,7 @@ class Nets:
 def copied(folder: Path) -> Path:
     """A copy of what the tests need, with everything compiled."""
     tree = folder / "tree"
-    for name in ("src", "tests", "scripts", "docs"):
+    for name in ("src", "tests", "scripts", "docs", "deploy"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tree)
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"]

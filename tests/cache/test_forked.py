@@ -119,9 +119,7 @@ def test_whatever_the_child_asks_for_it_is_told_to_make_its_own_cache(url: str) 
     *child, parent = said(EACH_WAY, url)
 
     assert len(child) == 13
-    assert [
-        line for line in child if "StoreUnavailable" not in line or "Make the Cache after the fork" not in line
-    ] == []
+    assert [line for line in child if "StoreForked" not in line or "Make the Cache after the fork" not in line] == []
     assert parent == "parent 1 2"
 
 

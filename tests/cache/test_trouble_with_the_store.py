@@ -15,8 +15,8 @@ from tests.cache.upstreams import Upstream
 
 @pytest.fixture
 def cache(open_cache: OpenCache, sqlite_url: str) -> Cache:
-    """A cache whose store can be broken from outside."""
-    return open_cache(sqlite_url)
+    """A cache whose store can be broken from outside, and whose readers are told of it."""
+    return open_cache(sqlite_url, on_store_failure="raise")
 
 
 async def test_a_store_that_does_not_answer_is_an_error_and_no_build(

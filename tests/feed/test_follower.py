@@ -8,7 +8,8 @@ from typing import TypeVar, cast
 
 import pytest
 
-from everfresh.feed.follower import MAX_BATCH, Follower, Listener
+from everfresh.feed.follower import MAX_BATCH, Follower
+from everfresh.feed.listeners import Listener
 from everfresh.feed.reader import FeedReader
 from everfresh.model.entry import FeedRecord
 from everfresh.model.errors import StoreUnavailable

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from everfresh import Cache, dep
-from everfresh.feed.follower import Follower, Listener
+from everfresh.feed.follower import Follower
+from everfresh.feed.listeners import Listener
 from everfresh.model.entry import FeedRecord
 from everfresh.model.marks import override
 from everfresh.stores.sqlite import SqliteStore

@@ -30,22 +30,29 @@ class AsynchronousCache:
         """Whether a list that nobody described is a warning, and not an error."""
         return self._operations.production_mode
 
-    async def publish(self, *events: Event) -> Position:
+    async def publish(self, *events: Event, acknowledged: bool = False) -> Position:
         """Apply events as one step; from the position on, nobody is served what they outdated.
 
         Repeating is safe: a doubled event costs at most a rebuild. Within a transaction they are held back, and the
         position is that of before.
 
+        With `acknowledged` it comes back when every process that holds values near has let go of what is older, so that
+        nobody anywhere serves it; a process that does not answer is waited for at most a second. Stores of one machine
+        are always so.
+
         Raises:
             InvalidEvent: one of them is no event; none was applied.
+            InvalidOption: acknowledged within a transaction; none was applied.
             StoreUnavailable: none was applied; publish them again.
             TooManyGenerations: events of builds have led to builds that publish events too often.
         """
-        return await self._driver.run(self._operations.publish(events))
+        steps = self._operations.publish(events)
+        return await self._driver.run(self._operations.everywhere(steps) if acknowledged else steps)
 
-    async def invalidate(self, *dependencies: Dependency) -> Position:
-        """Touch every entry that has one of these dependencies, as if an event had come."""
-        return await self._driver.run(self._operations.invalidate(dependencies))
+    async def invalidate(self, *dependencies: Dependency, acknowledged: bool = False) -> Position:
+        """Touch every entry that has one of these dependencies, as if an event had come; `acknowledged` as above."""
+        steps = self._operations.invalidate(dependencies)
+        return await self._driver.run(self._operations.everywhere(steps) if acknowledged else steps)
 
     async def touched_by(self, event: Event) -> list[Key]:
         """The keys, sorted, that the event would touch directly; nothing is published."""

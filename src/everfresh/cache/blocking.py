@@ -31,13 +31,15 @@ class BlockingCache:
         """See `Cache.production_mode`."""
         return self._operations.production_mode
 
-    def publish(self, *events: Event) -> Position:
+    def publish(self, *events: Event, acknowledged: bool = False) -> Position:
         """See `Cache.publish`."""
-        return self._driver.run(self._operations.publish(events))
+        steps = self._operations.publish(events)
+        return self._driver.run(self._operations.everywhere(steps) if acknowledged else steps)
 
-    def invalidate(self, *dependencies: Dependency) -> Position:
+    def invalidate(self, *dependencies: Dependency, acknowledged: bool = False) -> Position:
         """See `Cache.invalidate`."""
-        return self._driver.run(self._operations.invalidate(dependencies))
+        steps = self._operations.invalidate(dependencies)
+        return self._driver.run(self._operations.everywhere(steps) if acknowledged else steps)
 
     def touched_by(self, event: Event) -> list[Key]:
         """See `Cache.touched_by`."""

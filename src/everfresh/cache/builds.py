@@ -79,12 +79,16 @@ class Run:
     The caller goes on using its lists and dicts while, or before, this runs; so it runs with arguments of its own.
     """
 
-    def __init__(self, engine: Engine, calls: Sequence[Call], leases: Sequence[Lease], *, is_strict: bool) -> None:
+    def __init__(
+        self, engine: Engine, calls: Sequence[Call], leases: Sequence[Lease], *, is_strict: bool, is_alone: bool = False
+    ) -> None:
         # Every call that reaches a driver was bound by its engine.
         self.calls = [cast("BoundCall", call) for call in calls]
         self.leases = leases
         self.spec = self.calls[0].spec
         self._engine = engine
+        self.is_alone = is_alone
+        """Whether the store has no part in it."""
         self._is_strict = is_strict
         self._frame: Frame | None = None
         self._arguments: list[Arguments] = []
@@ -98,7 +102,7 @@ class Run:
             ArgumentNotSupported: an argument cannot be made again.
         """
         keys = tuple(call.key for call in self.calls)
-        frame = self._engine.frame(keys, self.leases, is_strict=self._is_strict)
+        frame = self._engine.frame(keys, self.leases, is_strict=self._is_strict, is_alone=self.is_alone)
         own = self.spec.signature.own
         self._arguments = [own(call.arguments, call.recipe.arguments) for call in self.calls]
         self._declared = [_declared(self.spec, arguments, frame) for arguments in self._arguments]

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from math import inf
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from everfresh.cache.asynchronous import AsynchronousCache
 from everfresh.cache.background import Background
@@ -22,7 +22,7 @@ from everfresh.cache.keys import known_keys
 from everfresh.cache.many_functions import AsyncManyFunction, SyncManyFunction
 from everfresh.cache.notices import Notice
 from everfresh.cache.operations import Operations
-from everfresh.cache.options import FunctionOptions, options_of, policy_of
+from everfresh.cache.options import FunctionOptions, Options, on_store_failure_of, options_of, policy_of
 from everfresh.cache.reads import Reads
 from everfresh.feed.reader import FeedReader
 from everfresh.model.clock import Clock, Dice, fair_dice, seconds_of, wall_clock
@@ -30,6 +30,7 @@ from everfresh.model.entry import Key
 from everfresh.model.errors import InvalidOption
 from everfresh.model.options import whole_number
 from everfresh.model.position import Position
+from everfresh.protocol.requests import Policy
 from everfresh.stores.tables import Room
 from everfresh.stores.urls import open_store
 
@@ -59,6 +60,9 @@ class Cache(AsynchronousCache):
         production_mode: a list that nobody described is a warning here, and is never served from the cache; else it is
             an error.
         max_generations: how many builds may follow one from the other by the events that they publish.
+        on_store_failure: what readers do when the store does not answer: `"call"` takes what is held near, as far as
+            the bounds of a function allow, and else calls the function for its reader alone; `"raise"` raises
+            StoreUnavailable. A function may say otherwise for itself.
 
     Raises:
         StoreUrlInvalid: the URL names no store.
@@ -80,12 +84,14 @@ class Cache(AsynchronousCache):
         max_bytes: int | None = None,
         production_mode: bool = False,
         max_generations: int = 8,
+        on_store_failure: Literal["call", "raise"] = "call",
     ) -> None:
         self._lease_s = seconds_of(lease, option="lease")
         self._wait_timeout_s = seconds_of(wait_timeout, option="wait_timeout")
         if self._lease_s < _MIN_LEASE_S or self._lease_s == inf:
             msg = f"lease: {self._lease_s:g} s cannot hold a build. Use {_MIN_LEASE_S:g} s or more, but not FOREVER."
             raise InvalidOption(msg)
+        self._on_store_failure = on_store_failure_of(on_store_failure)
         n_near = whole_number(near, option="near", least=0)
         room = _room(max_entries, max_bytes)
         is_production = _yes_or_no(production_mode, option="production_mode")
@@ -144,6 +150,7 @@ class Cache(AsynchronousCache):
                 `stale_if_error`: how long the last good value stands in for a build that fails.
                 `cache_errors`: errors that are results like any other: stored, and raised anew for each reader.
                 `wait_timeout`: how long a reader waits for somebody else's build; the cache's, if it is not said.
+                `on_store_failure`: `"call"` or `"raise"`, what readers do when the store does not answer; likewise.
 
                 What a touch does:
                 `on_change`: `"refresh"` rebuilds a touched result at once, `"drop"` leaves it to the next reader.
@@ -169,7 +176,7 @@ class Cache(AsynchronousCache):
             TypeError: there is no such option.
         """
         given = options_of(options, what="cached")
-        policy = policy_of(given, lease_s=self._lease_s, wait_timeout_s=self._wait_timeout_s)
+        policy = self._policy_of(given)
 
         def decorate(function: Callable[..., Any]) -> CachedFunction[..., Any]:
             spec = declare(function, policy=policy, options=given)
@@ -216,7 +223,7 @@ class Cache(AsynchronousCache):
             TypeError: there is no such option.
         """
         given = options_of(options, what="cached_many")
-        policy = policy_of(given, lease_s=self._lease_s, wait_timeout_s=self._wait_timeout_s)
+        policy = self._policy_of(given)
 
         def decorate(
             function: Callable[..., Any],
@@ -229,6 +236,14 @@ class Cache(AsynchronousCache):
             return found
 
         return decorate if function is None else decorate(function)
+
+    def _policy_of(self, given: Options) -> Policy:
+        return policy_of(
+            given,
+            lease_s=self._lease_s,
+            wait_timeout_s=self._wait_timeout_s,
+            on_store_failure=self._on_store_failure,
+        )
 
     def _reads_of(self, spec: Spec) -> Reads[Any]:
         """Make the function known, and how it is read."""

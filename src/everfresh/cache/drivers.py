@@ -26,7 +26,9 @@ from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
 from everfresh.model.entry import Entry, Lease
 from everfresh.model.errors import ArgumentNotSupported, BuildError, UnknownFunction
+from everfresh.protocol.acknowledging import Pause
 from everfresh.protocol.applying import Judge
+from everfresh.protocol.outage import lease_alone
 from everfresh.protocol.queueing import TookDue
 from everfresh.protocol.reading import read
 from everfresh.protocol.requests import (
@@ -34,6 +36,7 @@ from everfresh.protocol.requests import (
     Bounds,
     Bring,
     Build,
+    BuildAlone,
     BuildMany,
     Built,
     Call,
@@ -43,6 +46,7 @@ from everfresh.protocol.requests import (
     GiveUp,
     Load,
     Loaded,
+    Recall,
     Request,
     Resolve,
     Revalidate,
@@ -89,15 +93,15 @@ class BlockingDriver:
         if type(request) in _FOR_THE_STORE_ALONE:
             return self._engine.store.carry_out(request)
         match request:
-            case Build(call, lease, is_strict):
-                return _only(self._run(Run(self._engine, (call,), (lease,), is_strict=is_strict)))
-            case BuildMany(calls, leases, is_strict):
-                return self._run(Run(self._engine, calls, leases, is_strict=is_strict))
+            case Build() | BuildMany() | BuildAlone():
+                return _outcome_for(request, self._run(_run_of(self._engine, request)))
             case Wait():
                 return self._wait(request)
             case Bring(call):
                 return self._bring(_bound(call))
-            case Revalidate() | Resolve() | Roll() | Judge():
+            case Pause(seconds):
+                return time.sleep(seconds)
+            case Revalidate() | Resolve() | Roll() | Judge() | Recall():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
                 request = _signed(self._engine, request, self._role)
@@ -152,6 +156,11 @@ class AsyncDriver:
         try:
             request = next(steps)
             while True:
+                if late is not None and not isinstance(request, GiveUp):
+                    # They end no more: they found a way to go on, for somebody who is not there any more.
+                    error, late = late, None
+                    request = steps.throw(error)
+                    continue
                 try:
                     answer = await self._carry_out(request)
                 except BaseException as error:  # noqa: BLE001 - the rules decide what an error means, a cancellation too
@@ -171,15 +180,15 @@ class AsyncDriver:
 
     async def _carry_out(self, request: Request[Any]) -> Any:  # noqa: ANN401 - one answer type for each request
         match request:
-            case Build(call, lease, is_strict):
-                return _only(await self._run(Run(self._engine, (call,), (lease,), is_strict=is_strict)))
-            case BuildMany(calls, leases, is_strict):
-                return await self._run(Run(self._engine, calls, leases, is_strict=is_strict))
+            case Build() | BuildMany() | BuildAlone():
+                return _outcome_for(request, await self._run(_run_of(self._engine, request)))
             case Wait():
                 return await self._wait(request)
             case Bring(call):
                 return await self._bring(_bound(call))
-            case Revalidate() | Resolve() | Roll() | Judge():
+            case Pause(seconds):
+                return await asyncio.sleep(seconds)
+            case Revalidate() | Resolve() | Roll() | Judge() | Recall():
                 return _carry_out_simple(self._engine, self._revalidate, request)
             case _:
                 request = _signed(self._engine, request, self._role)
@@ -277,7 +286,10 @@ def _bringing(call: Call) -> Steps[Entry]:
     return read(call, within_build(call.policy.bounds))
 
 
-def _carry_out_simple(engine: Engine, revalidate: Revalidator, request: Revalidate | Resolve | Roll | Judge) -> Any:  # noqa: ANN401 - one answer type for each request
+_Simple = Revalidate | Resolve | Roll | Judge | Recall
+
+
+def _carry_out_simple(engine: Engine, revalidate: Revalidator, request: _Simple) -> Any:  # noqa: ANN401 - one answer type for each request
     match request:
         case Revalidate(call):
             revalidate(_bound(call))
@@ -291,6 +303,31 @@ def _carry_out_simple(engine: Engine, revalidate: Revalidator, request: Revalida
             return engine.dice()
         case Judge():
             return engine.predicates.judge(request)
+        case Recall(key):
+            return engine.recall(key)
+
+
+def _run_of(engine: Engine, request: Build | BuildMany | BuildAlone) -> Run:
+    match request:
+        case Build(call, lease, is_strict):
+            return Run(engine, (call,), (lease,), is_strict=is_strict)
+        case BuildMany(calls, leases, is_strict):
+            return Run(engine, calls, leases, is_strict=is_strict)
+        case BuildAlone(calls, is_strict):
+            for call in calls:
+                engine.board.tell("store.bypassed", key=call.key)
+            alone = [lease_alone(call.key) for call in calls]
+            return Run(engine, calls, alone, is_strict=is_strict, is_alone=True)
+
+
+def _outcome_for(request: Build | BuildMany | BuildAlone, outcomes: tuple[Outcome, ...]) -> Built | tuple[Outcome, ...]:
+    """What the request is answered with; the error of a single build is raised."""
+    if not isinstance(request, Build):
+        return outcomes
+    (outcome,) = outcomes
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 @contextlib.contextmanager
@@ -299,7 +336,7 @@ def _holding(engine: Engine, run: Run) -> Generator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(runs.one())
         stack.callback(run.end)
-        for lease in run.leases:
+        for lease in () if run.is_alone else run.leases:
             stack.enter_context(engine.keeper.holding(lease, run.spec.policy.lease_s))
         yield
 
@@ -310,19 +347,14 @@ def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Ou
         if isinstance(outcome, Exception):
             if run.spec.signature.secret:
                 kept_secret(outcome)
+            if run.is_alone:
+                continue
             if holds_secret(outcome):
                 engine.hushed[lease.token] = told_of(outcome)
             if not run.has_refused_old:
                 # Each gets one like this, which the builder's caller does not have.
                 engine.wakers.share(lease.key, lease.begun, own_error(outcome))
     return outcomes
-
-
-def _only(outcomes: tuple[Outcome, ...]) -> Built:
-    (outcome,) = outcomes
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:

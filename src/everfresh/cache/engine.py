@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from everfresh.cache.attention import Attention
 from everfresh.cache.keeper import LeaseKeeper
 from everfresh.cache.near import NearCache
@@ -13,13 +15,15 @@ from everfresh.cache.signatures import Arguments
 from everfresh.cache.spec import BoundCall, Spec
 from everfresh.cache.tracking import Frame, generations_of, open_frame
 from everfresh.feed.follower import Follower
+from everfresh.feed.following import follower_of
 from everfresh.feed.wakers import Wakers
 from everfresh.matching.index import Shapes
 from everfresh.matching.shapes import Shape, ShapeId
 from everfresh.model.clock import Clock, Dice, fair_dice, wall_clock
 from everfresh.model.dependency import Undescribed
-from everfresh.model.entry import Entry, Key, Lease, Recipe
-from everfresh.model.errors import UnknownFunction
+from everfresh.model.entry import Entry, Key, Lease, Recipe, State
+from everfresh.model.errors import StoreUnavailable, UnknownFunction
+from everfresh.model.position import Position
 from everfresh.protocol.requests import Committed, Fail, Load, Loaded, Register
 from everfresh.stores.store import Store
 
@@ -46,7 +50,9 @@ class Engine:
         self.keeper = LeaseKeeper(store, self.board)
         self.attention = Attention(store, self.near, self.board, clock)
         store.ask_last_read(self.attention.last_read)
-        self.follower = Follower(store)
+        self.follower = follower_of(store, self.near.lapse)
+        self.confirm_near = self._confirm if isinstance(self.follower, Follower) else self.follower.confirm
+        """Makes sure that nothing is held near that is not current."""
         self.follower.add(self.near)
         self.follower.add(self.wakers)
         self.hushed: dict[int, str] = {}
@@ -79,23 +85,39 @@ class Engine:
             raise UnknownFunction(msg)
         return self.bind(spec, spec.signature.decode(recipe.arguments), key)
 
-    def frame(self, keys: tuple[Key, ...], leases: Sequence[Lease], *, is_strict: bool = False) -> Frame:
-        """The frame of a run that builds these entries."""
+    def frame(
+        self, keys: tuple[Key, ...], leases: Sequence[Lease], *, is_strict: bool = False, is_alone: bool = False
+    ) -> Frame:
+        """The frame of a run that builds these entries; alone, nothing is told to the store, nor asked of it."""
         outer = open_frame()
+        if is_alone and outer is not None:
+            # What it is built from, nobody watches over.
+            outer.is_makeshift = True
 
         def warn(dependency: Undescribed) -> None:
             self.warn_undescribed(keys[0], dependency)
 
         return Frame(
             keys if outer is None else (*outer.chain, *keys),
-            max(lease.begun.sequence for lease in leases),
-            tell=self._tell,
-            see=self._see,
+            _begun(leases),
+            tell=_tell_nobody if is_alone else self._tell,
+            see=_see_nothing if is_alone else self._see,
             warn=warn if self.production_mode else None,
             cause=max((generations_of(outer, lease) for lease in leases), key=len),
             outer=outer,
             is_strict=is_strict,
         )
+
+    def recall(self, key: Key) -> tuple[Entry, float] | None:
+        """What was held near when the store was lost sight of; for how many seconds nobody has vouched for it."""
+        found = self.near.lapsed(key)
+        if found is None:
+            return None
+        entry, unknown_s = found
+        now, end = self.clock(), entry.ends_at()
+        unknown_s = unknown_s if end is None else max(unknown_s, now - end)
+        reason = "the store does not answer"
+        return replace(entry, state=State.SUSPECT, stale_since=now - unknown_s, reason=reason), unknown_s
 
     def warn_undescribed(self, key: str, dependency: Undescribed) -> None:
         """Tell of a value that hangs on a list which nobody described, so that it is not kept."""
@@ -137,6 +159,13 @@ class Engine:
         # Whoever waits looks again, and is told by the store.
         self.follower.start_over()
 
+    def _confirm(self) -> None:
+        try:
+            self.follower.confirm()
+        except StoreUnavailable:
+            # Who asks the store now hears of it, and does what its function's policy says.
+            self.near.lapse()
+
     def _tell(self, shape: Shape) -> None:
         if shape.id not in self._told:
             self.store.carry_out(Register((shape,)))
@@ -144,3 +173,17 @@ class Engine:
 
     def _see(self, key: Key) -> Entry | None:
         return self.store.carry_out(Load(key)).entry
+
+
+def _begun(leases: Sequence[Lease]) -> Position:
+    """Where a run under all of them began; in no epoch when they are of several shards, whose orders do not compare."""
+    latest = max((lease.begun for lease in leases), key=lambda begun: begun.sequence)
+    return latest if len({lease.begun.epoch for lease in leases}) == 1 else Position("", latest.sequence)
+
+
+def _tell_nobody(_: Shape) -> None:
+    """Nothing that is built alone is stored, so no event need reach it."""
+
+
+def _see_nothing(_: Key) -> None:
+    """Nothing can be seen."""

@@ -147,8 +147,9 @@ class SyncFunction(CachedFunction[P, R]):
                 found = self._driver.run(look(list(wanted.calls.values()), bounds))
                 wanted.entries.update(found.entries)
                 for call in found.left:
+                    steps = read(call, bounds, good_from=found.good_from.get(call.key))
                     try:
-                        wanted.entries[call.key] = self._driver.run(read(call, bounds, good_from=found.good_from))
+                        wanted.entries[call.key] = self._driver.run(steps)
                     except StoreClosed:
                         raise
                     except Exception as error:  # noqa: BLE001 - raised once the others are done

@@ -20,7 +20,7 @@ async def read_each(driver: AsyncDriver, found: Found, bounds: Bounds, wanted: W
     async def one(call: Call) -> None:
         async with room:
             try:
-                wanted.entries[call.key] = await driver.run(read(call, bounds, good_from=found.good_from))
+                wanted.entries[call.key] = await driver.run(read(call, bounds, good_from=found.good_from.get(call.key)))
             except Exception as error:  # noqa: BLE001 - raised once the others are done
                 wanted.errors[call.key] = error
 

@@ -5,6 +5,7 @@ Rules
 - A reader opens a ticket before it asks the store, and fills the slot with what it got. A record that comes in between
   voids the ticket: the answer may be older than the record.
 - An immutable value is handed out as it is, any other is decoded for each caller, so nobody changes another's.
+- When nobody vouches for what is held, it lapses: no longer current, and kept apart for when the store cannot be asked.
 - A use only marks its slot. Who counts reads collects the marks; the slot stays warm for `_make_room`.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from everfresh.cache.values import is_immutable
-from everfresh.feed.follower import Listener
+from everfresh.feed.listeners import Listener
 from everfresh.model.entry import Entry, FeedRecord, Key
 from everfresh.model.marks import override
 
@@ -91,6 +93,8 @@ class NearCache(Listener):
         self._n_max = n_max
         self._slots: dict[Key, Slot] = {}
         self._tickets: dict[Key, list[Ticket]] = {}
+        # What has lapsed, and since when by `time.monotonic`.
+        self._lapsed: dict[Key, tuple[Entry, float]] = {}
         self._lock = threading.Lock()
         # The keys of slots that were used and are gone since the marks were collected; None while nobody does.
         self._used: set[Key] | None = None
@@ -139,8 +143,10 @@ class NearCache(Listener):
             return
         with self._lock:
             for record in records:
+                self._lapsed.pop(record.key, None)
                 slot = self._slots.get(record.key)
-                if slot is not None:
+                # A feed may tell again of the commit that the slot was filled from.
+                if slot is not None and slot.entry.changed_at.sequence < record.sequence:
                     self._end(record.key, slot)
                     del self._slots[record.key]
                 for ticket in self._tickets.get(record.key, ()):
@@ -152,9 +158,28 @@ class NearCache(Listener):
             for key, slot in self._slots.items():
                 self._end(key, slot)
             self._slots.clear()
+            self._lapsed.clear()
             for tickets in self._tickets.values():
                 for ticket in tickets:
                     ticket.is_void = True
+
+    def lapse(self) -> None:
+        """Nobody vouches for what is held: from now on it is not current."""
+        if not self._slots:
+            return
+        with self._lock:
+            now = time.monotonic()
+            for key, slot in self._slots.items():
+                self._end(key, slot)
+                self._lapsed[key] = (slot.entry, now)
+            self._slots.clear()
+            while len(self._lapsed) > self._n_max:
+                del self._lapsed[next(iter(self._lapsed))]
+
+    def lapsed(self, key: Key) -> tuple[Entry, float] | None:
+        """What was held last and has lapsed, and for how many seconds it has been unknown whether it is current."""
+        found = self._lapsed.get(key)
+        return None if found is None else (found[0], time.monotonic() - found[1])
 
     def note_use(self) -> None:
         """Keep, from now on, which keys are used until somebody takes them."""

@@ -28,6 +28,7 @@ NOTICES: dict[str, str] = {
     "attention.failed": "what is read here could not be told to the store, and is told later: error",
     "worker.failed": "a worker could not reach its store and goes on: error",
     "revalidate.failed": "a refresh in the background raised: key, error",
+    "store.bypassed": "the store did not answer, and a function was called for its reader alone: key",
     "listener.failed": "a listener of notices raised and is passed over; in the log alone: error, notice",
 }
 """Every notice, and its fields."""

@@ -22,6 +22,7 @@ from everfresh.model.errors import InvalidEvent, InvalidOption, NotInCache, TooM
 from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol import publishing
+from everfresh.protocol.acknowledging import acknowledged
 from everfresh.protocol.applying import Applied
 from everfresh.protocol.publishing import Published
 from everfresh.protocol.reading import is_settled
@@ -59,6 +60,19 @@ class Operations:
         """Touch by name."""
         checked = check_dependencies(dependencies)
         return (yield from self._do(HeldNames(checked, self._cause()))) if checked else (yield from self.position())
+
+    def everywhere(self, steps: Steps[Position]) -> Steps[Position]:
+        """Publish or invalidate so that no process serves anything older once this ends.
+
+        Raises:
+            InvalidOption: a transaction is open here, which holds back what would have to be told.
+        """
+        if is_holding(self):
+            msg = "acknowledged: a transaction is open here, and nobody is told before it ends. Ask after its block."
+            raise InvalidOption(msg)
+        position = yield from steps
+        yield from acknowledged(position)
+        return position
 
     def touched_by(self, event: Event) -> Steps[list[Key]]:
         """Which entries the event would touch."""

@@ -17,7 +17,7 @@ from everfresh.model.entry import OnChange, Terms
 from everfresh.model.errors import InvalidOption
 from everfresh.model.event import Event
 from everfresh.model.options import whole_number
-from everfresh.protocol.requests import Bounds, Limit, Policy
+from everfresh.protocol.requests import Bounds, Limit, OnStoreFailure, Policy
 
 _ZERO = timedelta(0)
 # A steady stream of events must not put a refresh off for ever; so many times the shortest wait is the longest.
@@ -46,6 +46,7 @@ class FunctionOptions(TypedDict, total=False):
     rate: float | None
     max_attempts: int
     wait_timeout: timedelta | None
+    on_store_failure: Literal["call", "raise"] | None
     version: int
     key: str | None
     ignore: Sequence[str]
@@ -76,6 +77,7 @@ class Options:
     rate: float | None = None
     max_attempts: int = 8
     wait_timeout: timedelta | None = None
+    on_store_failure: str | None = None
     version: int = 1
     key: str | None = None
     ignore: Sequence[str] = ()
@@ -98,12 +100,16 @@ def options_of(given: Mapping[str, Any], *, what: str) -> Options:
     return Options(**given)
 
 
-def policy_of(options: Options, *, lease_s: float, wait_timeout_s: float) -> Policy:
+def policy_of(
+    options: Options, *, lease_s: float, wait_timeout_s: float, on_store_failure: OnStoreFailure = OnStoreFailure.CALL
+) -> Policy:
     """What the options say of the function's entries.
 
     Raises:
         InvalidOption: one of them cannot hold, or says nothing without another; the message names it.
     """
+    if options.on_store_failure is not None:
+        on_store_failure = on_store_failure_of(options.on_store_failure)
     if options.wait_timeout is not None:
         wait_timeout_s = seconds_of(options.wait_timeout, option="wait_timeout")
     return Policy(
@@ -115,8 +121,22 @@ def policy_of(options: Options, *, lease_s: float, wait_timeout_s: float) -> Pol
         limit=Limit(_concurrency(options.concurrency), _rate(options.rate)),
         lease_s=lease_s,
         wait_timeout_s=wait_timeout_s,
+        on_store_failure=on_store_failure,
         max_attempts=whole_number(options.max_attempts, option="max_attempts", least=1),
     )
+
+
+def on_store_failure_of(given: object) -> OnStoreFailure:
+    """What readers do when the store does not answer.
+
+    Raises:
+        InvalidOption: it is none of the two.
+    """
+    try:
+        return OnStoreFailure(given)
+    except ValueError as error:
+        msg = f"on_store_failure: {given!r} is none. Use 'call' to call the function, or 'raise' for StoreUnavailable."
+        raise InvalidOption(msg) from error
 
 
 def terms_of(options: Options) -> Terms:

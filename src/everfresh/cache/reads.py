@@ -6,6 +6,7 @@ A reader looks for slots, asks the store for the rest by the rules, and hands wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Generic, TypeVar, cast
@@ -18,8 +19,9 @@ from everfresh.cache.near import Slot, SlotsOfArgs, Ticket
 from everfresh.cache.secrets import kept_secret
 from everfresh.cache.tracking import open_frame
 from everfresh.model.entry import Entry, Key
-from everfresh.model.errors import InvalidPosition
+from everfresh.model.errors import InvalidPosition, StoreUnavailable
 from everfresh.model.position import Position
+from everfresh.protocol.outage import despite_outage, read_alone
 from everfresh.protocol.queueing import Enqueue
 from everfresh.protocol.reading import Serve, read, verdict
 from everfresh.protocol.requests import STRICT, Bounds, Call, Load, LoadMany, Revalidate, Steps, ask
@@ -56,7 +58,7 @@ class Reads(Generic[R]):
         self.slots: SlotsOfArgs = {}
         """Slots by plain positional arguments."""
         is_holding = engine.store.is_shared and engine.near.is_holding
-        self.confirm: Callable[[], None] | None = engine.follower.confirm if is_holding else None
+        self.confirm: Callable[[], None] | None = engine.confirm_near if is_holding else None
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BoundCall:
         """The call with these arguments."""
@@ -146,7 +148,9 @@ class Reads(Generic[R]):
         """Tell the build that called that this value could not be had, in case that it goes on without."""
         frame = open_frame()
         if frame is not None and isinstance(error, Exception):
-            found = self.engine.store.carry_out(Load(key)).entry
+            found = None
+            with suppress(StoreUnavailable):
+                found = self.engine.store.carry_out(Load(key)).entry
             frame.stumbled(key, found, takes_old=self.spec.policy.bounds.stale_if_error_s > 0)
 
     # --------------------------------------------------------------------------------------------------- many at once
@@ -273,19 +277,32 @@ class Reads(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Of many calls, what could be served at once, and those that are left to be read one by one."""
+    """Of many calls, what could be served at once, and those that are left to be read one by one.
+
+    `good_from` is where the store was at the look, for each key, as far as it told.
+    """
 
     entries: dict[Key, Entry]
     left: list[Call]
-    good_from: int
+    good_from: dict[Key, int]
 
 
 def look(calls: Sequence[Call], bounds: Bounds) -> Steps[Found]:
     """Look for all of the calls in one step; they are of one function."""
+    return (yield from despite_outage(_look(calls, bounds), calls, lambda: _left(calls)))
+
+
+def _left(calls: Sequence[Call]) -> Steps[Found]:
+    """All are left: each read finds out by itself what to do about it."""
+    yield from ()
+    return Found({}, list({call.key: call for call in calls}.values()), {})
+
+
+def _look(calls: Sequence[Call], bounds: Bounds) -> Steps[Found]:
     looked = yield from ask(LoadMany(tuple(call.key for call in calls), calls[0].fingerprint))
-    found = Found({}, [], min(loaded.position.sequence for loaded in looked))
+    found = Found({}, [], {call.key: loaded.position.sequence for call, loaded in zip(calls, looked, strict=True)})
     for call, loaded in zip(calls, looked, strict=True):
-        match verdict(loaded, bounds, found.good_from):
+        match verdict(loaded, bounds, loaded.position.sequence):
             case Serve(entry, is_stale):
                 found.entries[call.key] = entry
                 if is_stale:
@@ -300,14 +317,20 @@ def read_after(call: Call, after: Position) -> Steps[Entry]:
 
     A position that this store never gave is of another life of it: then nothing is good that was built before now.
     """
+    (entry,) = yield from despite_outage(_read_after(call, after), [call], lambda: read_alone([call], STRICT))
+    return entry
+
+
+def _read_after(call: Call, after: Position) -> Steps[list[Entry]]:
     loaded = yield from ask(Load(call.key, call.fingerprint))
     newest = loaded.position
-    good_from = after.sequence if newest.covers(after) else newest.sequence
+    sequence = after.sequence_in(newest.epoch)
+    good_from = newest.sequence if sequence is None or sequence > newest.sequence else sequence
     match verdict(loaded, STRICT, good_from):
         case Serve(entry):
-            return entry
+            return [entry]
         case _:
-            return (yield from read(call, STRICT, good_from=good_from))
+            return [(yield from read(call, STRICT, good_from=good_from))]
 
 
 def checked_position(after: object) -> Position:

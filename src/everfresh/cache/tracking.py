@@ -14,6 +14,7 @@ from everfresh.matching.shapes import CALL_SHAPE, Group, Shape, Values, grouped,
 from everfresh.model import dependency as dep
 from everfresh.model.entry import Entry, Key, Lease
 from everfresh.model.errors import InvalidDependency, RecursiveBuild
+from everfresh.model.position import Position
 from everfresh.protocol.requests import ABSENT, Seen
 
 # Two values of one entry were seen in one build: no digest is right, so the commit counts as outrun.
@@ -31,6 +32,7 @@ class Frame:
 
     __slots__ = (
         "_digests",
+        "_epoch",
         "_is_open",
         "_lock",
         "_n_outer",
@@ -53,7 +55,7 @@ class Frame:
     def __init__(  # noqa: PLR0913 - what is known of the build, and its ways to the world
         self,
         chain: tuple[Key, ...],
-        good_from: int,
+        begun: Position,
         *,
         tell: Callable[[Shape], None],
         see: Callable[[Key], Entry | None],
@@ -63,7 +65,8 @@ class Frame:
         is_strict: bool = False,
     ) -> None:
         self.chain = chain
-        self.good_from = good_from
+        self.good_from = begun.sequence
+        self._epoch = begun.epoch
         self.cause = cause
         self.expires_at: float | None = None
         self.is_makeshift = False
@@ -133,7 +136,9 @@ class Frame:
             if entry is None:
                 return
             if entry.stale_since is not None:
-                self.good_from = min(self.good_from, entry.position.sequence)
+                # The order of another shard says nothing in this one.
+                is_comparable = entry.position.epoch == self._epoch
+                self.good_from = min(self.good_from, entry.position.sequence if is_comparable else 0)
             if entry.expires_at is not None:
                 self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
 

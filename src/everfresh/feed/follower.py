@@ -9,20 +9,17 @@ Rules
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
 
+from everfresh.feed.listeners import Listener, Listeners
 from everfresh.model.entry import FeedRecord
 from everfresh.model.errors import StoreError, StoreUnavailable
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.store import Store
-
-_log = logging.getLogger("everfresh")
 
 # While things happen, who waits for another process is at most this much late. A look costs 3 µs, and to wake up for
 # it twenty times as much, so that all of it takes 2 % of a CPU.
@@ -39,28 +36,14 @@ def pause_s(quiet_s: float) -> float:
     return min(max(POLL_S, quiet_s * _LATE), LONGEST_POLL_S)
 
 
-class Listener(Protocol):
-    """Somebody who follows; called from any thread, must be quick and must not call the store."""
-
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
-        """Take the next records, in order."""
-        ...
-
-    def on_reset(self) -> None:
-        """Forget everything: records were lost."""
-        ...
-
-
 class Follower:
     """Reads the feed once for all listeners of a process."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._listeners: tuple[Listener, ...] = ()
+        # With a lock of its own.
+        self._listeners = Listeners()
         self._lock = threading.Lock()
-        # Apart from the other, and reentrant: a watcher that is collected as garbage, in whatever this thread is doing,
-        # takes itself out.
-        self._listeners_lock = threading.RLock()
         self._version = store.version()
         self._position = store.carry_out(ReadFeed(None)).position
         # Whether it is unknown who was told of what: an interrupt came in the middle.
@@ -78,14 +61,7 @@ class Follower:
 
     def add(self, listener: Listener) -> Callable[[], None]:
         """Tell the listener of everything from now on; gives back how to stop."""
-        with self._listeners_lock:
-            self._listeners = (*self._listeners, listener)
-
-        def remove() -> None:
-            with self._listeners_lock:
-                self._listeners = tuple(other for other in self._listeners if other is not listener)
-
-        return remove
+        return self._listeners.add(listener)
 
     def catch_up(self) -> None:
         """Have every listener told of what is written by now."""
@@ -131,16 +107,14 @@ class Follower:
 
     def start_over(self) -> None:
         """Have every listener forget what it knows, and look again."""
-        for listener in self._listeners:
-            self._tell(listener, ())
+        self._listeners.tell(())
 
     def _take(self, batch: FeedBatch) -> bool:
         self._is_torn = True
         if batch.is_reset:
             self.start_over()
         elif batch.records:
-            for listener in self._listeners:
-                self._tell(listener, batch.records)
+            self._listeners.tell(batch.records)
         self._position, self._is_torn = batch.position, False
         return batch.is_reset or len(batch.records) < MAX_BATCH
 
@@ -156,23 +130,7 @@ class Follower:
             with suppress(StoreUnavailable):
                 self.catch_up()
             return
-        for listener in self._listeners:
-            self._tell(listener, records)
-
-    def _tell(self, listener: Listener, records: Sequence[FeedRecord]) -> None:
-        """Give the records to one listener, or the news that they were lost; what it raises stays its own affair.
-
-        It may be a signal handler that has raised, in whatever the listener was doing: then that is lost for it.
-        """
-        try:
-            if records:
-                listener.on_records(records)
-            else:
-                listener.on_reset()
-        except Exception:  # noqa: BLE001 - the others still have to be told, and the step is done
-            _log.exception("follower.listener_failed")
-            if records:
-                self._tell(listener, ())
+        self._listeners.tell(records)
 
     def _stir(self) -> None:
         """Something happens, or somebody waits for it: look often for a while."""

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from everfresh.feed.bells import ringer
-from everfresh.feed.follower import Follower, Listener
+from everfresh.feed.following import AnyFollower
+from everfresh.feed.listeners import Listener
 from everfresh.model.entry import FeedRecord
 from everfresh.model.marks import override
 from everfresh.model.position import Position
@@ -23,7 +24,7 @@ class FeedReader(Listener):
     take the present state anew.
     """
 
-    def __init__(self, store: Store, follower: Follower, after: Position | None) -> None:
+    def __init__(self, store: Store, follower: AnyFollower, after: Position | None) -> None:
         self._store = store
         self._follower = follower
         self._after = after

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from everfresh.feed.follower import Listener
+from everfresh.feed.listeners import Listener
 from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.model.marks import override
 from everfresh.model.position import Position

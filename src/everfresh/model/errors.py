@@ -11,6 +11,7 @@ EverfreshError
 │   └── UnknownFunction    a recipe names a function that this process does not have
 └── StoreError
     ├── StoreUnavailable   the store did not answer; asking again is safe
+    ├── StoreForked        the cache was made before this process was forked
     ├── StoreForeign       the file belongs to somebody else, or to a newer version
     └── StoreClosed        the cache was closed
 
@@ -120,6 +121,12 @@ class StoreUnavailable(StoreError):
     """The store did not answer, or cannot write; asking again is safe."""
 
     code = "store.unavailable"
+
+
+class StoreForked(StoreError):
+    """The cache was made before this process was forked. Make it after the fork."""
+
+    code = "store.forked"
 
 
 class StoreForeign(StoreError):

@@ -25,6 +25,7 @@ from typing import assert_never
 from everfresh.model.entry import Entry, Key, Lease, State
 from everfresh.model.errors import BuildError, WaitTimeout
 from everfresh.model.position import Position
+from everfresh.protocol.outage import despite_outage, kept_anyway, passed_on, rather_raising, read_alone
 from everfresh.protocol.requests import (
     NOTHING_OLD,
     Begin,
@@ -134,6 +135,11 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
     With `good_from`, a value as of that sequence or later is good; else it must not miss what was applied before now.
     The entry may be one that was not stored: then its state is not fresh.
     """
+    (entry,) = yield from despite_outage(_read(call, bounds, good_from), [call], lambda: read_alone([call], bounds))
+    return entry
+
+
+def _read(call: Call, bounds: Bounds, good_from: int | None) -> Steps[list[Entry]]:
     queueing: _Queueing | None = None
     # Whether what is below was brought up to date, None before it was tried.
     is_settled_below: bool | None = None
@@ -145,16 +151,16 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
             case Serve(entry, is_stale):
                 if is_stale:
                     yield from ask(Revalidate(call))
-                return entry
+                return [entry]
             case Settle(_, entry) if is_settled_below is False and may_stand_in(entry, loaded.now, bounds):
                 # Its own build would meet the same failure, and this value may stand in for that.
-                return entry
+                return [entry]
             case Settle(keys) if is_settled_below is None:
                 is_settled_below = yield from settle(keys)
             case _:
                 found = yield from _build_or_wait(call, bounds, queueing, good_from)
                 if found is not None:
-                    return found
+                    return [found]
 
 
 def _queueing(loaded: Loaded) -> _Queueing:
@@ -191,6 +197,10 @@ def begin(call: Call, good_from: int | None) -> Begin:
 
 def rebuild(call: Call) -> Steps[Entry]:
     """An entry whose build began after now, whatever is stored; shared with others who build it."""
+    return (yield from despite_outage(_rebuild(call), [call], None))
+
+
+def _rebuild(call: Call) -> Steps[Entry]:
     loaded = yield from ask(Load(call.key, call.fingerprint))
     arrived = loaded.position.sequence
     queueing = _queueing(loaded)
@@ -205,14 +215,14 @@ def rebuild(call: Call) -> Steps[Entry]:
 
 def build(call: Call, lease: Lease, bounds: Bounds) -> Steps[Entry]:
     """Build under a lease that was taken; what the function raises is raised unless the last value may stand in."""
-    outcome = yield from attempt(call, lease, is_strict=bounds.is_strict)
+    outcome = yield from attempt(call, lease, is_strict=bounds.is_strict, is_for_reader=True)
     match outcome:
         case Committed(entry):
             return entry
         case Failure(error, kept):
             if kept.entry is not None and (is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
                 return kept.entry
-            raise error
+            raise passed_on(error)
         case _:
             assert_never(outcome)
 
@@ -232,19 +242,26 @@ def refresh(call: Call, lease: Lease) -> Steps[Committed | Failure]:
     return Failure(error, (yield from ask(request)))
 
 
-def attempt(call: Call, lease: Lease, *, is_strict: bool = False) -> Steps[Committed | Failure]:
-    """Build, and end the lease whatever happens: with the value, with the failure, or given back when cancelled."""
+def attempt(
+    call: Call, lease: Lease, *, is_strict: bool = False, is_for_reader: bool = False
+) -> Steps[Committed | Failure]:
+    """Build, and end the lease whatever happens: with the value, with the failure, or given back when cancelled.
+
+    A reader is given the value, or the function's error, also when the store does not answer any more.
+    """
     try:
         built = yield from ask(Build(call, lease, is_strict))
     except GeneratorExit:
         # The driver itself is gone; nobody would carry out another request. The lease expires.
         raise
     except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
-        return Failure(error, (yield from fail(call, lease, error)))
+        steps = fail(call, lease, error)
+        return Failure(error, (yield from (rather_raising(steps, error) if is_for_reader else steps)))
     except BaseException:
         yield from give_back((lease,))
         raise
-    return (yield from commit(call, lease, built))
+    steps_to_store = commit(call, lease, built)
+    return (yield from (kept_anyway(steps_to_store, call, lease, built) if is_for_reader else steps_to_store))
 
 
 def give_back(leases: Iterable[Lease]) -> Steps[None]:

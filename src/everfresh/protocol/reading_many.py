@@ -11,10 +11,11 @@ each other.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from everfresh.model.entry import Entry, Key, Lease
+from everfresh.protocol.outage import despite_outage, kept_anyway, passed_on, rather_raising, read_alone
 from everfresh.protocol.reading import (
     Rebuild,
     Serve,
@@ -55,6 +56,9 @@ _HALVINGS = 3
 # So many runs that fail one after the other may be about the source: from then on they are of one entry.
 _DOUBTFUL_AFTER = 2
 
+_GoodFrom = Mapping[Key, int]
+"""Where the store was at the look, for each key."""
+
 
 def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
     """An entry for each call, good enough for the bounds, in order; all calls are of one function.
@@ -63,6 +67,18 @@ def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
     """
     if not calls:
         return []
+    steps = _read_many(calls, bounds)
+    return (yield from despite_outage(steps, calls, lambda: _read_alone(calls, bounds)))
+
+
+def _read_alone(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
+    found: list[Entry] = []
+    for start in range(0, len(calls), MAX_AT_ONCE):
+        found += yield from read_alone(calls[start : start + MAX_AT_ONCE], bounds)
+    return found
+
+
+def _read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
     found: dict[Key, Entry] = {}
     missing, good_from = yield from _look(calls, bounds, found)
     held: dict[Key, Lease] = {}
@@ -80,11 +96,11 @@ def read_many(calls: Sequence[Call], bounds: Bounds) -> Steps[list[Entry]]:
         yield from give_back(held.values())
         raise
     if failures:
-        raise failures[0]
+        raise passed_on(failures[0])
     for call in calls:
         if call.key not in found:
             # Somebody else builds it, or it wants what is below it settled: an ordinary read does both.
-            found[call.key] = yield from read(call, bounds, good_from=good_from)
+            found[call.key] = yield from read(call, bounds, good_from=good_from[call.key])
     return [found[call.key] for call in calls]
 
 
@@ -116,14 +132,14 @@ def n_at_once(attempts: int, policy: Policy) -> int:
     return 1 if attempts + 1 >= policy.max_attempts > 1 else max(1, MAX_AT_ONCE >> (_HALVINGS * attempts))
 
 
-def _look(calls: Sequence[Call], bounds: Bounds, found: dict[Key, Entry]) -> Steps[tuple[list[Call], int]]:
-    """Take what is good enough; the calls that are left, each once, and the position of the look."""
+def _look(calls: Sequence[Call], bounds: Bounds, found: dict[Key, Entry]) -> Steps[tuple[list[Call], _GoodFrom]]:
+    """Take what is good enough; the calls that are left, each once, and where the store was, for each."""
     distinct = {call.key: call for call in calls}
     looked: tuple[Loaded, ...] = yield from ask(LoadMany(tuple(distinct), calls[0].fingerprint))
-    good_from = min(loaded.position.sequence for loaded in looked)
+    good_from = {key: loaded.position.sequence for key, loaded in zip(distinct, looked, strict=True)}
     missing: list[Call] = []
     for call, loaded in zip(distinct.values(), looked, strict=True):
-        judged = verdict(loaded, bounds, good_from)
+        judged = verdict(loaded, bounds, good_from[call.key])
         match judged:
             case Serve(entry, is_stale):
                 found[call.key] = entry
@@ -140,21 +156,13 @@ def _look(calls: Sequence[Call], bounds: Bounds, found: dict[Key, Entry]) -> Ste
 
 
 def _build_missing(
-    missing: Sequence[Call], bounds: Bounds, good_from: int, found: dict[Key, Entry], held: dict[Key, Lease]
+    missing: Sequence[Call], bounds: Bounds, good_from: _GoodFrom, found: dict[Key, Entry], held: dict[Key, Lease]
 ) -> Steps[list[Exception]]:
     """Build those whose lease can be had, in one run of the function; what it raised and nothing stands in for.
 
     `held` are the leases that are not ended yet, whatever is raised here.
     """
-    for call in missing:
-        lease = yield from ask(begin(call, good_from))
-        match lease:
-            case Lease():
-                held[call.key] = lease
-            case NotNeeded() | Busy():
-                pass
-            case _:
-                assert_never(lease)
+    yield from _take_leases(missing, good_from, held)
     ours = [call for call in missing if call.key in held]
     if not ours:
         return []
@@ -164,16 +172,31 @@ def _build_missing(
     for call, outcome in zip(ours, outcomes, strict=True):
         lease = held[call.key]
         if isinstance(outcome, Built):
-            found[call.key] = (yield from commit(call, lease, outcome)).entry
+            committed = yield from kept_anyway(commit(call, lease, outcome), call, lease, outcome)
+            found[call.key] = committed.entry
             del held[call.key]
             continue
-        kept = yield from (fail(call, lease, outcome) if roll is None else fail_shared(call, lease, outcome, roll))
+        steps = fail(call, lease, outcome) if roll is None else fail_shared(call, lease, outcome, roll)
+        kept = yield from rather_raising(steps, outcome)
         del held[call.key]
         if kept.entry is not None and (is_built_since(kept, lease) or may_stand_in(kept.entry, kept.now, bounds)):
             found[call.key] = kept.entry
         else:
             failures.append(outcome)
     return failures
+
+
+def _take_leases(missing: Sequence[Call], good_from: _GoodFrom, held: dict[Key, Lease]) -> Steps[None]:
+    """Take those that can be had."""
+    for call in missing:
+        lease = yield from ask(begin(call, good_from[call.key]))
+        match lease:
+            case Lease():
+                held[call.key] = lease
+            case NotNeeded() | Busy():
+                pass
+            case _:
+                assert_never(lease)
 
 
 def _roll_for_all(outcomes: Sequence[Built | Exception]) -> Steps[float | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from everfresh.matching.shapes import Group, Shape
@@ -290,6 +291,13 @@ class Bounds:
     is_strict: bool = False
 
 
+class OnStoreFailure(str, Enum):  # noqa: UP042 - StrEnum changes format(); the plain text is wanted everywhere
+    """What readers do when the store does not answer."""
+
+    CALL = "call"
+    RAISE = "raise"
+
+
 NOTHING_OLD = Bounds()
 STRICT = Bounds(is_strict=True)
 
@@ -303,6 +311,7 @@ class Policy:
     limit: Limit = UNLIMITED
     lease_s: float = 10.0
     wait_timeout_s: float = 60.0
+    on_store_failure: OnStoreFailure = OnStoreFailure.CALL
     max_attempts: int = 8
     first_retry_s: float = 0.5
     longest_retry_s: float = 300.0
@@ -327,6 +336,21 @@ class BuildMany(Request[tuple[Built | Exception, ...]]):
     calls: tuple[Call, ...]
     leases: tuple[Lease, ...]
     is_strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildAlone(Request[tuple[Built | Exception, ...]]):
+    """The same while the store does not answer: nothing is told to it, and what was built is for who asked alone."""
+
+    calls: tuple[Call, ...]
+    is_strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(Request[tuple[Entry, float] | None]):
+    """What this process held near when it lost sight of the store, and for how many seconds nobody vouches for it."""
+
+    key: Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 
 # What sums of unix times lose; without it the moment at which the next may begin would come a hair too early.
-_ROUNDING_S = 1e-6
+ROUNDING_S = 1e-6
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -124,7 +124,7 @@ def quota_of(limit: Limit, pace: Pace, *, n_leased: int, n_max: int, now: float)
     if limit.per_s is None or n == 0:
         return Quota(n)
     n_left = burst_of(limit.per_s) - _spent(limit.per_s, pace, now)
-    n_allowed = floor(n_left + limit.per_s * _ROUNDING_S)
+    n_allowed = floor(n_left + limit.per_s * ROUNDING_S)
     if n_allowed >= 1:
         return Quota(min(n, n_allowed))
     return Quota(0, now + (1.0 - n_left) / limit.per_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everfresh.matching.shapes import call_bucket
 from everfresh.model.position import Position
+from everfresh.protocol.acknowledging import Behind
 from everfresh.protocol.inspecting import Count, Counted, Explain, Explained, Listed, ListEntries
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.showing import newest, unsettled_below
@@ -23,6 +24,11 @@ def read_feed(tables: Tables, request: ReadFeed) -> FeedBatch:
     if records and len(records) == request.n_max:
         end = Position(counters.epoch, records[-1].sequence)
     return FeedBatch(tuple(records), end)
+
+
+def behind(_tables: Tables, _request: Behind) -> float:
+    """Carry out `Behind`: a store that shares its tables with nobody, or is asked before each use, is exact."""
+    return 0.0
 
 
 def list_entries(tables: Tables, request: ListEntries) -> tuple[Listed, ...]:

@@ -20,7 +20,7 @@ from everfresh.matching.shapes import SHAPE_ID_BYTES, Bucket, Group, Shape, Shap
 from everfresh.matching.triage import Probe
 from everfresh.model.clock import Clock, wall_clock
 from everfresh.model.entry import FeedRecord, Key, State
-from everfresh.model.errors import StoreClosed, StoreUnavailable
+from everfresh.model.errors import StoreClosed, StoreForked
 from everfresh.model.marks import override
 from everfresh.protocol.inspecting import Counted, Listed
 from everfresh.protocol.requests import Request
@@ -339,7 +339,7 @@ class MemoryStore(Store):
         # Before the lock, which a thread of the parent may hold for ever.
         if self._is_forked:
             msg = "memory: it was made before this process was forked. Make the Cache after the fork."
-            raise StoreUnavailable(msg)
+            raise StoreForked(msg)
         with self._lock:
             if self._is_closed:
                 msg = "The cache was closed. Use it within its `with` block."

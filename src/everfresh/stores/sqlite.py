@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from everfresh.model.clock import Clock, wall_clock
-from everfresh.model.errors import StoreClosed, StoreUnavailable
+from everfresh.model.errors import StoreClosed, StoreForked, StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Load, Loaded, Request
@@ -251,7 +251,7 @@ class SqliteStore(Store):
             raise StoreClosed(CLOSED)
         if self._is_forked:
             msg = f"{self._path}: it was opened before this process was forked. Make the Cache after the fork."
-            raise StoreUnavailable(msg)
+            raise StoreForked(msg)
         if time.monotonic() >= self._look_at or self._opened.is_frozen:
             self._follow_file()
 

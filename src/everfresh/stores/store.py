@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from everfresh.model.entry import FeedRecord
+from everfresh.protocol.acknowledging import Behind
 from everfresh.protocol.applying import Apply, Candidates
 from everfresh.protocol.inspecting import Count, Explain, ListEntries
 from everfresh.protocol.queueing import Distrust, Enqueue, Note, Retry, TakeDue
@@ -74,6 +75,44 @@ class Store(Protocol):
         ...
 
 
+class News(NamedTuple):
+    """What a stream brought: records in order, none of them lost; or, with `is_reset`, that some were.
+
+    Who follows may rely on having been told of everything, once told of these, until `current_until` by
+    `time.monotonic`.
+    """
+
+    records: tuple[FeedRecord, ...]
+    is_reset: bool
+    current_until: float
+
+
+class FeedStream(Protocol):
+    """One follower's place in the feed of a store that brings it."""
+
+    def take(self) -> News:
+        """What comes next; waits for it, but comes back in time to renew the lease. What was taken before was told.
+
+        Raises:
+            StoreUnavailable: the stream has broken off. Open another; it begins with a reset.
+            StoreClosed: the store was closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Nobody follows here any more; repeating is safe."""
+        ...
+
+
+@runtime_checkable
+class StreamingStore(Store, Protocol):
+    """A store that brings its feed, so that followers need not look."""
+
+    def stream(self) -> FeedStream:
+        """A place in the feed, at its end as it is when it is first asked."""
+        ...
+
+
 # One step for each request. The values cannot be typed more narrowly in one table: each takes its own request.
 STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
     Load: building.load,
@@ -94,6 +133,7 @@ STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
     Put: changing.put,
     Delete: changing.delete,
     ReadFeed: asking.read_feed,
+    Behind: asking.behind,
     ListEntries: asking.list_entries,
     Count: asking.count,
     Explain: asking.explain,
@@ -102,5 +142,5 @@ STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
 
 def is_reading(request: Request[Any]) -> bool:
     """Whether the step leaves the store as it is."""
-    is_question = isinstance(request, Load | LoadMany | ReadFeed | Candidates | ListEntries | Count | Explain)
+    is_question = isinstance(request, Load | LoadMany | ReadFeed | Behind | Candidates | ListEntries | Count | Explain)
     return is_question or (isinstance(request, Apply) and request.is_dry)

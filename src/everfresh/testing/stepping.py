@@ -246,7 +246,7 @@ class Process:
         function = self._functions[call.key]
         frame = Frame(
             (*(() if outer is None else outer.chain), call.key),
-            lease.begun.sequence,
+            lease.begun,
             tell=_told,
             see=self._see,
             outer=outer,

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from hypothesis import assume, given, settings, HealthCheck
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from everfresh.matching.canonical import NULL, canonical_text

@@ -24,6 +24,7 @@ CODE_OF = {
     "StoreError": "store.error",
     "StoreUnavailable": "store.unavailable",
     "StoreForeign": "store.foreign",
+    "StoreForked": "store.forked",
     "StoreClosed": "store.closed",
 }
 

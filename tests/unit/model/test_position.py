@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from everfresh.model.errors import InvalidPosition
 from everfresh.model.position import Position
 
-POSITIONS = st.builds(Position, st.from_regex(r"[0-9a-z]{1,64}", fullmatch=True), st.integers(0, 10**18 - 1))
+PARTS = st.tuples(st.from_regex(r"[0-9a-z]{1,64}", fullmatch=True), st.integers(0, 10**18 - 1))
+POSITIONS = st.lists(PARTS, min_size=1, max_size=16).map(Position.of)
 
 
 @given(POSITIONS)
@@ -41,6 +42,10 @@ def test_a_position_is_written_in_one_way(text: str) -> None:
         "é.1",
         "e" * 65 + ".1",
         "e1." + "9" * 19,
+        "e1.1-",
+        "-e1.1",
+        "e1.1--e2.2",
+        "-".join(["e1.1"] * 1_025),
     ],
 )
 def test_a_text_that_no_position_wrote_is_refused(text: str) -> None:
@@ -57,3 +62,30 @@ def test_a_text_that_no_position_wrote_is_refused(text: str) -> None:
 def test_positions_compare_within_one_life_of_the_store(position: Position, covers: bool) -> None:
     """A store that lost its memory counts anew, so its numbers say nothing about the old ones."""
     assert position.covers(Position("e1", 7)) is covers
+
+
+@pytest.mark.parametrize(
+    ("parts", "covers"),
+    [
+        ([("a", 5), ("b", 5)], True),
+        ([("a", 6), ("b", 9)], True),
+        ([("a", 9), ("b", 4)], False),
+        ([("a", 5), ("c", 1)], True),
+        ([("a", 5)], True),
+        ([("b", 4)], False),
+        ([("c", 9)], False),
+        ([("c", 9), ("d", 9)], False),
+    ],
+)
+def test_positions_of_shards_compare_where_both_have_an_epoch(parts: list[tuple[str, int]], covers: bool) -> None:
+    """An entry's own position is of its shard alone, and an event was applied to each; a lost shard says nothing."""
+    assert Position.of(parts).covers(Position.of([("a", 5), ("b", 5)])) is covers
+
+
+def test_a_position_knows_its_parts() -> None:
+    """By epoch, of which each shard has its own."""
+    position = Position("a", 1, (("b", 2), ("c", 3)))
+
+    assert [position.sequence_in(epoch) for epoch in "abcd"] == [1, 2, 3, None]
+    assert position.text == "a.1-b.2-c.3"
+    assert Position.parse("a.1-b.2-c.3").parts() == (("a", 1), ("b", 2), ("c", 3))

@@ -51,7 +51,7 @@ def lease_of(one: Call) -> Lease:
     return Lease(key=one.key, token=KEYS.index(one.key) + 1, begun=LEASE.begun, until=LEASE.until)
 
 
-def begin_of(one: Call) -> Begin:
+def begin_of(one: Call, good_from: int = 7) -> Begin:
     """The request for its lease."""
     return Begin(
         key=one.key,
@@ -59,7 +59,7 @@ def begin_of(one: Call) -> Begin:
         fingerprint=one.fingerprint,
         shapes=one.shapes,
         lease_s=10.0,
-        good_from=7,
+        good_from=good_from,
         terms=one.policy.terms,
     )
 
@@ -187,12 +187,13 @@ def test_a_suspect_one_is_settled_instead_of_built() -> None:
 
 
 def test_the_look_counts_for_all_that_follows() -> None:
-    """What was applied since is not this reader's; the oldest part of the look decides."""
+    """What was applied since is not this reader's; each key has its own order."""
     script = Script(read_many([A, B], NOTHING_OLD))
 
     script.asks(LoadMany((A.key, B.key), "f1")).gets((loaded(newest=8), loaded(newest=7)))
 
-    script.asks(begin_of(A))
+    script.asks(begin_of(A, good_from=8)).gets(Busy(0.0, 1.0))
+    script.asks(begin_of(B, good_from=7))
 
 
 # ----------------------------------------------------------------------------------------------------------- failing
