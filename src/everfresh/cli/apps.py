@@ -1,4 +1,4 @@
-"""Find the cache that a command line names."""
+"""Find the cache, or the application with its cache, that a command line names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import importlib
 import sys
 from operator import attrgetter
 from types import ModuleType
+from typing import cast
 
 from everfresh.cache import Cache
+from everfresh.cli.streams import App
 from everfresh.model.errors import EverfreshError
 
 
@@ -22,18 +24,45 @@ def cache_of(app: str) -> Cache:
         AppUnusable: the module cannot be imported, or there is no cache under that name in it.
         EverfreshError: its cache cannot be opened.
     """
-    name, _, path = app.partition(":")
-    if not name or not path:
-        raise AppUnusable(f"{app!r} names no cache. Write module:attribute, for example shop.pages:cache.")
-    module = _imported(name)
-    try:
-        found = attrgetter(path)(module)
-    except AttributeError as error:
-        raise AppUnusable(f"{name!r} has no {path!r}. {_hint(module)}") from error
+    module, found = _found(app, what="cache", example="shop.pages:cache")
     if not isinstance(found, Cache):
         kind = type(found).__name__
         raise AppUnusable(f"{app!r} is a {kind}, not a Cache. {_hint(module)}")
     return found
+
+
+def asgi_of(app: str, cache: str | None) -> tuple[App, Cache]:
+    """The ASGI application that `module:attribute` names, and the cache; if none is named, the one in its module.
+
+    Raises:
+        AppUnusable: there is no such application, or it is not clear which cache is meant.
+        EverfreshError: its cache cannot be opened.
+    """
+    module, found = _found(app, what="application", example="shop.web:app")
+    if isinstance(found, Cache):
+        raise AppUnusable(f"{app!r} is a Cache, not an ASGI application: `everfresh worker` takes it.")
+    if not callable(found) or isinstance(found, type):
+        raise AppUnusable(f"{app!r} is a {type(found).__name__}, not an ASGI application.")
+    served = cast("App", found)
+    if cache is not None:
+        return served, cache_of(cache)
+    caches = {id(value): value for value in vars(module).values() if isinstance(value, Cache)}
+    if len(caches) != 1:
+        n = len(caches) or "no"
+        raise AppUnusable(f"{module.__name__!r} holds {n} caches. Say which one: --cache module:attribute.")
+    return served, next(iter(caches.values()))
+
+
+def _found(app: str, *, what: str, example: str) -> tuple[ModuleType, object]:
+    name, _, path = app.partition(":")
+    if not name or not path:
+        raise AppUnusable(f"{app!r} names no {what}. Write module:attribute, for example {example}.")
+    module = _imported(name)
+    try:
+        found: object = attrgetter(path)(module)
+    except AttributeError as error:
+        raise AppUnusable(f"{name!r} has no {path!r}. {_hint(module)}") from error
+    return module, found
 
 
 def _imported(name: str) -> ModuleType:

@@ -1,6 +1,7 @@
 """The commands: they read the command line, call what does the work, and turn outcomes into exit codes.
 
-Exit codes: 0 all is well; 1 something did not work; 2 the command line cannot be used.
+Exit codes: 0 all is well; 1 something did not work; 2 the command line cannot be used. Those of processes, which stand
+in a module of their own, have more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import click
 from everfresh._version import __version__
 from everfresh.cache import Cache, Coverage, Explanation
 from everfresh.cache.printing import key_printed, printable, printable_key
+from everfresh.cli import processes
 from everfresh.cli.apps import AppUnusable, cache_of
 from everfresh.cli.replay import dry_run, lines_of, publish
 from everfresh.model.entry import Key, State
@@ -78,6 +80,11 @@ def demo(port: int, upstream_delay: float, store: str | None, *, autopilot: bool
         raise click.ClickException(
             f"the demo needs {error.name!r}. Install it: pip install 'everfresh[all]'"
         ) from error
+
+
+everfresh.add_command(processes.run)
+everfresh.add_command(processes.worker)
+everfresh.add_command(processes.web)
 
 
 @everfresh.command()

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 from everfresh.cache.drivers import AsyncDriver, BlockingDriver, finished
@@ -35,6 +36,8 @@ class AsyncLane:
         self._n_max = n_max
         self._rung = asyncio.Event()
         self._is_over = False
+        self.turned_at = time.monotonic()
+        """When it last began a round, by the monotonic clock."""
 
     def stop(self) -> None:
         """Take nothing more; `run` ends with the builds under way. Cancelled, it gives them back."""
@@ -61,6 +64,7 @@ class AsyncLane:
             self._rung.set()
 
         while not self._is_over:
+            self.turned_at = time.monotonic()
             # Cleared before the queue is read: what falls due afterwards rings again.
             self._rung.clear()
             request = take_request(self._engine, self._n_max - len(building), is_async=True)
@@ -152,7 +156,11 @@ class ThreadLane:
         self._lock = threading.Lock()
         self._rung = threading.Event()
         self._is_over = False
-        self._taker = threading.Thread(target=self._take_for_ever, name="everfresh-worker", daemon=True)
+        self.turned_at = time.monotonic()
+        """When it last began a round, by the monotonic clock."""
+        self.ended: Future[None] = Future()
+        """Done when nothing is taken any more; with the error, if one ended it."""
+        self._taker = threading.Thread(target=self._take_to_the_end, name="everfresh-worker", daemon=True)
 
     def start(self) -> None:
         """Begin to take."""
@@ -176,6 +184,14 @@ class ThreadLane:
                 self._give_back(leases)
             self._taker.join()
 
+    def _take_to_the_end(self) -> None:
+        try:
+            self._take_for_ever()
+        except BaseException as error:
+            self.ended.set_exception(error)
+            raise
+        self.ended.set_result(None)
+
     def _take_for_ever(self) -> None:
         remove = self._engine.follower.add(Bell(self._engine, self._rung.set))
         try:
@@ -189,6 +205,7 @@ class ThreadLane:
             remove()
 
     def _take_once(self, pool: ThreadPoolExecutor) -> None:
+        self.turned_at = time.monotonic()
         # Cleared before the queue is read: what falls due afterwards rings again.
         self._rung.clear()
         request = take_request(self._engine, self._n_max - len(self._building), is_async=False)

@@ -11,7 +11,7 @@ import msgspec
 from everfresh.cache.engine import BoundCall, Engine, Spec
 from everfresh.cache.secrets import told_of
 from everfresh.cache.signatures import SignatureOfOne
-from everfresh.feed.follower import Listener
+from everfresh.feed.listeners import Listener
 from everfresh.model.entry import FeedRecord, Kind, Lease
 from everfresh.model.errors import ArgumentNotSupported, UnknownFunction
 from everfresh.model.marks import override

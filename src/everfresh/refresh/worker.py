@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -28,6 +29,16 @@ class _Lanes:
     tasks: AsyncLane
     running: asyncio.Task[None]
     threads: ThreadLane
+
+    async def ended(self) -> None:
+        """Wait until one of them has ended, and raise what ended it."""
+        threads = asyncio.wrap_future(self.threads.ended)
+        # Looked at in any case, so that asyncio does not miss somebody who does: the other may end first.
+        threads.add_done_callback(lambda end: end.cancelled() or end.exception())
+        done, _ = await asyncio.wait({self.running, threads}, return_when=asyncio.FIRST_COMPLETED)
+        for end in done:
+            if not end.cancelled():
+                end.result()
 
     async def end(self, grace_s: float) -> None:
         """Stop both at once, and wait for them."""
@@ -80,6 +91,25 @@ class Worker:
         self._background.n_workers -= 1
         if self._lanes is not None:
             await self._lanes.end(self._grace_s)
+
+    @property
+    def quiet_s(self) -> float:
+        """For how many seconds its loop, or the slower of both, has not gone round; a sound one turns every second.
+
+        It takes longer only while the store does not answer, or while something else keeps the event loop.
+        """
+        if self._lanes is None:
+            return 0.0
+        return time.monotonic() - min(self._lanes.tasks.turned_at, self._lanes.threads.turned_at)
+
+    async def supervise(self) -> None:
+        """Within the block: wait until it takes nothing any more, and raise what ended it.
+
+        That happens only when the cache is closed, or by an error that nobody expected; a store that does not answer
+        for a while ends nothing.
+        """
+        if self._lanes is not None:
+            await self._lanes.ended()
 
     @contextmanager
     def in_thread(self) -> Generator[None]:

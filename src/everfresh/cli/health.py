@@ -1,0 +1,92 @@
+"""Health: whether this process lives, and whether it is ready, each found out when it is asked.
+
+- `/live`: the event loop turns, as it answers at all, and the worker's loops have gone round lately. Else only a new
+  process helps. A store that does not answer makes no difference here: to start anew would not bring it back.
+- `/ready`: all parts have started, the store answers a real request, the feed is followed up to what the store said,
+  and the end is not asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from http import HTTPStatus
+
+from everfresh.asgi import Problem, Receive, Scope, Send, answer, live, refuse, request_of
+from everfresh.cache import Cache
+from everfresh.cache.secrets import told_of
+from everfresh.feed.streaming import StreamFollower
+from everfresh.model.position import Position
+from everfresh.refresh import Worker
+
+# Whoever probes waits a second or two.
+ANSWER_S = 1.0
+# A round waits for the store at most, which gives up within seconds.
+QUIET_S = 30.0
+_PAUSE_S = 0.005
+
+
+class Health:
+    """What there is to find out, and an ASGI application that answers it."""
+
+    def __init__(self, cache: Cache, stopping: asyncio.Event) -> None:
+        self._cache = cache
+        self._stopping = stopping
+        self.worker: Worker | None = None
+        """The one whose loops are looked at."""
+        self.waits_for: set[str] = set()
+        """The parts that have not started yet."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "lifespan":
+            await live(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        match request_of(scope).method, scope["path"]:
+            case ("GET" | "HEAD", "/live"):
+                await _say(send, self.dead())
+            case ("GET" | "HEAD", "/ready"):
+                await _say(send, await self.unready())
+            case _:
+                await refuse(send, Problem(HTTPStatus.NOT_FOUND, "There are GET /live and GET /ready."))
+
+    def dead(self) -> list[str]:
+        """Why only a new process helps; nothing, if this one lives."""
+        quiet_s = 0.0 if self.worker is None else self.worker.quiet_s
+        return [f"worker: its loop has not gone round for {quiet_s:.0f} s"] if quiet_s > QUIET_S else []
+
+    async def unready(self) -> list[str]:
+        """Why nothing should be asked of this process now; nothing, if it may be."""
+        reasons = [f"starting: {part}" for part in sorted(self.waits_for)]
+        if self._stopping.is_set():
+            reasons.append("stopping")
+        return [*reasons, *self.dead(), *await self._failing()]
+
+    async def _failing(self) -> list[str]:
+        position: Position | None = None
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                position = await self._cache.position()
+                while not self._follows(position):  # noqa: ASYNC110 - nobody tells how far the feed is followed
+                    await asyncio.sleep(_PAUSE_S)
+        except TimeoutError:
+            return [f"{'store: no answer' if position is None else 'feed: not followed'} within {ANSWER_S:g} s"]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return [f"store: {told_of(error)}"]
+        return []
+
+    def _follows(self, position: Position) -> bool:
+        engine = self._cache.engine
+        if isinstance(engine.follower, StreamFollower):
+            return engine.follower.is_current
+        # A store of one process tells each step as it is taken.
+        return not engine.store.is_shared or engine.follower.position.covers(position)
+
+
+async def _say(send: Send, reasons: list[str]) -> None:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    document = {"ok": not reasons, "reasons": reasons, "pid": os.getpid()}
+    await answer(send, status, document, "application/json")

@@ -1,0 +1,150 @@
+"""The commands that are processes: they run until they are told to end."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import click
+
+from everfresh.cache.printing import printable
+from everfresh.cli.apps import AppUnusable, asgi_of, cache_of
+from everfresh.cli.listening import Address
+from everfresh.cli.logs import LogFormat, configure
+from everfresh.cli.supervising import NO_STORE, Program, refused, supervise
+from everfresh.model.errors import StoreUnavailable
+from everfresh.model.marks import override
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _AddressType(click.ParamType[Address]):
+    name = "HOST:PORT"
+
+    @override
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        try:
+            return Address.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_ADDRESS = _AddressType()
+_LEVELS = ("debug", "info", "warning", "error")
+
+_concurrency = click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="How many async builds run at once, and as many sync ones.",
+)
+_cache = click.option("--cache", metavar="APP", help="The cache.  [default: the one in the application's module]")
+_listen = click.option(
+    "--listen", type=_ADDRESS, default="127.0.0.1:8000", show_default=True, help="Where to serve; port 0 is a free one."
+)
+
+
+def _common(command: F) -> F:
+    """The options of all processes."""
+    options = (
+        click.option("--health", type=_ADDRESS, help="Answer GET /live and GET /ready there.  [default: nowhere]"),
+        click.option(
+            "--grace",
+            type=click.IntRange(1, 3600),
+            default=1,
+            show_default=True,
+            metavar="S",
+            help="Seconds that builds and answers under way are given at the end.",
+        ),
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        click.option(
+            "--log-level", type=click.Choice(_LEVELS), default="info", show_default=True, help="debug: each refresh."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("app")
+@_concurrency
+@_common
+def worker(app: str, concurrency: int, **common: Any) -> int:  # noqa: ANN401 - as click gives them
+    """Refresh what events touch, until SIGTERM.
+
+    APP names the cache as module:attribute, looked for in the current folder too. Import all that declares cached
+    functions in that module.
+    """
+    return _supervised(lambda: Program(cache=cache_of(app), concurrency=concurrency), **common)
+
+
+@click.command()
+@click.argument("app")
+@_cache
+@_listen
+@_common
+def web(app: str, cache: str | None, listen: Address, **common: Any) -> int:  # noqa: ANN401 - as above
+    """Serve an ASGI application, until SIGTERM.
+
+    APP names the application as module:attribute, looked for in the current folder too.
+    """
+
+    def program() -> Program:
+        served, its_cache = asgi_of(app, cache)
+        return Program(cache=its_cache, app=served, listen=listen)
+
+    return _supervised(program, **common)
+
+
+@click.command()
+@click.argument("app")
+@_cache
+@_concurrency
+@_listen
+@_common
+def run(app: str, cache: str | None, concurrency: int, listen: Address, **common: Any) -> int:  # noqa: ANN401 - as above
+    """Serve an ASGI application and refresh what events touch, in one process, until SIGTERM.
+
+    APP names the application as module:attribute, looked for in the current folder too.
+    """
+
+    def program() -> Program:
+        served, its_cache = asgi_of(app, cache)
+        return Program(cache=its_cache, concurrency=concurrency, app=served, listen=listen)
+
+    return _supervised(program, **common)
+
+
+def _supervised(
+    make: Callable[[], Program], *, health: Address | None, grace: int, log_format: LogFormat, log_level: str
+) -> int:
+    configure(log_format, log_level)
+    try:
+        program = replace(make(), health=health, grace_s=grace)
+    except AppUnusable as error:
+        raise click.BadParameter(printable(str(error)), param_hint="APP") from error
+    except StoreUnavailable as error:
+        return refused(NO_STORE, error)
+    if program.health is not None or program.app is not None:
+        _check_extra()
+    return supervise(program)
+
+
+def _check_extra() -> None:
+    """Find out before anything starts whether this process can serve."""
+    try:
+        importlib.import_module("everfresh.cli.serving")
+    except ModuleNotFoundError as error:
+        if (error.name or "everfresh").startswith("everfresh"):
+            raise
+        raise click.ClickException(
+            f"to answer HTTP, also with --health, {error.name!r} is needed. Install it: pip install 'everfresh[all]'"
+        ) from error
