@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## Serve a page of widgets that stay fresh, in one command
 	@$(BIN)/everfresh demo $(ARGS)
 
 test: $(INSTALLED) ## Run every test, with the coverage that is asked of each part
-	@scripts/system_packages chromium
+	@scripts/system_packages chromium redis
 	@$(BIN)/python scripts/coverage_of_deciders.py
 	@rm -f .coverage .coverage.* # what a child left that was killed while it wrote
 	@$(BIN)/python -m pytest --cov $(ARGS)

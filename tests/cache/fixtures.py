@@ -35,9 +35,11 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'cache.db'}"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
     """Each kind of store."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_url")
     return "memory:" if request.param == "memory" else sqlite_url
 
 

@@ -213,7 +213,7 @@ def test_a_worker_that_would_build_nothing_is_refused(cache: Cache, concurrency:
         "sqlite:///cache.db#x",
         "sqlite:///cache\0.db",
         "mysql://localhost/cache",
-        "redis://[::1",
+        "mysql://[::1",
         "http://localhost",
         None,
         5,

@@ -4,6 +4,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from everfresh.model.clock import Clock
+from everfresh.stores.redis import RedisStore
 from everfresh.stores.tables import NO_ROOM_LIMIT, Room
 from everfresh.testing.simulation import (
     Move,
@@ -14,6 +16,8 @@ from everfresh.testing.simulation import (
     standard_world,
 )
 from everfresh.testing.simulation.moves import N_NUMBERS, TROUBLES, names_without
+from everfresh.testing.simulation.simulator import OpenStores
+from tests.redis_servers import RedisServer, new_prefix
 
 # What is found is made shorter, which takes its time.
 pytestmark = pytest.mark.timeout(400)
@@ -83,6 +87,39 @@ def test_no_history_breaks_a_promise_in_a_file_where_room_is_short(seed: int, ro
     keeps_its_promises(world_of(seed), seed, "sqlite", room)
 
 
+def test_no_history_breaks_a_promise_on_redis(shared_redis: RedisServer) -> None:
+    """The same for three processes over one server, to which they have two stores."""
+
+    @settings(by_seed, max_examples=60)
+    @given(seed=seeds)
+    def play(seed: int) -> None:
+        keeps_its_promises(STANDARD, seed, on_redis(shared_redis))
+
+    play()
+
+
+def test_no_history_of_any_world_breaks_a_promise_on_redis(shared_redis: RedisServer) -> None:
+    """The same for functions that are nested in any way."""
+
+    @settings(by_seed, max_examples=30)
+    @given(seed=seeds)
+    def play(seed: int) -> None:
+        keeps_its_promises(random_world(seed), seed, on_redis(shared_redis))
+
+    play()
+
+
+def test_no_history_breaks_a_promise_on_redis_where_room_is_short(shared_redis: RedisServer) -> None:
+    """The same where the store drops what was read longest ago."""
+
+    @settings(by_seed, max_examples=20)
+    @given(seed=seeds, room=rooms)
+    def play(seed: int, room: Room) -> None:
+        keeps_its_promises(world_of(seed), seed, on_redis(shared_redis, room), room)
+
+    play()
+
+
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 def test_a_history_without_a_fault_is_quiet(store: str) -> None:
     """When nothing happens after everything was read, nothing is built twice, but what ends by time."""
@@ -100,7 +137,17 @@ def world_of(seed: int) -> World:
     return STANDARD if seed % 2 else random_world(seed)
 
 
-def keeps_its_promises(world: World, seed: int, store: str, room: Room = NO_ROOM_LIMIT) -> None:
+def on_redis(server: RedisServer, room: Room = NO_ROOM_LIMIT) -> OpenStores:
+    """Opens new stores on the server, each twice, as by two processes."""
+
+    def open_stores(clock: Clock) -> list[RedisStore]:
+        url = f"{server.url}?prefix={new_prefix()}"
+        return [RedisStore(url, clock=clock, room=room) for _ in range(2)]
+
+    return open_stores
+
+
+def keeps_its_promises(world: World, seed: int, store: str | OpenStores, room: Room = NO_ROOM_LIMIT) -> None:
     """Play the history of the seed; of one that breaks a promise, say the shortest that does."""
     simulator = Simulator(world, seed=seed, store=store, room=room)
     try:

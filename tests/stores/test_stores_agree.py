@@ -1,4 +1,4 @@
-"""SQLite held to memory: the same requests in any order have the same answers and leave the same entries.
+"""SQLite and Redis held to memory: the same requests in any order have the same answers and leave the same entries.
 
 What one step does to several entries it may do in any order. So lists are compared without their order, and reasons
 without the name of the one entry, of several, that they came through.
@@ -7,6 +7,7 @@ without the name of the one entry, of several, that they came through.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -15,7 +16,16 @@ import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from everfresh.matching.shapes import Group, predicate_shape
 from everfresh.model.conditions import ge, lt
@@ -46,6 +56,7 @@ from everfresh.protocol.requests import (
 )
 from everfresh.protocol.scheduling import HEAD_START_S
 from everfresh.stores.memory import MemoryStore
+from everfresh.stores.redis import RedisStore
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import Store
 from everfresh.stores.tables import Room
@@ -61,6 +72,7 @@ from everfresh.testing.by_hand import (
     shapes_of,
 )
 from everfresh.testing.clock import FakeClock
+from tests.redis_servers import RedisServer, new_prefix
 
 # Hypothesis shrinks what it finds, which takes its time.
 pytestmark = pytest.mark.timeout(300)
@@ -70,6 +82,8 @@ Leases = tuple[Lease, Lease]
 WayToCommit = tuple[Terms, str, float | None, float | None]
 A = TypeVar("A")
 T = TypeVar("T")
+OpenOther = Callable[[FakeClock, Room], Store]
+"""Opens a new store of the kind that is held to memory."""
 
 keys = st.sampled_from(KEYS)
 values = st.sampled_from([1, 2])
@@ -117,10 +131,10 @@ class StoresAgree(RuleBasedStateMachine):
 
     leases: Bundle[Leases] = Bundle("leases")
 
-    def __init__(self) -> None:
+    def __init__(self, open_other: OpenOther) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.folder = TemporaryDirectory()
+        self.open_other = open_other
         self.stores: tuple[Store, ...] = ()
         self.hands: tuple[ByHand, ...] = ()
         self.epochs: list[str] = []
@@ -129,17 +143,14 @@ class StoresAgree(RuleBasedStateMachine):
     @initialize(room=rooms)
     def open(self, room: Room) -> None:
         """Make both, with as much room."""
-        file = Path(self.folder.name) / "cache.db"
-        memory, sqlite = MemoryStore(clock=self.clock, room=room), SqliteStore(file, clock=self.clock, room=room)
-        self.stores = (memory, sqlite)
-        self.hands = (ByHand(memory), ByHand(sqlite))
+        self.stores = MemoryStore(clock=self.clock, room=room), self.open_other(self.clock, room)
+        self.hands = tuple(map(ByHand, self.stores))
         self.epochs = [store.carry_out(ReadFeed(None)).position.epoch for store in self.stores]
 
     def teardown(self) -> None:
-        """Let go of the file."""
+        """Let go of both."""
         for store in self.stores:
             store.close()
-        self.folder.cleanup()
         super().teardown()
 
     @rule(
@@ -375,5 +386,20 @@ def _plain_field(name: str, value: object) -> object:
     return re.sub(r"\b[a-e]\b", "?", str(value)) if name == "reason" else plain(value)
 
 
-TestStoresAgree = StoresAgree.TestCase
-TestStoresAgree.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+def test_sqlite_and_memory_agree() -> None:
+    """Whatever is asked, in any order."""
+    with TemporaryDirectory() as folder:
+        numbers = count()
+        agree(lambda clock, room: SqliteStore(Path(folder) / f"{next(numbers)}.db", clock=clock, room=room))
+
+
+def test_redis_and_memory_agree(shared_redis: RedisServer) -> None:
+    """The same for Lua."""
+    agree(lambda clock, room: RedisStore(f"{shared_redis.url}?prefix={new_prefix()}", clock=clock, room=room))
+
+
+def agree(open_other: OpenOther) -> None:
+    """Hold the other store to memory."""
+    run_state_machine_as_test(
+        lambda: StoresAgree(open_other), settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+    )

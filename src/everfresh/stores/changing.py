@@ -27,11 +27,11 @@ from everfresh.stores.showing import newest
 from everfresh.stores.tables import Row, Tables, record
 
 # Expired values that a put clears away; more than one, so that they get fewer even while others are put.
-_N_SWEPT = 2
+N_SWEPT = 2
 # Others may be due before them.
-_N_LOOKED_AT = 16
+N_LOOKED_AT = 16
 # How many of the last events each entry remembers, for people.
-_N_REMEMBERED = 5
+N_REMEMBERED = 5
 _NONE: frozenset[int] = frozenset()
 
 
@@ -182,8 +182,8 @@ def sweep(tables: Tables, written: Row) -> None:
     now = tables.journal.now
     if written.time_to_go() is None:
         return
-    gone = [row for row in tables.due(now, {written.function(): _N_LOOKED_AT}, _N_LOOKED_AT)[0] if has_gone(row, now)]
-    for row in gone[:_N_SWEPT]:
+    gone = [row for row in tables.due(now, {written.function(): N_LOOKED_AT}, N_LOOKED_AT)[0] if has_gone(row, now)]
+    for row in gone[:N_SWEPT]:
         if tables.row(row.key) is row:
             drop(tables, row)
 
@@ -319,7 +319,7 @@ def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
     if not why.is_by_call:
         row.event_at = now if row.terms.settle_s else None
         row.event = why.encoded() if row.terms.keeps_event else None
-        row.history = (*row.history, why.text)[-_N_REMEMBERED:]
+        row.history = (*row.history, why.text)[-N_REMEMBERED:]
     # While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
     if row.token is None and (row.due is None or row.due > now):
         queue(row, due_after_touch(row.terms, now=now, queued_at=queued_at), now)

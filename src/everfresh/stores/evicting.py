@@ -10,13 +10,13 @@ from everfresh.model.entry import Key, Kind
 from everfresh.stores.tables import Room, Row, Tables, record
 
 # How many of the coldest entries are looked at to find one that nothing was built from.
-_N_COLDEST = 16
+N_COLDEST = 16
 # How many that were read lately are spared in a step; if all were, one of them has to go.
-_MAX_SPARED = 32
+MAX_SPARED = 32
 # How many of those that were built from an entry are asked about.
-_N_OUTER = 64
+N_OUTER = 64
 # A step that clears more than this would hold up all others; what is left goes with the next ones.
-_MAX_EVICTED = 64
+MAX_EVICTED = 64
 
 
 def make_room(tables: Tables, kept: Row) -> None:
@@ -32,15 +32,15 @@ def make_room(tables: Tables, kept: Row) -> None:
         _evict(tables, _built_from(tables, kept))
         return
     n_spared = 0
-    for _ in range(_MAX_EVICTED + _MAX_SPARED):
+    for _ in range(MAX_EVICTED + MAX_SPARED):
         if not _is_full(tables, room):
             return
         now = tables.journal.now
-        coldest = [row for row in tables.coldest(_N_COLDEST) if row.key != kept.key and not row.is_leased(now)]
+        coldest = [row for row in tables.coldest(N_COLDEST) if row.key != kept.key and not row.is_leased(now)]
         if not coldest:
             return
         row, tree = _next_to_go(tables, coldest, kept)
-        if n_spared < _MAX_SPARED and row is not kept and _is_warmed(tables, row, tree):
+        if n_spared < MAX_SPARED and row is not kept and _is_warmed(tables, row, tree):
             n_spared += 1
             continue
         _evict(tables, tree)
@@ -69,7 +69,7 @@ def _next_to_go(tables: Tables, coldest: Sequence[Row], kept: Row) -> tuple[Row,
 def _is_warmed(tables: Tables, row: Row, tree: Iterable[Key]) -> bool:
     """Whether the entry, or one that was built from it, was read since the store was told: it is as warm as that."""
     read_at = row.read_at
-    for key in islice(tree, _N_OUTER):
+    for key in islice(tree, N_OUTER):
         found = tables.row(key)
         if found is not None:
             read_at = max(read_at, found.read_at, tables.last_read(key) or 0.0)

@@ -1,4 +1,4 @@
-"""Store URLs: `memory:`, `sqlite:///relative/path`, `sqlite:////absolute/path`."""
+"""Store URLs: `memory:`, `sqlite:///relative/path`, `sqlite:////absolute/path`, and those of Redis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import Store
 from everfresh.stores.tables import NO_ROOM_LIMIT, Room
 
-_KNOWN = "Use 'memory:', 'sqlite:///cache.db' or 'sqlite:////var/lib/app/cache.db'."
+_KNOWN = "Use 'memory:', 'sqlite:///cache.db', 'sqlite:////var/lib/app/cache.db' or 'redis://host:6379/0'."
+_OF_REDIS = frozenset(
+    {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+)
 
 
 def open_store(url: object, *, clock: Clock = wall_clock, room: Room = NO_ROOM_LIMIT) -> Store:
@@ -31,6 +34,8 @@ def open_store(url: object, *, clock: Clock = wall_clock, room: Room = NO_ROOM_L
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite":
         return SqliteStore(_sqlite_path(rest), clock=clock, room=room)
+    if scheme in _OF_REDIS:
+        return _redis_store(url, clock, room)
     # Nothing after the scheme is shown: it may hold a password.
     msg = f"store URL {scheme[:20]!r}...: there is no store of this kind. {_KNOWN}"
     raise StoreUrlInvalid(msg)
@@ -42,3 +47,16 @@ def _sqlite_path(rest: str) -> Path:
         msg = f"store URL 'sqlite:'...: three slashes and a path are needed, or four for an absolute one. {_KNOWN}"
         raise StoreUrlInvalid(msg)
     return Path(path)
+
+
+def _redis_store(url: str, clock: Clock, room: Room) -> Store:
+    try:
+        # Who has no Redis needs no driver for it.
+        from everfresh.stores.redis import RedisStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in {"redis", "hiredis"}:
+            raise
+        msg = "store URL: the driver for Redis is not installed. Install it: pip install 'everfresh[redis]'"
+        raise StoreUrlInvalid(msg) from error
+    # The machines of one store need not agree on the time: the server's counts, but for tests.
+    return RedisStore(url, clock=None if clock is wall_clock else clock, room=room)

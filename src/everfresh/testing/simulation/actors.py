@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from everfresh.model.entry import Entry
@@ -108,7 +109,7 @@ class Actors:
         keeping = Keeping(terms, clock.read, has_room=has_room)
         self.promises = Promises(self.stage, truths, stores[0], clock.read, self.floors, keeping)
         for store in stores:
-            store.listen(self.promises.on_records)
+            store.listen(partial(self.promises.on_records, store))
         self.n_reads = 0
         self.n_told = 0
         self._clock = clock

@@ -41,6 +41,10 @@ class Hearing:
         """Whether a value of the entry was told of, and no drop since."""
         return bool(self._digest_of.get(key))
 
+    def is_in_its_life(self) -> bool:
+        """Whether the store's life is the one that is heard of."""
+        return self._store.carry_out(ReadFeed(None)).position.epoch == self._start.epoch
+
     def begin_anew(self) -> None:
         """The store has begun a new life: who followed the old one is told so, however slowly."""
         batch = self._store.carry_out(ReadFeed(self._lagging))

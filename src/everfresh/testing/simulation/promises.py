@@ -52,7 +52,8 @@ class Promises:
         self._hearing = Hearing(store)
         self._asked: list[tuple[Request[Any], Any]] = []
         self._told: list[FeedRecord] = []
-        self._is_new_life = False
+        self._tells_of_new_life: Store | None = None
+        self._told_of_this_life: Store | None = None
         self._functions = {name for name, declared in stage.world.declared.items() if not declared.is_by_hand}
 
     # ------------------------------------------------------------------------------------------ what is followed
@@ -62,10 +63,10 @@ class Promises:
         if not isinstance(request, Load | ReadFeed):
             self._asked.append((request, answer))
 
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
+    def on_records(self, store: Store, records: Sequence[FeedRecord]) -> None:
         """Note what the step wrote to the feed; nothing at all when the store begins a new life."""
         if not records:
-            self._is_new_life = True
+            self._tells_of_new_life = store
         self._told.extend(records)
 
     def note_told(self, fact: str, count: int, position: Position) -> None:
@@ -92,8 +93,7 @@ class Promises:
         """
         asked, self._asked = self._asked, []
         told, self._told = self._told, []
-        if self._is_new_life:
-            self._is_new_life = False
+        if self._is_in_new_life():
             self._begin_anew()
             return
         keys = {key for request, _ in asked for key in _keys_of(request)}
@@ -149,6 +149,14 @@ class Promises:
                     f"with {self._stage.facts}",
                 )
         self._hearing.follow_to_the_end()
+
+    def _is_in_new_life(self) -> bool:
+        """Whether a store told of a new life just now, and is not another process that hears later of this one."""
+        teller, self._tells_of_new_life = self._tells_of_new_life, None
+        if teller is None or (teller is not self._told_of_this_life and self._hearing.is_in_its_life()):
+            return False
+        self._told_of_this_life = teller
+        return True
 
     def _begin_anew(self) -> None:
         """The store has lost its memory, or what it holds is distrusted."""

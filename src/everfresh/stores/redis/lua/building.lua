@@ -1,0 +1,536 @@
+-- The steps around a build: load, begin, commit, fail, give up, extend; follows stores/building.py.
+-- needs: tables, states, scheduling, showing, evicting, changing_spread
+--
+-- Rules
+-- - A lease is an entry's token and its end by the server's clock. Who shows another token, or is late, changes
+--   nothing.
+-- - A commit is outrun when one of its dependencies fired after its lease began, or when an entry that it read has
+--   another value by now: the value is stored, as it is newer than what was there, but the entry stays dirty and
+--   queued.
+-- - A commit above something unsettled is suspect. An equal commit settles who was built from it, as far as that goes.
+-- - An entry whose value somebody deleted by hand is built again, and its value counts as changed.
+local building = {}
+
+local _OUTRUN = "an event came while it was built"
+local _PRIVATE = "it hangs on a list that nobody described"
+local _NOT_KEPT = "its own change dropped it, or the store has no room for it and what it was built from"
+
+-- The lower of two numbers, either of which may be missing.
+local function _earlier(one, other)
+  if one == nil then
+    return other
+  end
+  if other == nil then
+    return one
+  end
+  return math.min(one, other)
+end
+
+-- The row, if the lease still holds.
+local function _held(lease)
+  local row = tables.row(lease.key)
+  if row == nil or row.token ~= lease.token or lease.epoch ~= tables.counters.epoch then
+    return nil
+  end
+  return tables.is_leased(row) and row or nil
+end
+
+local function _end_lease(row)
+  row.token, row["until"], row.due, row.n_died = nil, 0, nil, 0
+end
+
+-- Why only its builder may have the value; nil when it is stored.
+local function _why_unstored(row, request)
+  if request.built.is_private then
+    return _PRIVATE
+  end
+  if row.state ~= "dirty" then
+    return nil
+  end
+  if scheduling.term(request.terms, "on_change") == "drop" then
+    return _OUTRUN
+  end
+  if tables.room.max_entries == nil and tables.room.max_bytes == nil then
+    return nil
+  end
+  -- To queue it would build what it was built from, which drives something out again, and so on without an end.
+  for _, seen in ipairs(row.seen) do
+    if seen[2] ~= showing.ABSENT and showing.digest_of(seen[1]) == showing.ABSENT then
+      return _NOT_KEPT
+    end
+  end
+  return nil
+end
+
+-- Whether a build without a value leaves the old one as good as it was: nothing is known against it.
+local function _is_unharmed(row)
+  return row.state == "building" and row.stale_since == nil and not tables.has_expired(row)
+end
+
+-- Queue an entry that is settled, for what may come by time alone: its end, or a look for a late change.
+-- A build that began before it was time to look, however late it ended, has not looked.
+local function _queue_settled(row, lease, look)
+  row.queued_at = nil
+  if row.event_at == nil then
+    row.event = nil
+  elseif look == nil then
+    look = scheduling.next_look(row.terms, row.event_at, lease.begun_at)
+    if look == nil then
+      row.event_at, row.event = nil, nil
+    end
+  end
+  -- What ends by time is refreshed by time, or dropped when its function leaves the building to the next reader.
+  local ends_at
+  if scheduling.term(row.terms, "on_change") == "refresh" then
+    ends_at = row.expires_at
+  else
+    ends_at = tables.time_to_go(row)
+  end
+  changing.queue(row, _earlier(look, ends_at))
+end
+
+-- Leave the value as it was. A build that was to look for a late change has not looked: another is to.
+local function _keep(row, lease, again_s)
+  local now, look = tables.now, nil
+  local looked_at = row.built_at - row.build_s
+  if again_s ~= nil and scheduling.was_look(row.terms, row.event_at, looked_at, lease.begun_at) then
+    look = now + again_s
+    if again_s > 0 then
+      row.attempts = row.attempts + 1
+    end
+  end
+  row.state = states.next_state(row.state, "keep")
+  _end_lease(row)
+  _queue_settled(row, lease, look)
+  tables.record(row, "fresh")
+  tables.save(row)
+end
+
+-- Note that a build of the function failed; for how long this pauses its refreshes, nil when it does not.
+local function _note_failure(row, roll)
+  local name, now = tables.func_of(row), tables.now
+  local before = tables.pace(name)
+  local paused_until = before.paused_until
+  local after = scheduling.pace_after_failure(before, row.key, now, roll)
+  tables.set_pace(name, after)
+  if after.paused_until > math.max(now, paused_until) then
+    return after.paused_until - now
+  end
+  return nil
+end
+
+local function _fail(row, request)
+  local now, pace, retry_s = tables.now, tables.pace(tables.func_of(row)), request.retry_in_s
+  local is_broken = scheduling.is_broken(pace)
+  if row.retry_at ~= nil and request.lease.begun_at < row.retry_at then
+    -- A reader tried out of turn. The next try comes when it was to come, and is not the last one for that.
+    row.attempts, retry_s = row.attempts - 1, math.max(row.retry_at - now, 0)
+  elseif row.state == "dirty" then
+    -- An event came during this try: the source has changed, so the count begins anew, as it would after the try.
+    row.attempts, retry_s = -1, 0
+  elseif is_broken or request.is_shared then
+    -- Its upstream is down for all, or another entry is the matter. To count this try would only give it up sooner.
+    row.attempts = row.attempts - 1
+  end
+  if is_broken then
+    retry_s = math.max(pace.paused_until - now, retry_s or 0)
+  end
+  row.state = states.next_state(row.state, retry_s == nil and "exhaust" or "fail")
+  _end_lease(row)
+  row.attempts = row.attempts + 1
+  row.reason = request.reason
+  row.stale_since = row.stale_since or now
+  if retry_s == nil then
+    row.retry_at, row.queued_at = nil, nil
+    changing.queue(row, tables.time_to_go(row))
+  else
+    row.retry_at = now + retry_s
+    -- A time of 0 counts as none.
+    if row.queued_at == nil or row.queued_at == 0 then
+      row.queued_at = now
+    end
+    changing.queue(row, row.retry_at)
+  end
+  tables.record(row, "failed")
+  tables.save(row)
+  changing.shake_outward({ row.key })
+end
+
+-- Whether every entry that was read still has the value that was seen, or still is not there.
+local function _is_seen_current(row)
+  for _, seen in ipairs(row.seen) do
+    if showing.digest_of(seen[1]) ~= seen[2] then
+      return false
+    end
+  end
+  return true
+end
+
+local function _commit_step(request, row)
+  if changing.is_outrun(request.built.groups, row.begun, tables.groups(row)) or not _is_seen_current(row) then
+    return "commit_outrun"
+  end
+  if request.retry_in_s ~= nil or request.is_unattached then
+    return "commit_outrun"
+  end
+  return #showing.unsettled_below(row) > 0 and "commit_shaken" or "commit"
+end
+
+-- Write what was built into the row.
+local function _take_over(row, request)
+  local now, built, terms = tables.now, request.built, request.terms
+  row.fingerprint, row.digest, row.terms = request.fingerprint, built.digest, terms
+  row.is_error, row.builder = built.is_error or false, request.builder
+  row.good_from = math.min(row.begun, built.good_from)
+  row.built_at, row.build_s = now, built.build_s
+  local expires_s = scheduling.term(terms, "expires_s")
+  row.attempts, row.retry_at = 0, nil
+  row.expires_at = _earlier(built.expires_at, expires_s and now + expires_s)
+  _end_lease(row)
+end
+
+-- The earlier of that time and since when what it was built from is out of date.
+local function _earliest_below(row, since)
+  for _, key in ipairs(showing.unsettled_below(row)) do
+    local inner = tables.inner(key)
+    since = _earlier(since, inner and inner.stale_since)
+  end
+  return since
+end
+
+local function _queue_again(row, now, request)
+  if request.retry_in_s ~= nil then
+    row.attempts = request.lease.attempts + 1
+    row.retry_at = now + request.retry_in_s
+    row.reason = "built without an entry whose build failed"
+    changing.queue(row, row.retry_at)
+    return
+  end
+  if row.reason == "" then
+    row.reason = _OUTRUN
+  end
+  row.queued_at = row.queued_at or now
+  if #scheduling.term(row.terms, "settle_s") > 0 and row.event_at == nil then
+    -- The event came before the entry was known to hang on it. This build has not shown it, nor may the next.
+    row.event_at = now
+  end
+  changing.queue(row, scheduling.due_after_touch(row.terms, now, row.queued_at))
+end
+
+-- Set what follows from the state that the commit led to.
+local function _after_commit(row, request, is_changed)
+  local now = tables.now
+  if row.state == "dirty" then
+    -- What made the old value stale before this build began, this one has seen; what came since, it may have missed.
+    local since = math.max(row.stale_since or 0, request.lease.begun_at)
+    row.stale_since = _earliest_below(row, math.min(now, since))
+    _queue_again(row, now, request)
+    return
+  end
+  if row.event_at ~= nil and scheduling.shows_event(is_changed, request.built.is_awaited) then
+    row.event_at, row.event = nil, nil
+  end
+  _queue_settled(row, request.lease)
+  if row.state == "fresh" then
+    row.stale_since, row.reason = nil, ""
+  else
+    row.stale_since = _earliest_below(row, math.min(now, request.lease.begun_at))
+    row.reason = "built from an unsettled entry"
+  end
+end
+
+-- The digest of the value of `inner` that the entry saw; nil when it has not read it.
+local function _seen_of(row, inner)
+  for _, seen in ipairs(row.seen) do
+    if seen[1] == inner then
+      return seen[2]
+    end
+  end
+  return nil
+end
+
+local function _is_stale_below(row)
+  local keys = {}
+  for number, seen in ipairs(row.seen) do
+    keys[number] = seen[1]
+  end
+  return tables.any_stale(keys)
+end
+
+-- Members may be the live table, and what is touched may be taken out of it.
+local function _copy(keys)
+  local copy = {}
+  for number, key in ipairs(keys) do
+    copy[number] = key
+  end
+  return copy
+end
+
+-- With `spares_failed` nothing has happened to the entry, and it was only asked what it is.
+function building.settle_outward(settled, cause, spares_failed)
+  local frontier = { settled }
+  while #frontier > 0 do
+    local inner = table.remove(frontier)
+    tables.tell_elsewhere(inner, "settled", cause)
+    for _, outer in ipairs(_copy(tables.members(inner.call))) do
+      local row = tables.row(outer)
+      if row ~= nil and row.state ~= "dirty" and not tables.is_leased(row) then
+        -- What broke it may be well again, though its value is the same; or it did without what is there now. Only the
+        -- inner entry that changed is looked at: what the others changed has touched this one already.
+        local is_broken = row.state == "failed" and not (spares_failed and inner == settled)
+        if is_broken or _seen_of(row, inner.key) ~= showing.digest_of(inner.key) then
+          changing.spread({ outer }, { { text = inner.key .. " was refreshed", cause = cause, is_by_call = true } })
+        elseif row.state == "suspect" and not _is_stale_below(row) then
+          row.state, row.stale_since, row.reason = states.next_state(row.state, "settle"), nil, ""
+          tables.record(row, "fresh")
+          tables.save(row)
+          frontier[#frontier + 1] = row
+        end
+      end
+    end
+  end
+end
+
+-- Settle or shake who was built from the entry, as it came out of the commit.
+local function _tell_outward(row, cause, is_changed)
+  if row.state ~= "fresh" then
+    tables.record(row, "stale")
+    changing.shake_outward({ row.key })
+    return
+  end
+  if not is_changed then
+    tables.record(row, "fresh")
+  end
+  building.settle_outward(row, cause)
+end
+
+-- Whether a group equal to that one is among the groups.
+local function _has_group(groups, group)
+  for _, known in ipairs(groups) do
+    if known.s == group.s and known.v == group.v then
+      return true
+    end
+  end
+  return false
+end
+
+-- The groups of the row and those that are watched, each once.
+local function _with_watched(row, watched)
+  local found = {}
+  for _, groups in ipairs({ tables.groups(row), watched }) do
+    for _, group in ipairs(groups) do
+      if not _has_group(found, group) then
+        found[#found + 1] = group
+      end
+    end
+  end
+  return found
+end
+
+local function _is_watched(row, watched)
+  for _, group in ipairs(watched) do
+    if not _has_group(tables.groups(row), group) then
+      return false
+    end
+  end
+  return true
+end
+
+-- The terms with which a first build begins.
+local function _first_terms(terms)
+  local first = {}
+  for name, value in pairs(terms) do
+    first[name] = value
+  end
+  first.on_change = nil
+  return first
+end
+
+-- Give the row to a new builder; nobody holds it.
+function building.take_lease(row, lease_s)
+  local counters, now = tables.counters, tables.now
+  -- A lease that ran out while nobody ended it: its builder died, which counts as a failed try.
+  if row.token ~= nil then
+    row.attempts = row.attempts + 1
+    row.n_died = row.n_died + 1
+  end
+  counters.token = counters.token + 1
+  row.state = states.next_state(row.state, "begin")
+  row.token, row.begun = counters.token, counters.sequence
+  -- What comes from now on is a job of its own.
+  local cause = row.cause
+  row.cause, row.queued_at = {}, nil
+  row["until"] = now + lease_s
+  changing.queue(row, row["until"])
+  tables.save(row)
+  return {
+    row.key,
+    row.token,
+    counters.epoch,
+    row.begun,
+    row["until"],
+    now,
+    row.attempts,
+    row.n_died,
+    row.event and blob(row.event) or NULL,
+    cause,
+  }
+end
+
+function building.load(request)
+  return showing.loaded(tables.row(request.key), request.fingerprint)
+end
+
+function building.load_many(request)
+  local found = {}
+  for number, key in ipairs(request.keys) do
+    found[number] = showing.loaded(tables.row(key), request.fingerprint)
+  end
+  return found
+end
+
+function building.begin(request)
+  changing.learn(request.shapes)
+  local now, row = tables.now, tables.row(request.key)
+  if row == nil then
+    -- An event during the first build does not end it: what comes out is dropped, if the function wants that.
+    row = tables.new_row({
+      key = request.key,
+      func = request.func,
+      args = request.args,
+      call = request.call,
+      read_at = now,
+      terms = _first_terms(request.terms),
+    })
+    tables.counters.n_entries = tables.counters.n_entries + 1
+  elseif row.version > 0 and row.fingerprint == request.fingerprint and request.good_from ~= nil then
+    -- The same that a reader asks of what it loads; else the two would send each other round for ever.
+    local is_good = row.stale_since == nil or row.good_from >= request.good_from
+    if is_good and not tables.has_expired(row) and tables.has_value(row) then
+      return { "not_needed" }
+    end
+  end
+  if tables.is_leased(row) then
+    return { "busy", now, row["until"] }
+  end
+  row.func, row.args = request.func, request.args
+  if not _is_watched(row, request.watched) then
+    tables.relink(row, _with_watched(row, request.watched))
+  end
+  return { "lease", building.take_lease(row, request.lease_s) }
+end
+
+-- The answer to a commit whose value only its builder may use.
+local function _unstored(row, reason, is_recovery)
+  local answer = showing.unstored(row, nil, reason)
+  answer[7] = is_recovery
+  return answer
+end
+
+function building.commit(request)
+  local built, row = request.built, _held(request.lease)
+  if row == nil then
+    return { "overtaken", tables.counters.epoch, tables.counters.sequence, tables.now }
+  end
+  local unattached = tables.unattached(built.groups, built.seen, request.is_asked)
+  if unattached ~= nil and not request.is_last then
+    return tables.refusal(unattached)
+  end
+  request.is_unattached = unattached ~= nil
+  local name = tables.func_of(row)
+  local pace = tables.pace(name)
+  local is_recovery = scheduling.is_broken(pace)
+  tables.set_pace(name, scheduling.pace_after_success(pace))
+  changing.learn(built.groups)
+  row.seen = built.seen
+  row.state = states.next_state(row.state, _commit_step(request, row))
+  local reason = _why_unstored(row, request)
+  if reason ~= nil then
+    local outcome = _unstored(row, reason, is_recovery)
+    changing.drop(row)
+    return outcome
+  end
+  local is_same = row.version > 0 and row.digest == built.digest and row.fingerprint == request.fingerprint
+  local is_changed = not (is_same and tables.has_value(row))
+  _take_over(row, request)
+  _after_commit(row, request, is_changed)
+  local cause = request.lease.cause
+  changing.store_value(row, request.value, built.groups, is_changed, cause)
+  if tables.row(row.key) == row then
+    _tell_outward(row, cause, is_changed)
+  end
+  changing.sweep(row)
+  evicting.make_room(row)
+  if tables.row(row.key) ~= row then
+    -- It looked at something that was built from it, so its own change has dropped it; or it found no room.
+    return _unstored(row, _NOT_KEPT, is_recovery)
+  end
+  return { "committed", showing.entry_of(row, true), is_changed, true, is_recovery }
+end
+
+function building.fail(request)
+  local row = _held(request.lease)
+  if row == nil then
+    return showing.loaded(tables.row(request.lease.key), request.fingerprint)
+  end
+  local broken, paused_s
+  if not request.is_shared then
+    paused_s = _note_failure(row, request.roll)
+  end
+  if paused_s ~= nil then
+    broken = { tables.func_of(row), paused_s }
+  end
+  local answer
+  if row.version == 0 and not tables.is_wanted(row) then
+    changing.drop(row)
+    answer = showing.loaded(nil, nil)
+  else
+    if _is_unharmed(row) then
+      _keep(row, request.lease, request.retry_in_s)
+    else
+      _fail(row, request)
+    end
+    answer = showing.loaded(row, request.fingerprint)
+  end
+  answer[10] = broken or NULL
+  return answer
+end
+
+function building.give_up(request)
+  local row = _held(request.lease)
+  if row == nil then
+    return true
+  end
+  if row.version == 0 and not tables.is_wanted(row) then
+    changing.drop(row)
+    return true
+  end
+  local now = tables.now
+  if _is_unharmed(row) then
+    _keep(row, request.lease, 0)
+    return true
+  end
+  row.state = states.next_state(row.state, "give_up")
+  _end_lease(row)
+  row.stale_since = row.stale_since or now
+  row.queued_at = row.queued_at or now
+  changing.queue(row, now)
+  tables.record(row, "stale")
+  tables.save(row)
+  changing.shake_outward({ row.key })
+  return true
+end
+
+function building.extend(request)
+  local now, n_held = tables.now, 0
+  for _, lease in ipairs(request.leases) do
+    local row = _held(lease)
+    if row ~= nil then
+      row["until"] = now + request.lease_s
+      changing.queue(row, row["until"])
+      tables.save(row)
+      n_held = n_held + 1
+    end
+  end
+  return n_held == #request.leases
+end

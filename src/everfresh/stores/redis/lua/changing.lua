@@ -1,0 +1,264 @@
+-- The steps that change what is known of entries: apply, candidates, register, put, delete. Follows stores/changing.py.
+-- needs: tables, evicting, comparing, changing_spread
+--
+-- Rules
+-- - Every bucket that an event meets is marked as fired, with entries or without, so that a build under way learns of
+--   it.
+-- - Numbers of events and of puts begin with 0, as Python counts them.
+
+-- Those of `keys` that the event touches, each with the number of the last event that does. `found` has `keys` in the
+-- order in which they were found first, and `event_of`.
+local function _found(found, keys, event)
+  local event_of = found.event_of
+  for _, key in ipairs(keys) do
+    local before = event_of[key]
+    if before == nil then
+      found.keys[#found.keys + 1] = key
+    end
+    if event >= (before or 0) then
+      event_of[key] = event
+    end
+  end
+end
+
+local function _found_by_probe(found, probe)
+  for _, condition in ipairs(tables.conditions(probe.stem)) do
+    local bucket, operands = condition[1], condition[2]
+    if comparing.touches(probe, operands) then
+      _found(found, tables.members(bucket), probe.event)
+    end
+  end
+end
+
+local function _found_by_predicate(found, bucket, events, spared)
+  local is_spared, keys = {}, {}
+  for _, key in ipairs(spared) do
+    is_spared[key] = true
+  end
+  for _, key in ipairs(tables.members(bucket)) do
+    if not is_spared[key] then
+      keys[#keys + 1] = key
+    end
+  end
+  _found(found, keys, events[#events])
+end
+
+-- The entries that the events touch, each with the number of the last event that does.
+local function _members(request)
+  local found = { keys = {}, event_of = {} }
+  for _, pair in ipairs(request.buckets) do
+    _found(found, tables.members(pair[1]), pair[2])
+  end
+  for _, pair in ipairs(request.shapes) do
+    _found(found, tables.members_of_shape(pair[1]), pair[2])
+  end
+  for _, probe in ipairs(request.probes) do
+    _found_by_probe(found, probe)
+  end
+  local spared = {}
+  for _, pair in ipairs(request.spared) do
+    spared[pair[1]] = pair[2]
+  end
+  for _, pair in ipairs(request.predicates) do
+    _found_by_predicate(found, pair[1], pair[2], spared[pair[1]] or {})
+  end
+  return found
+end
+
+local function _is_newer(row, request)
+  if row.func ~= nil or request.fence_sequence == nil or request.fence_epoch ~= tables.counters.epoch then
+    return false
+  end
+  return row.good_from > request.fence_sequence
+end
+
+-- The entries that a put value was computed from, with their values; nil when an event, or they, outran it.
+local function _seen_by_put(request)
+  local fence = request.fence_sequence
+  if fence and (request.fence_epoch ~= tables.counters.epoch or changing.is_outrun(request.groups, fence)) then
+    return nil
+  end
+  local seen = {}
+  for _, group in ipairs(request.groups) do
+    for _, key in ipairs(group.k or {}) do
+      local inner = tables.inner(key)
+      if inner == nil or inner.version == 0 or inner.stale_since ~= nil then
+        return nil
+      end
+      local its_fence = fence
+      if fence and inner.is_mirror then
+        its_fence = request.fences and request.fences[inner.epoch] or -1
+      end
+      if fence and inner.changed_at > its_fence then
+        return nil
+      end
+      seen[#seen + 1] = { inner.key, inner.digest }
+    end
+  end
+  return seen
+end
+
+-- Whether a put to come would be refused now. To a shape that is not known yet no event can have left a mark.
+local function _is_refused(request)
+  for _, group in ipairs(request.groups) do
+    if changing.is_registered(group) and tables.born(group.s) == nil then
+      return true
+    end
+  end
+  return _seen_by_put(request) == nil
+end
+
+local function _outrun(puts)
+  local numbers = {}
+  for number, put in ipairs(puts) do
+    if _is_refused(put) then
+      numbers[#numbers + 1] = number - 1
+    end
+  end
+  return numbers
+end
+
+-- The shapes from that number on; and how many these are.
+local function _moved(n_shapes)
+  local shapes, numbers = tables.known(n_shapes), {}
+  for number, shape in ipairs(shapes) do
+    numbers[number] = blob(shape)
+  end
+  return { "moved", tables.counters.epoch, n_shapes, numbers }, #shapes
+end
+
+local function _fire(request)
+  local marks = {}
+  for _, pairs_of_marks in ipairs({ request.buckets, request.shapes, request.predicates }) do
+    for _, pair in ipairs(pairs_of_marks) do
+      marks[#marks + 1] = pair[1]
+    end
+  end
+  for _, probe in ipairs(request.probes) do
+    tables.keep_probe(probe)
+    -- By its mark it is known when probes were lost.
+    marks[#marks + 1] = probe.stem
+  end
+  if #marks > 0 then
+    tables.fire(marks)
+  end
+end
+
+-- Why each of the keys that were found is touched; those that one event touches share it.
+local function _whys(request, found)
+  local why_of, whys = {}, {}
+  for number, mention in ipairs(request.mentions) do
+    why_of[number - 1] = { text = mention[1], cause = request.cause, encoded = mention[2] }
+  end
+  for number, key in ipairs(found.keys) do
+    whys[number] = why_of[found.event_of[key]]
+  end
+  return whys
+end
+
+-- Carry out `Apply`.
+function changing.apply(request)
+  local counters = tables.counters
+  if request.epoch ~= counters.epoch then
+    return (_moved(0))
+  end
+  if request.n_shapes < tables.n_known() then
+    local moved, n_more = _moved(request.n_shapes)
+    -- None were there only if somebody deleted them: a step that changes nothing is content with that.
+    if n_more > 0 then
+      return moved
+    end
+  end
+  local found = _members(request)
+  if request.is_dry then
+    return { "applied", counters.epoch, counters.sequence, found.keys, {}, {} }
+  end
+  local outrun = _outrun(request.puts)
+  counters.sequence = counters.sequence + 1
+  counters.applied = counters.sequence
+  _fire(request)
+  local touched, suspect = changing.spread(found.keys, _whys(request, found))
+  return { "applied", counters.epoch, counters.sequence, touched, suspect, outrun }
+end
+
+-- Carry out `Candidates`.
+function changing.candidates(request)
+  local found = {}
+  for _, bucket in ipairs(request.buckets) do
+    local bucket_number
+    for _, key in ipairs(tables.members(bucket)) do
+      local row = tables.row(key)
+      if row and row.func ~= nil then
+        bucket_number = bucket_number or blob(bucket)
+        found[#found + 1] = { bucket_number, key, row.func, blob(row.args) }
+      end
+    end
+  end
+  return found
+end
+
+-- Carry out `Register`.
+function changing.register(request)
+  changing.learn(request.shapes)
+  return true
+end
+
+-- The row as a value that was just put, but for its links, its version and its place in the queue.
+local function _take_over(row, request, seen)
+  local now = tables.now
+  row.func, row.args, row.state, row.terms, row.call = nil, nil, "fresh", {}, request.call
+  row.token, row.stale_since, row.retry_at, row.queued_at, row.event_at, row.event = nil, nil, nil, nil, nil, nil
+  row.fingerprint, row.digest, row.reason, row.attempts, row.seen = "", request.digest, "", 0, seen
+  row.good_from, row.built_at, row.build_s = tables.counters.sequence, now, 0
+  row.builder, row.is_error, row.read_at, row.history = "", false, math.max(now, row.read_at), {}
+  row.expires_at = request.expires_s and now + request.expires_s
+end
+
+-- Carry out `Put`.
+function changing.put(request)
+  local unattached = tables.unattached(request.groups, {}, request.is_asked)
+  if unattached ~= nil and not request.is_last then
+    return tables.refusal(unattached)
+  end
+  changing.learn(request.groups)
+  local row = tables.row(request.key)
+  local seen = _seen_by_put(request)
+  if seen == nil then
+    -- One that was put after the miss stands by its own dependencies.
+    if row and not _is_newer(row, request) then
+      changing.drop(row)
+    end
+    return false
+  end
+  if row == nil then
+    row = tables.new_row({ key = request.key, call = request.call })
+    tables.counters.n_entries = tables.counters.n_entries + 1
+  end
+  -- Over anything that was not served, or is built, the same value is news too; or that somebody deleted by hand.
+  local is_served = row.func == nil and not tables.is_gone(row)
+  local is_same = is_served and row.digest == request.digest and tables.has_value(row)
+  _take_over(row, request, seen)
+  changing.queue(row, row.expires_at)
+  changing.store_value(row, request.value, request.groups, not is_same, {})
+  if is_same then
+    -- It may last longer.
+    tables.tell_elsewhere(row)
+  end
+  changing.sweep(row)
+  evicting.make_room(row)
+  return true
+end
+
+-- Carry out `Delete`.
+function changing.delete(request)
+  local n_deleted = 0
+  for _, key in ipairs(request.keys) do
+    -- Looked up one by one: to drop an entry may drop those built from it.
+    local row = tables.row(key)
+    if row then
+      n_deleted = n_deleted + (row.version > 0 and 1 or 0)
+      changing.drop(row)
+    end
+  end
+  return n_deleted
+end

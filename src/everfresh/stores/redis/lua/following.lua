@@ -1,0 +1,54 @@
+-- following: who follows the feed, and how far each has told of it.
+-- needs: tables
+--
+-- Rules
+-- - A follower holds a subscription lease, by the server's clock, which it renews each time that it passes on how far
+--   it has told its listeners. A follower whose lease has run out uses nothing that it holds near; nobody waits for it.
+-- - Who wants an event acknowledged waits until each live follower has passed the event's position.
+-- - A new life of the store knows no follower, while those of the old one may hold a lease for a moment: as long as one
+--   may still run, it counts as behind.
+-- P..w is a sorted set of followers by the end of their lease, P..wp a hash of how far each has come.
+local following = {}
+
+-- Followers that ended without a word are forgotten a few at a time.
+local N_FORGOTTEN = 16
+
+local function _forget()
+    local gone = call('ZRANGE', P .. 'w', '-inf', '(' .. string.format('%.6f', tables.now), 'BYSCORE', 'LIMIT', 0, N_FORGOTTEN)
+    if #gone > 0 then
+        call('ZREM', P .. 'w', unpack(gone))
+        call('HDEL', P .. 'wp', unpack(gone))
+    end
+end
+
+function following.follow(request)
+    local counters = tables.counters
+    local is_known = request.epoch == counters.epoch
+        and counters.feed_floor <= request.sequence and request.sequence <= counters.sequence
+    local told = is_known and request.sequence or counters.sequence
+    local last, records = told, {}
+    if is_known then
+        records = tables.since(told, request.n_max)
+        last = counters.sequence
+        if #records == request.n_max then last = records[#records][1] end
+    end
+    _forget()
+    call('ZADD', P .. 'w', string.format('%.6f', tables.now + request.lease_s), request.id)
+    call('HSET', P .. 'wp', request.id, counters.epoch .. '.' .. told)
+    return { records, counters.epoch, last, not is_known }
+end
+
+-- For how many seconds at most some follower may still use what is older than the position; 0 when none may.
+function following.behind(request)
+    local counters = tables.counters
+    local left_s = math.max(0, counters.born_at + CONST.SUBSCRIPTION_LEASE_S - tables.now)
+    local live = call('ZRANGE', P .. 'w', string.format('%.6f', tables.now), '+inf', 'BYSCORE', 'WITHSCORES')
+    for i = 1, #live, 2 do
+        local passed = call('HGET', P .. 'wp', live[i]) or ''
+        local epoch, sequence = passed:match('^(.*)%.(%d+)$')
+        if request.epoch ~= counters.epoch or epoch ~= counters.epoch or tonumber(sequence) < request.sequence then
+            left_s = math.max(left_s, tonumber(live[i + 1]) - tables.now)
+        end
+    end
+    return left_s
+end

@@ -1,0 +1,8 @@
+-- All tables of a store, within one step; follows the protocol in stores/tables.py.
+-- needs: tables_rows, tables_shards, tables_saving, tables_queue, tables_index, tables_marks, tables_feed
+--
+-- Rules
+-- - They stand in several files, each of which says what is kept under which keys. A step that only reads needs less of
+--   them: whatever a script names is made anew at each call.
+-- - Every loop over what may be long is bounded, or goes in chunks. No KEYS, no SCAN.
+-- - Whatever somebody deletes by hand is met without an error; where that can be seen, the store begins a new life.

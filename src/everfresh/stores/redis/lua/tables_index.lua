@@ -1,0 +1,412 @@
+-- Which entries stand in a bucket, and which shapes are known.
+-- needs: tables_saving
+--
+-- A bucket is a shape's 8 bytes and a hash of 8; a filtered one has 8 more, and its first 16 are its stem. The buckets
+-- of a shape are spread over 16384 small hashes by 14 bits of the first hash, so that a bucket costs some 20 bytes:
+-- P..i:<shape><part> has, by the rest of the bucket, the ids of its members: a number when it is one, ":" and 5 bytes
+-- each when they are a few, "*" when they are more and stand in a set of their own, P..b:<bucket>. P..o:<shape><part>
+-- has a filtered bucket's operands in the same way, and P..p:<shape> the parts that are not empty.
+-- P..s has, by shape, its number, the position at which it was born, and the shape; P..d those that need no number.
+--
+-- Rules
+-- - An entry's links are written when it is linked, and name its id, which is never given twice.
+-- - Members come in the order of their ids.
+-- - A part, a set, a block of numbers, or operands that are not there though others tell of them, were lost: a new life
+--   begins. What told of them is put right at once, so that it happens but once.
+-- - "-1" among a shape's parts says that they are all there; else they are looked for, one by one.
+local PART = 4
+local N_PACKED = 12
+local N_PARTS = 16384
+local N_AT_A_TIME = 512
+
+-- The shape, the part, and the rest of the bucket.
+local function _place(bucket)
+  local first, second = string.byte(bucket, 9, 10)
+  local part = first * 64 + math.floor(second / PART)
+  local shape = string.sub(bucket, 1, 8)
+  local suffix = shape .. string.char(math.floor(part / 256), part % 256)
+  return shape, part, suffix, string.sub(bucket, 10)
+end
+
+-- The ids as they stand beside the bucket's rest.
+local function _ids_of(packed, bucket)
+  local ids = {}
+  if packed == "*" then
+    local is_sorted = true
+    for number, text in ipairs(call("SMEMBERS", P .. "b:" .. bucket)) do
+      ids[number] = tonumber(text)
+      is_sorted = is_sorted and (number == 1 or ids[number - 1] < ids[number])
+    end
+    if not is_sorted then
+      table.sort(ids)
+    end
+  elseif string.sub(packed, 1, 1) == ":" then
+    for start = 2, #packed, 5 do
+      ids[#ids + 1] = tables.id_of(string.sub(packed, start, start + 4))
+    end
+  else
+    ids[1] = tonumber(packed)
+  end
+  return ids
+end
+
+local function _packed_ids(ids)
+  if #ids == 1 then
+    return tostring(ids[1])
+  end
+  local packed = {}
+  for number, id in ipairs(ids) do
+    packed[number] = tables.id_bytes(id)
+  end
+  return ":" .. table.concat(packed)
+end
+
+
+local function _link(bucket, id)
+  local shape, part, suffix, rest = _place(bucket)
+  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  if not packed then
+    call("HSET", P .. "i:" .. suffix, rest, id)
+    if call("SADD", P .. "p:" .. shape, part) == 0 and call("HLEN", P .. "i:" .. suffix) == 1 then
+      tables.lose("a part of its index")
+    end
+    return
+  end
+  if packed == "*" then
+    if call("SADD", P .. "b:" .. bucket, id) == 1 and call("SCARD", P .. "b:" .. bucket) == 1 then
+      tables.lose("a part of its index")
+    end
+    return
+  end
+  local ids = _ids_of(packed)
+  for place, other in ipairs(ids) do
+    if other == id then
+      return
+    end
+    if other > id then
+      table.insert(ids, place, id)
+      break
+    end
+  end
+  if ids[#ids] < id then
+    ids[#ids + 1] = id
+  end
+  if #ids > N_PACKED then
+    call("SADD", P .. "b:" .. bucket, unpack(ids))
+    call("HSET", P .. "i:" .. suffix, rest, "*")
+  else
+    call("HSET", P .. "i:" .. suffix, rest, _packed_ids(ids))
+  end
+end
+
+local function _unlink(bucket, id)
+  local shape, part, suffix, rest = _place(bucket)
+  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  if not packed then
+    return
+  end
+  if packed == "*" then
+    call("SREM", P .. "b:" .. bucket, id)
+    if call("EXISTS", P .. "b:" .. bucket) == 1 then
+      return
+    end
+  else
+    local left = {}
+    for _, other in ipairs(_ids_of(packed)) do
+      if other ~= id then
+        left[#left + 1] = other
+      end
+    end
+    if #left > 0 then
+      call("HSET", P .. "i:" .. suffix, rest, _packed_ids(left))
+      return
+    end
+  end
+  call("HDEL", P .. "i:" .. suffix, rest)
+  if #bucket > 16 then
+    call("HDEL", P .. "o:" .. suffix, rest)
+  end
+  if call("EXISTS", P .. "i:" .. suffix) == 0 then
+    call("SREM", P .. "p:" .. shape, part)
+  end
+end
+
+-- A number in a bucket that is no entry's.
+local function _miss(id)
+  local block = P .. "n:" .. math.floor(id / BLOCK)
+  if call("HEXISTS", block, "whole") == 0 then
+    tables.lose("the names of entries")
+    if not tables.is_reading then
+      call("HSET", block, "whole", "")
+    end
+  end
+end
+
+-- An entry's row was lost: who was built from it could not be found any more.
+local function _lose_row(id)
+  tables.lose("an entry")
+  if not tables.is_reading then
+    call("HDEL", P .. "n:" .. math.floor(id / BLOCK), id % BLOCK)
+    _keys[id] = false
+  end
+end
+
+-- Those that are read are read in any case by whoever asks for members.
+local function _keys_of(ids, bucket)
+  local keys = {}
+  for _, id in ipairs(ids) do
+    local key = tables.key_of(id)
+    local row = key and tables.row(key)
+    if row and row.id == id then
+      keys[#keys + 1] = key
+    else
+      if not key then
+        _miss(id)
+      elseif not row then
+        _lose_row(id)
+      end
+      if bucket and not tables.is_reading then
+        _unlink(bucket, id)
+      end
+    end
+  end
+  return keys
+end
+
+-- The keys of the entries in the bucket.
+function tables.members(bucket)
+  local shape, part, suffix, rest = _place(bucket)
+  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  if not packed then
+    if call("SISMEMBER", P .. "p:" .. shape, part) == 1 and call("EXISTS", P .. "i:" .. suffix) == 0 then
+      tables.lose("a part of its index")
+      if not tables.is_reading then
+        call("SREM", P .. "p:" .. shape, part)
+      end
+    end
+    return {}
+  end
+  local ids = _ids_of(packed, bucket)
+  if #ids == 0 then
+    tables.lose("a part of its index")
+    if not tables.is_reading then
+      call("HDEL", P .. "i:" .. suffix, rest)
+    end
+  end
+  return _keys_of(ids, bucket)
+end
+
+-- The buckets of a filtered shape that begin with the stem and have members, each with its operands.
+function tables.conditions(stem)
+  local shape, part, suffix, rest = _place(stem)
+  local found = {}
+  local items = call("HGETALL", P .. "o:" .. suffix)
+  if #items ~= 2 * call("HLEN", P .. "i:" .. suffix) then
+    tables.lose("conditions")
+    if not tables.is_reading then
+      -- In the new life each entry is linked anew with its next writing.
+      call("UNLINK", P .. "o:" .. suffix, P .. "i:" .. suffix)
+      call("SREM", P .. "p:" .. shape, part)
+    end
+    return found
+  end
+  for number = 1, #items, 2 do
+    local other = items[number]
+    if string.sub(other, 1, 7) == rest then
+      found[#found + 1] = { stem .. string.sub(other, 8), unpack_(items[number + 1]) }
+    end
+  end
+  return found
+end
+
+local function _part_key(shape, part)
+  return P .. "i:" .. shape .. string.char(math.floor(part / 256), part % 256)
+end
+
+-- The parts of the shape that are not empty.
+local function _parts_of(shape)
+  local parts = call("SMEMBERS", P .. "p:" .. shape)
+  for number, text in ipairs(parts) do
+    if text == "-1" then
+      table.remove(parts, number)
+      return parts
+    end
+  end
+  -- Nobody has looked yet, or some of them were lost.
+  parts = {}
+  for start = 0, N_PARTS - 1, N_AT_A_TIME do
+    local some = {}
+    for part = start, start + N_AT_A_TIME - 1 do
+      some[#some + 1] = _part_key(shape, part)
+    end
+    if call("EXISTS", unpack(some)) > 0 then
+      for number, key in ipairs(some) do
+        if call("EXISTS", key) == 1 then
+          parts[#parts + 1] = start + number - 1
+        end
+      end
+    end
+  end
+  if not tables.is_reading then
+    call("SADD", P .. "p:" .. shape, -1)
+    for _, part in ipairs(parts) do
+      call("SADD", P .. "p:" .. shape, part)
+    end
+  end
+  return parts
+end
+
+-- The keys of the entries in any bucket of the shape.
+function tables.members_of_shape(shape)
+  local found, ids = {}, {}
+  for _, text in ipairs(_parts_of(shape)) do
+    local part = tonumber(text)
+    local first = shape .. string.char(math.floor(part / 64))
+    local items = call("HGETALL", _part_key(shape, part))
+    if #items == 0 then
+      tables.lose("a part of its index")
+      if not tables.is_reading then
+        call("SREM", P .. "p:" .. shape, part)
+      end
+    end
+    for number = 1, #items, 2 do
+      for _, id in ipairs(_ids_of(items[number + 1], first .. items[number])) do
+        if not found[id] then
+          found[id] = true
+          ids[#ids + 1] = id
+        end
+      end
+    end
+  end
+  table.sort(ids)
+  return _keys_of(ids)
+end
+
+local function _are_equal(groups, others)
+  if #groups ~= #others then
+    return false
+  end
+  for number, group in ipairs(groups) do
+    if group.s ~= others[number].s or group.v ~= others[number].v then
+      return false
+    end
+  end
+  return true
+end
+
+local function _buckets_of(groups)
+  local found = {}
+  for _, group in ipairs(groups) do
+    for _, bucket in ipairs(group.b) do
+      found[bucket] = true
+    end
+  end
+  return found
+end
+
+local function _link_all(row, groups, linked)
+  local id = tables.id(row)
+  local come = {}
+  for _, group in ipairs(groups) do
+    for number, bucket in ipairs(group.b) do
+      if not linked[bucket] and not come[bucket] then
+        come[bucket] = true
+        _link(bucket, id)
+        if group.t then
+          local _, _, suffix, rest = _place(bucket)
+          call("HSET", P .. "o:" .. suffix, rest, pack(group.o[number]))
+        end
+      end
+    end
+    if group.blob and not group.r then
+      call("HSETNX", P .. "d", group.s, group.blob)
+    end
+  end
+end
+
+-- Take the entry out of its buckets and put it into those of the groups.
+function tables.relink(row, groups)
+  local before = tables.groups(row)
+  if _are_equal(before, groups) then
+    return
+  end
+  local old, new = _buckets_of(before), _buckets_of(groups)
+  if row.id ~= nil then
+    for bucket in pairs(old) do
+      if not new[bucket] then
+        _unlink(bucket, row.id)
+      end
+    end
+  end
+  if #groups > 0 then
+    _link_all(row, groups, old)
+  end
+  row.groups = groups
+  if tables.n_shards then
+    tables.forget_unused(before)
+  end
+end
+
+-- Put the entry into all its buckets, whatever became of its links.
+function tables.link_anew(row)
+  local groups = tables.groups(row)
+  if #groups > 0 then
+    _link_all(row, groups, {})
+  end
+end
+
+-- The position of the events applied last when the shape was learnt; nil when it is not known.
+function tables.born(shape_id)
+  local born = _shapes[shape_id]
+  if born == nil then
+    local packed = call("HGET", P .. "s", shape_id)
+    born = false
+    if packed then
+      local _
+      _, born = unpack_(packed)
+    end
+    _shapes[shape_id] = born
+  end
+  return born or nil
+end
+
+-- The shape itself, packed; nil when it is not known.
+function tables.shape_blob(shape_id)
+  local packed = call("HGET", P .. "s", shape_id)
+  if packed then
+    local _, _, shape = unpack_(packed)
+    return shape
+  end
+  return call("HGET", P .. "d", shape_id) or nil
+end
+
+-- How many shapes are known.
+function tables.n_known()
+  return tables.counters.n_shapes
+end
+
+-- The shapes from that number on, packed, in the order in which they were learnt.
+function tables.known(start)
+  local found = {}
+  for _, packed in ipairs(call("HVALS", P .. "s")) do
+    local number, _, shape = unpack_(packed)
+    if number > start then
+      found[#found + 1] = { number, shape }
+    end
+  end
+  table.sort(found, function(one, other)
+    return one[1] < other[1]
+  end)
+  for number, item in ipairs(found) do
+    found[number] = item[2]
+  end
+  return found
+end
+
+-- Add a shape.
+function tables.learn(shape_id, shape, born)
+  local counters = tables.counters
+  counters.n_shapes = counters.n_shapes + 1
+  call("HSET", P .. "s", shape_id, pack(counters.n_shapes, born, shape))
+  _shapes[shape_id] = born
+end

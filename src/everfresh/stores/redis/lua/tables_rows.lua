@@ -1,0 +1,323 @@
+-- The numbers of the store, its entries' rows and their values, as they are read.
+-- needs: head
+--
+-- P..m is one string, the counters. P..r:<key> is a row: its fields packed one after the other, in the order of
+-- `_unpacked`. P..v:<key> is its value: whoever only reads it, names all three by the key alone (glimpse.py).
+--
+-- Rules
+-- - A row that a step has seen is the same table until the step ends, whether it was saved or not.
+-- - A row's groups stay packed until somebody asks for them: most steps do not.
+-- - `life` says in which life of the store a row was written: a number made of the epoch, which is random, so that what
+--   survived the loss of the counters is never taken for current. A row of another life is dirty as soon as it is read.
+--   Saved as it is, its life becomes the current one, negative: it is not to be distrusted again, but the sweep, which
+--   queues it, has not been there.
+-- - `was_...` are what the queue and the leases know of the row: as it was when it was read, or written last.
+local tables = {}
+
+-- All of these are one step's, in whatever file they are used: `open` sets them.
+local _rows, _values, _keys, _packed_counters
+local _unsaved, _n_unsaved
+local _shapes, _paces, _n_appended
+-- By the keys' beginning: the counters as the last step here left them, packed and not. Whoever finds the same packed
+-- need not unpack them.
+local _kept = {}
+-- Of so many lives it is known that the counters have counted their rows.
+local N_LIVES = 16
+local BLOCK = 64
+
+-- The key of the entry with this number; nil when there is none.
+function tables.key_of(id)
+  local key = _keys[id]
+  if key == nil then
+    key = call("HGET", P .. "n:" .. math.floor(id / BLOCK), id % BLOCK)
+    _keys[id] = key
+  end
+  return key or nil
+end
+
+-- The life that an epoch names; never 0.
+local function _life_of(epoch)
+  return (tonumber(string.sub(epoch, 1, 8), 16) or 0) + 1
+end
+
+local function _new_counters(epoch)
+  local life = _life_of(epoch)
+  return {
+    epoch = epoch,
+    sequence = 0,
+    applied = 0,
+    fired_floor = 0,
+    feed_floor = 0,
+    version_floor = 0,
+    token = 0,
+    n_entries = 0,
+    n_bytes = 0,
+    id = 0,
+    n_shapes = 0,
+    n_feed = 0,
+    last_mark = 0,
+    marks_max = CONST.MAX_FIRED,
+    cold_id = 0,
+    born_at = tables.now,
+    distrusted_at = tables.now,
+    distrust_reason = "the store lost its memory",
+    life = life,
+    lives = { life },
+  }
+end
+
+local function _unpacked_counters(packed)
+  local c = {}
+  c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id, c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed, c.last_mark =
+    unpack_(packed)
+  return c
+end
+
+local function _pack_counters(c)
+  return pack(
+    c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
+    c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed, c.last_mark
+  )
+end
+
+-- The counters were new to the step, or its life began in it: what there was before is lost, or not to be trusted.
+local function _begin_counters(epoch)
+  local counters = _new_counters(epoch)
+  -- The rows of a life that nobody counted keep their numbers; those of new ones begin above.
+  counters.id = (tonumber(call("GET", P .. "t") or 0) or 0) * 64
+  call("HSET", P .. "n:" .. counters.id / 64, "whole", "")
+  call("SET", P .. "t", counters.id / 64 + 1)
+  -- Their positions would be ahead of all new ones.
+  call("UNLINK", P .. "x", P .. "e", P .. "k", P .. "s")
+  return counters
+end
+
+-- Begin a new life: nothing written before is trusted.
+function tables.begin_life(epoch, reason)
+  local c = tables.counters
+  local sequence = c.sequence + 1
+  c.epoch, c.life, c.sequence = epoch, _life_of(epoch), sequence
+  c.applied, c.fired_floor, c.feed_floor = sequence, sequence, sequence
+  c.born_at, c.distrusted_at, c.distrust_reason = tables.now, tables.now, reason
+end
+
+function tables.life()
+  return tables.counters.life
+end
+
+-- Something is not there that has to be: a new life begins when the step ends, unless it only reads.
+function tables.lose(what)
+  tables.loss = tables.loss or "the store lost " .. what
+end
+
+-- Have the next step here find the counters as they are now.
+function tables.keep_counters(packed)
+  _kept[P] = { packed, tables.counters }
+end
+
+-- The time as the scores of sorted sets have it: in whole microseconds. The server keeps small sets as texts, and goes
+-- through them at each change: texts of whole numbers it reads ten times as fast.
+local function _micros(at)
+  return math.floor(at * 1000000 + 0.5)
+end
+
+-- Read the counters; h is what each request says in its `h`.
+function tables.open(h)
+  _rows, _values, _keys, _shapes, _paces, tables.records = {}, {}, {}, {}, {}, {}
+  _unsaved, _n_unsaved, _n_appended = {}, 0, 0
+  local now = h[1]
+  if now == nil then
+    local time = call("TIME")
+    now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+  end
+  tables.now, tables.room, tables.last_reads = now, { max_entries = h[5], max_bytes = h[6] }, h[8]
+  tables.is_reading, tables.new_epoch, tables.loss = h[7], h[4], nil
+  tables.n_shards, tables.shard = h[9], h[10]
+  if tables.n_shards then
+    tables.mirrors, tables.epochs, tables.told, tables.posted = {}, {}, {}, {}
+  end
+  _packed_counters = call("GET", P .. "m")
+  local kept = _kept[P]
+  -- It is put back when the step has come to its end.
+  _kept[P] = nil
+  if kept and kept[1] == _packed_counters then
+    tables.counters = kept[2]
+  elseif _packed_counters then
+    tables.counters = _unpacked_counters(_packed_counters)
+  else
+    tables.counters = _begin_counters(h[4])
+    _packed_counters = _pack_counters(tables.counters)
+    call("SET", P .. "m", _packed_counters)
+  end
+  tables.first_epoch = tables.counters.epoch
+  if not h[7] and call("HLEN", P .. "s") ~= tables.counters.n_shapes then
+    -- Events would pass by what nobody knows to look for.
+    call("UNLINK", P .. "s")
+    tables.counters.n_shapes = 0
+    tables.begin_life(h[4], "the store lost its shapes")
+  end
+end
+
+-- When the asker knows that the entry was read, though the store was not told yet.
+function tables.last_read(key)
+  return tables.last_reads and tables.last_reads[key]
+end
+
+-- stylua: ignore
+local function _unpacked(key, packed)
+  local id, life, state, func, args, call_, fingerprint, digest, version, good_from, changed_at, built_at, build_s,
+    groups, seen, terms, stale_since, reason, attempts, retry_at, due, rank, token, until_, begun, n_died, expires_at,
+    queued_at, event_at, event, cause, history, builder, is_error, n_bytes, read_at, watched_until = unpack_(packed)
+  return {
+    key = key, id = id, life = life, state = state, func = func, args = args, call = call_, fingerprint = fingerprint,
+    digest = digest, version = version, good_from = good_from, changed_at = changed_at, built_at = built_at,
+    build_s = build_s, packed_groups = groups, seen = seen or {}, terms = terms or {}, stale_since = stale_since,
+    reason = reason, attempts = attempts, retry_at = retry_at, due = due, rank = rank, token = token,
+    ["until"] = until_, begun = begun, n_died = n_died, expires_at = expires_at, queued_at = queued_at,
+    event_at = event_at, event = event, cause = cause or {}, history = history or {}, builder = builder,
+    is_error = is_error, n_bytes = n_bytes, read_at = read_at, watched_until = watched_until,
+    was_saved = true, was_func = func, was_due = due, was_rank = rank, was_token = token, was_until = until_,
+    was_begun = begun,
+  }
+end
+
+-- Nothing that was known of the row holds any more but that it is wanted, and its value as the last one known.
+local function _distrust(row)
+  local counters = tables.counters
+  row.life = -counters.life
+  row.state, row.token, row["until"], row.n_died = "dirty", nil, 0, 0
+  row.reason, row.attempts, row.retry_at = counters.distrust_reason, 0, nil
+  row.stale_since = row.stale_since or counters.distrusted_at
+  row.good_from, row.changed_at = 0, math.min(row.changed_at, counters.sequence)
+  if row.id ~= nil and tables.key_of(row.id) ~= row.key then
+    -- Its number was lost, and may be another's now.
+    row.id, row.was_due, row.was_token = nil, nil, nil
+  end
+  -- Its links may have gone with what was lost: they are made anew with its next writing.
+  row.is_unlinked = true
+end
+
+-- The entry's row; nil when there is none.
+function tables.row(key)
+  local row = _rows[key]
+  if row ~= nil then
+    return row or nil
+  end
+  local packed = call("GET", P .. "r:" .. key)
+  if not packed then
+    _rows[key] = false
+    return nil
+  end
+  row = _unpacked(key, packed)
+  _rows[key] = row
+  local life = tables.counters.life
+  if row.life ~= life and row.life ~= -life then
+    row.was_life = row.life and math.abs(row.life)
+    _distrust(row)
+  end
+  return row
+end
+
+local SHAPE_BYTES = 8
+
+-- The groups of the row.
+function tables.groups(row)
+  local groups = row.groups
+  if groups then
+    return groups
+  end
+  groups = row.packed_groups and unpack_(row.packed_groups) or {}
+  for number, packed in ipairs(groups) do
+    local shape, tails, operands = packed[1], packed[2], packed[3]
+    local group = { s = shape, b = {}, v = packed[4], p = packed[5], k = packed[6], o = operands }
+    local width = operands and 16 or 8
+    for start = 1, #tails, width do
+      group.b[#group.b + 1] = shape .. string.sub(tails, start, start + width - 1)
+    end
+    if operands then
+      group.t = {}
+      for place, bucket in ipairs(group.b) do
+        group.t[place] = string.sub(bucket, 1, 16)
+      end
+    end
+    groups[number] = group
+  end
+  row.groups = groups
+  return groups
+end
+
+-- The value; nil when there is none.
+function tables.value(row)
+  local value = _values[row]
+  if value == nil then
+    value = row.version > 0 and call("GET", P .. "v:" .. row.key) or false
+    _values[row] = value
+  end
+  return value or nil
+end
+
+function tables.has_value(row)
+  return _values[row] or (row.version > 0 and call("EXISTS", P .. "v:" .. row.key) == 1)
+end
+
+-- The function's name; empty for a value that was put.
+function tables.func_of(row)
+  return row.func or ""
+end
+
+-- Whether it has no value yet, and is to get one though no reader waits for it.
+function tables.is_wanted(row)
+  return row.version == 0 and row.builder ~= ""
+end
+
+-- Whether somebody holds the right to build it.
+function tables.is_leased(row)
+  return row.token ~= nil and row["until"] > tables.now
+end
+
+-- When somebody is to look again for what its last event told of; nil when nobody is, or somebody looks.
+function tables.look_at(row)
+  if row.event_at == nil or row.stale_since ~= nil or tables.is_leased(row) then
+    return nil
+  end
+  return row.due
+end
+
+-- Whether it is over by time.
+function tables.has_expired(row)
+  if row.expires_at ~= nil and row.expires_at <= tables.now then
+    return true
+  end
+  local look_at = tables.look_at(row)
+  return look_at ~= nil and look_at <= tables.now
+end
+
+-- Whether there is nothing to serve, now or later.
+function tables.is_gone(row)
+  return row.version == 0 or (row.func == nil and (row.stale_since ~= nil or tables.has_expired(row)))
+end
+
+-- Its state, for people.
+function tables.state_at(row)
+  return row.state == "fresh" and tables.has_expired(row) and "dirty" or row.state
+end
+
+-- When it is dropped by time.
+function tables.time_to_go(row)
+  if row.expires_at == nil or (row.func ~= nil and (row.terms.on_change or "refresh") == "refresh") then
+    return nil
+  end
+  local gone_at = row.expires_at + (row.terms.linger_s or 0)
+  return gone_at < math.huge and gone_at or nil
+end
+
+-- Whether one of the entries that are there is not known to be up to date.
+function tables.any_stale(keys)
+  for _, key in ipairs(keys) do
+    local row = tables.inner(key)
+    if row ~= nil and row.version > 0 and row.stale_since ~= nil then
+      return true
+    end
+  end
+  return false
+end

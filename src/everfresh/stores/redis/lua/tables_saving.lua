@@ -1,0 +1,282 @@
+-- Rows as they are written, with their places in the queue and among the leases, and the numbers of the store.
+-- needs: tables_rows
+--
+-- P..n:<id/64> is a hash of the keys of 64 entries, by the rest of the id; one that was not lost since its first entry
+-- has the field "whole". P..t is the number of the newest such hash.
+-- P..w:<function> orders what waits by when it falls due, P..y:<function> what is due by its rank; P..g:<function>
+-- holds the leases by when they end, P..f the functions that ever had entries. P..c orders entries with a value by when
+-- they were read, where room may run short.
+-- Who waits is named by its id, its rank, and when it is due, exactly, so that whoever moves it where the rank decides
+-- need not read its row; a lease is named by its id and the position at which it began.
+--
+-- Rules
+-- - A row is written once in a step, at its end or before somebody looks where it stands.
+-- - What is due when it is written goes where the rank decides at once.
+local ID_FORMAT = ">I5"
+
+function tables.id_bytes(id)
+  return struct.pack(ID_FORMAT, id)
+end
+
+function tables.id_of(bytes)
+  return (struct.unpack(ID_FORMAT, bytes))
+end
+
+-- The entry's number; a new one if it has none.
+function tables.id(row)
+  local id = row.id
+  if id == nil then
+    local counters = tables.counters
+    id = counters.id + 1
+    while call("HSETNX", P .. "n:" .. math.floor(id / BLOCK), id % BLOCK, row.key) == 0 do
+      -- It is another's: the newest number was lost twice over. The next block, then.
+      id = (math.floor(id / BLOCK) + 1) * BLOCK
+    end
+    counters.id = id
+    row.id = id
+    if id % BLOCK == 0 or id == 1 then
+      call("HSET", P .. "n:" .. math.floor(id / BLOCK), "whole", "")
+      call("SET", P .. "t", math.floor(id / BLOCK) + 1)
+    end
+    call("SADD", P .. "f", row.func or "")
+    _keys[id] = row.key
+  end
+  return id
+end
+
+-- A new row; what is not said of it is as in any new one.
+-- stylua: ignore
+function tables.new_row(said)
+  -- In one piece: a table that grows field by field is made anew several times.
+  return {
+    key = said.key, id = nil, life = tables.counters.life, state = said.state or "building", func = said.func,
+    args = said.args, call = said.call, fingerprint = said.fingerprint or "", digest = said.digest or "",
+    version = said.version or 0, good_from = said.good_from or 0, changed_at = said.changed_at or 0,
+    built_at = said.built_at or 0, build_s = said.build_s or 0, packed_groups = nil, groups = said.groups or {},
+    seen = said.seen or {}, terms = said.terms or {}, stale_since = said.stale_since, reason = said.reason or "",
+    attempts = said.attempts or 0, retry_at = said.retry_at, due = said.due, rank = said.rank or 0,
+    token = said.token, ["until"] = said["until"] or 0, begun = said.begun or 0, n_died = said.n_died or 0,
+    expires_at = said.expires_at, queued_at = said.queued_at, event_at = said.event_at, event = said.event,
+    cause = said.cause or {}, history = said.history or {}, builder = said.builder or "",
+    is_error = said.is_error or false, n_bytes = said.n_bytes or 0, read_at = said.read_at or 0,
+    watched_until = said.watched_until or 0, was_saved = nil, was_func = nil, was_due = nil, was_rank = nil,
+    was_token = nil, was_until = nil, was_begun = nil, is_unsaved = nil,
+  }
+end
+
+-- Have the row written, new or changed, when the step ends.
+function tables.save(row)
+  if not row.is_unsaved then
+    row.is_unsaved = true
+    _n_unsaved = _n_unsaved + 1
+    _unsaved[_n_unsaved] = row
+    _rows[row.key] = row
+  end
+end
+
+-- Store the value.
+function tables.set_value(row, value)
+  _values[row] = value
+  call("SET", P .. "v:" .. row.key, value)
+end
+
+-- Take the row out of the queue and out of the leases, as far as it stood there when it was written last.
+local function _unqueue(row, func)
+  local id = tables.id_bytes(row.id)
+  if row.was_due ~= nil then
+    if not row.was_ready then
+      call("ZREM", P .. "w:" .. func, id .. struct.pack(">dd", row.was_rank, row.was_due))
+    end
+    if _micros(row.was_due) <= _micros(tables.now) then
+      call("ZREM", P .. "y:" .. func, id)
+    end
+    row.was_due, row.was_ready = nil, nil
+  end
+end
+
+local function _unlease(row, func)
+  if row.was_token ~= nil then
+    call("ZREM", P .. "g:" .. func, tables.id_bytes(row.id) .. struct.pack(">I6", row.was_begun))
+    row.was_token = nil
+  end
+end
+
+local function _queue(row, func)
+  local due, rank = row.due, row.rank
+  if due == row.was_due and (due == nil or rank == row.was_rank) then
+    return
+  end
+  _unqueue(row, func)
+  row.was_due, row.was_rank = due, rank
+  if due == nil then
+    return
+  end
+  local id = tables.id_bytes(row.id)
+  if due <= tables.now then
+    call("ZADD", P .. "y:" .. func, _micros(rank), id)
+  else
+    call("ZADD", P .. "w:" .. func, _micros(due), id .. struct.pack(">dd", rank, due))
+  end
+end
+
+local function _lease(row, func)
+  local token, ends_at, begun = row.token, row["until"], row.begun
+  if token == row.was_token and (token == nil or (ends_at == row.was_until and begun == row.was_begun)) then
+    return
+  end
+  _unlease(row, func)
+  row.was_token, row.was_until, row.was_begun = token, ends_at, begun
+  if token ~= nil then
+    call("ZADD", P .. "g:" .. func, _micros(ends_at), tables.id_bytes(row.id) .. struct.pack(">I6", begun))
+  end
+end
+
+local function _packed_groups(row)
+  if not row.groups then
+    return row.packed_groups
+  end
+  if #row.groups == 0 then
+    return nil
+  end
+  local packed = {}
+  for number, group in ipairs(row.groups) do
+    local tails = {}
+    for place, bucket in ipairs(group.b) do
+      tails[place] = string.sub(bucket, SHAPE_BYTES + 1)
+    end
+    local operands = group.t and group.o or NULL
+    packed[number] = { group.s, table.concat(tails), operands, group.v or NULL, group.p or NULL, group.k or NULL }
+  end
+  return pack(packed)
+end
+
+local function _nil_if_empty(items)
+  return next(items) and items or nil
+end
+
+-- stylua: ignore
+local function _packed(row)
+  row.packed_groups = _packed_groups(row)
+  return pack(
+    row.id, row.life, row.state, row.func, row.args, row.call, row.fingerprint, row.digest, row.version, row.good_from,
+    row.changed_at, row.built_at, row.build_s, row.packed_groups, _nil_if_empty(row.seen), _nil_if_empty(row.terms),
+    row.stale_since, row.reason, row.attempts, row.retry_at, row.due, row.rank, row.token, row["until"], row.begun,
+    row.n_died, row.expires_at, row.queued_at, row.event_at, row.event, _nil_if_empty(row.cause),
+    _nil_if_empty(row.history), row.builder, row.is_error, row.n_bytes, row.read_at, row.watched_until
+  )
+end
+
+-- Whether the counters counted the row, in this life or in one before.
+local function _is_counted(life)
+  for _, known in ipairs(tables.counters.lives) do
+    if known == life then
+      return true
+    end
+  end
+  return false
+end
+
+local function _count_in(row)
+  local counters = tables.counters
+  if not _is_counted(row.was_life) then
+    counters.n_entries, counters.n_bytes = counters.n_entries + 1, counters.n_bytes + row.n_bytes
+  end
+end
+
+local function _write(row)
+  local func = row.func or ""
+  if row.is_unlinked then
+    row.is_unlinked = nil
+    _count_in(row)
+    tables.link_anew(row)
+  end
+  tables.id(row)
+  if row.life < 0 and (row.token ~= nil or row.state ~= "dirty") then
+    row.life = tables.counters.life
+  end
+  if row.was_saved and row.was_func ~= row.func then
+    local before = row.was_func or ""
+    _unqueue(row, before)
+    _unlease(row, before)
+    call("SADD", P .. "f", func)
+  end
+  row.was_func, row.was_saved = row.func, true
+  call("SET", P .. "r:" .. row.key, _packed(row))
+  _queue(row, func)
+  _lease(row, func)
+  local room = tables.room
+  if row.version > 0 and (room.max_entries or room.max_bytes) then
+    call("ZADD", P .. "c", _micros(row.read_at), tables.id_bytes(row.id))
+  end
+end
+
+-- Write what is not written yet.
+function tables.flush()
+  local number = 1
+  -- To write one may make another known.
+  while number <= _n_unsaved do
+    local row = _unsaved[number]
+    if row.is_unsaved then
+      row.is_unsaved = nil
+      _write(row)
+    end
+    number = number + 1
+  end
+  _unsaved, _n_unsaved = {}, 0
+end
+
+-- Delete the row and its value; its links are gone already.
+function tables.remove(row)
+  local key, id = row.key, row.id
+  row.is_unsaved = nil
+  _rows[key], _values[row] = false, false
+  if row.is_unlinked then
+    _count_in(row)
+  end
+  call("UNLINK", P .. "r:" .. key, P .. "v:" .. key)
+  if id == nil then
+    return
+  end
+  local func = row.was_func or ""
+  _unqueue(row, func)
+  _unlease(row, func)
+  if tables.key_of(id) == key then
+    local block = math.floor(id / BLOCK)
+    call("HDEL", P .. "n:" .. block, id % BLOCK)
+    if block < math.floor(tables.counters.id / BLOCK) and call("HLEN", P .. "n:" .. block) == 1 then
+      call("UNLINK", P .. "n:" .. block)
+    end
+    _keys[id] = false
+    if tables.room.max_entries or tables.room.max_bytes then
+      call("ZREM", P .. "c", tables.id_bytes(id))
+    end
+  end
+end
+
+-- Write all that this step has changed.
+function tables.finish()
+  tables.flush()
+  if tables.n_shards and next(tables.told) then
+    tables.post()
+  end
+  local counters = tables.counters
+  if tables.loss and counters.epoch == tables.first_epoch then
+    tables.begin_life(tables.new_epoch, tables.loss)
+  end
+  if counters.epoch ~= tables.first_epoch then
+    counters.life, counters.born_at = _life_of(counters.epoch), tables.now
+    table.insert(counters.lives, 1, counters.life)
+    counters.lives[N_LIVES + 1] = nil
+    for _, func in ipairs(call("SMEMBERS", P .. "f")) do
+      call("UNLINK", P .. "g:" .. func)
+    end
+  end
+  if tables.trim_feed then
+    tables.trim_feed()
+  end
+  local packed = _pack_counters(counters)
+  if packed ~= _packed_counters then
+    call("SET", P .. "m", packed)
+  end
+  tables.keep_counters(packed)
+end

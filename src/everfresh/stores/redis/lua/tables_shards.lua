@@ -1,0 +1,283 @@
+-- What this shard knows of entries that stand on others, and what others are to know of its own.
+-- needs: tables_rows
+--
+-- P..h:<key> is a mirror: of an entry elsewhere that one here was built from, its state as it was told last. P..z:<key>
+-- is a hash of the shards that have a mirror of an entry here; P..u, the outbox, a hash of what they were not told yet,
+-- by shard and key. P..l is a hash of the epochs of the other shards: the one heard of last, by the shard's number, and
+-- behind an "s" the one because of which all entries here were gone through.
+--
+-- Rules
+-- - With one shard there is nothing of all this: `tables.n_shards` is nil, and each question is answered by that.
+-- - A mirror that is not there, that nobody has told of yet, or that is of a life of its shard that is over, is
+--   unknown: it counts as unsettled, and its digest is nobody's.
+-- - A mirror that is known has its shard's entry attached to it, so that it is told of whatever happens to that. So a
+--   value is stored above known mirrors only; its step makes places for the others, and names them: `unattached`.
+-- - Each place has a number, which grows. A shard forgets a mirror by the number that it was given, so that what comes
+--   late does not undo what came after it.
+-- - A place that nobody used is gone after a while.
+local PLACE_S = 600
+
+-- Which shard has the key.
+function tables.shard_of(key)
+  return tonumber(string.sub(redis.sha1hex(key), 1, 8), 16) % tables.n_shards
+end
+
+function tables.is_elsewhere(key)
+  return tables.n_shards ~= nil and tables.shard_of(key) ~= tables.shard
+end
+
+-- The epoch in which another shard is, as far as is heard; nil when nothing was.
+function tables.heard(shard)
+  local epoch = tables.epochs[shard]
+  if epoch == nil then
+    epoch = call("HGET", P .. "l", shard)
+    tables.epochs[shard] = epoch
+  end
+  return epoch or nil
+end
+
+-- Another shard is in this epoch: what was told of any other is unknown.
+function tables.hear(shard, epoch)
+  call("HSET", P .. "l", shard, epoch)
+  tables.epochs[shard], tables.mirrors = epoch, {}
+end
+
+-- stylua: ignore
+local function _unpacked_mirror(key, packed)
+  local m = { key = key, is_mirror = true }
+  local is_put
+  m.place_epoch, m.place, m.is_used, m.epoch, m.sequence, m.version, m.digest, m.stale_since, is_put, m.expires_at,
+    m.changed_at, m.call = unpack_(packed)
+  -- Only of values that were put it is asked whether they are over.
+  m.func = not is_put and "" or nil
+  return m
+end
+
+-- Whether nothing is known of the entry.
+local function _is_unknown(mirror)
+  return mirror.epoch == nil or mirror.epoch ~= tables.heard(tables.shard_of(mirror.key))
+end
+
+-- The mirror with what was told of it, or an unknown one; it looks like a row.
+function tables.mirror(key)
+  local mirror = tables.mirrors[key]
+  if mirror then
+    return mirror
+  end
+  local packed = call("GET", P .. "h:" .. key)
+  mirror = packed and _unpacked_mirror(key, packed) or { key = key, is_mirror = true, is_missing = true }
+  if _is_unknown(mirror) then
+    mirror.is_unknown = true
+    mirror.version, mirror.digest, mirror.func, mirror.stale_since = 1, "?", "", tables.now
+    mirror.changed_at = math.huge
+  end
+  tables.mirrors[key] = mirror
+  return mirror
+end
+
+-- The entry as those that were built from it look at it, wherever it stands; nil when it is known not to be there.
+function tables.inner(key)
+  if tables.n_shards ~= nil and tables.shard_of(key) ~= tables.shard then
+    return tables.mirror(key)
+  end
+  return tables.row(key)
+end
+
+-- stylua: ignore
+function tables.save_mirror(m)
+  local packed
+  if m.is_unknown then
+    packed = pack(m.place_epoch, m.place, m.is_used or false)
+  else
+    packed = pack(
+      m.place_epoch, m.place, m.is_used or false, m.epoch, m.sequence, m.version, m.digest, m.stale_since,
+      m.func == nil, m.expires_at, m.changed_at, m.call
+    )
+  end
+  m.is_missing = nil
+  tables.mirrors[m.key] = m
+  if m.is_used then
+    call("SET", P .. "h:" .. m.key, packed)
+  else
+    call("SET", P .. "h:" .. m.key, packed, "EX", PLACE_S)
+  end
+end
+
+function tables.forget_mirror(key)
+  tables.mirrors[key] = nil
+  call("UNLINK", P .. "h:" .. key)
+end
+
+-- The number of the place for the mirror, which is made if there is none of this life.
+function tables.place_for(key)
+  local mirror, counters = tables.mirror(key), tables.counters
+  if mirror.is_missing or mirror.place_epoch ~= counters.epoch then
+    counters.token = counters.token + 1
+    mirror.place_epoch, mirror.place = counters.epoch, counters.token
+    tables.save_mirror(mirror)
+  end
+  return mirror.place
+end
+
+local function _inner_keys(groups, seen)
+  local keys, digests = {}, {}
+  for _, one in ipairs(seen) do
+    if digests[one[1]] == nil and tables.is_elsewhere(one[1]) then
+      keys[#keys + 1] = one[1]
+      digests[one[1]] = one[2]
+    end
+  end
+  for _, group in ipairs(groups) do
+    for _, key in ipairs(group.k or {}) do
+      if digests[key] == nil and tables.is_elsewhere(key) then
+        keys[#keys + 1] = key
+        digests[key] = false
+      end
+    end
+  end
+  return keys, digests
+end
+
+-- Of those elsewhere that a value hangs on, those that have to be asked for first: nothing is known of them. Unless
+-- they were asked for, also those of which something else is known than what was seen, or that are unsettled. nil when
+-- there are none; then their mirrors are in use from now on.
+function tables.unattached(groups, seen, is_asked)
+  if tables.n_shards == nil then
+    return nil
+  end
+  local keys, digests = _inner_keys(groups, seen)
+  local found = {}
+  for _, key in ipairs(keys) do
+    local mirror, digest = tables.mirror(key), digests[key]
+    local is_unclear = mirror.is_unknown
+    if not is_unclear and not is_asked then
+      local known = tables.is_gone(mirror) and "" or mirror.digest
+      is_unclear = (digest and digest ~= known) or (mirror.version > 0 and mirror.stale_since ~= nil)
+    end
+    if is_unclear then
+      found[#found + 1] = key
+    end
+  end
+  if #found > 0 then
+    return found
+  end
+  for _, key in ipairs(keys) do
+    local mirror = tables.mirror(key)
+    if not mirror.is_used then
+      mirror.is_used = true
+      tables.save_mirror(mirror)
+    end
+  end
+  return nil
+end
+
+-- The answer of a step that has to wait for what it hangs on: what is to be asked for, and the places for it.
+function tables.refusal(unattached)
+  local places = {}
+  for number, key in ipairs(unattached) do
+    places[number] = tables.place_for(key)
+  end
+  return { "unattached", unattached, tables.counters.epoch, places }
+end
+
+-- Mirrors from which nothing is built here any more are of no use.
+function tables.forget_unused(groups)
+  for _, group in ipairs(groups) do
+    for number, key in ipairs(group.k or {}) do
+      if tables.is_elsewhere(key) and #tables.members(group.b[number]) == 0 then
+        tables.forget_mirror(key)
+      end
+    end
+  end
+end
+
+-- Those that were built from the entry, here, are told what happened to it; have those elsewhere be told too.
+-- `what` says more than its state does: "changed", "settled" or "evicted".
+function tables.tell_elsewhere(row, what, cause)
+  if tables.n_shards == nil or row.is_mirror then
+    return
+  end
+  local told = tables.told[row.key]
+  if told == nil then
+    local attached = call("HGETALL", P .. "z:" .. row.key)
+    told = { attached = attached, cause = cause or {} }
+    tables.told[row.key] = told
+  end
+  if cause and #cause > 0 then
+    told.cause = cause
+  end
+  if what then
+    told[what] = true
+  end
+end
+
+local function _place_of(text)
+  local epoch, number = string.match(text, "^(.*)%.(%d+)$")
+  return epoch, tonumber(number)
+end
+
+-- What is to be told of the entry as it stands now, to the shard that gave this place.
+function tables.news_of(key, shard, place)
+  local counters, row = tables.counters, tables.row(key)
+  local news = { key = key, source = tables.shard, target = shard, epoch = counters.epoch, sequence = counters.sequence }
+  news.place_epoch, news.place = _place_of(place)
+  if row then
+    news.version, news.digest, news.stale_since = row.version, row.digest, row.stale_since
+    news.is_put, news.expires_at, news.changed_at = row.func == nil, row.expires_at, row.changed_at
+  else
+    news.version, news.digest, news.is_put, news.changed_at = 0, "", false, 0
+  end
+  return news
+end
+
+-- Attach the mirror that has this place on that shard.
+function tables.attach(key, shard, epoch, number)
+  local name, place = P .. "z:" .. key, epoch .. "." .. string.format("%.0f", number)
+  local before = call("HGET", name, shard)
+  if before then
+    local its_epoch, its_number = _place_of(before)
+    if its_epoch == epoch and its_number >= number then
+      return before
+    end
+  end
+  call("HSET", name, shard, place)
+  return place
+end
+
+-- The shard has forgotten the mirror with this place, or an earlier one.
+function tables.detach(key, shard, epoch, number)
+  local name = P .. "z:" .. key
+  local before = call("HGET", name, shard)
+  if before then
+    local its_epoch, its_number = _place_of(before)
+    if its_epoch == epoch and its_number <= number then
+      call("HDEL", name, shard)
+    end
+  end
+end
+
+-- Put what the step has to tell into the outbox, with its answer; before the counters are written.
+function tables.post()
+  local counters, is_any = tables.counters, false
+  for _, told in pairs(tables.told) do
+    is_any = is_any or #told.attached > 0
+  end
+  if not is_any then
+    return
+  end
+  -- What is told later has to be known as later, though the step wrote nothing into the feed.
+  if #tables.records == 0 then
+    counters.sequence = counters.sequence + 1
+  end
+  for key, told in pairs(tables.told) do
+    for number = 1, #told.attached, 2 do
+      local shard = tonumber(told.attached[number])
+      local news = tables.news_of(key, shard, told.attached[number + 1])
+      news.is_changed, news.is_settled, news.is_evicted = told.changed, told.settled, told.evicted
+      news.cause = told.cause
+      tables.posted[#tables.posted + 1] = news
+      local packed = pack(news.sequence, told.cause, told.changed, told.settled, told.evicted)
+      call("HSET", P .. "u", shard .. ":" .. key, packed)
+    end
+  end
+end

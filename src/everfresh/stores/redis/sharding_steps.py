@@ -1,0 +1,125 @@
+"""The steps of one shard that only a store of several shards asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from everfresh.model.entry import Key
+from everfresh.protocol.requests import Request
+from everfresh.stores.redis.wire_replies import Message
+
+A = TypeVar("A")
+
+N_GONE_THROUGH = 500
+"""How many entries one step looks at when another shard has lost its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unattached:
+    """Nothing was done: first ask the shards of these entries for what they are, giving them these places."""
+
+    keys: tuple[Key, ...]
+    epoch: str
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Request[Any], Generic[A]):
+    """A `Commit` or `Put` whose inner entries on other shards were asked for so often; the last time it is done."""
+
+    request: Request[A]
+    n_asked: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expect(Request[Unattached]):
+    """Make places for what other shards will tell of these entries."""
+
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attach(Request[tuple[Message, ...]]):
+    """Have that shard told of these entries from now on, at these places; answered with what they are now."""
+
+    shard: int
+    keys: tuple[Key, ...]
+    epoch: str
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What was touched and what is suspect now; and what nobody here hangs on any more: its key and its place."""
+
+    touched: tuple[Key, ...]
+    suspect: tuple[Key, ...]
+    detached: tuple[tuple[Key, int, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Carry(Request[Carried]):
+    """Take what other shards tell."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered(Request[None]):
+    """These were carried, to a shard, of a key, up to a sequence; and these are to be told to a shard no longer."""
+
+    carried: tuple[tuple[int, Key, int], ...]
+    detached: tuple[tuple[Key, int, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending(Request[tuple[Message, ...]]):
+    """Some of what was not carried yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hear(Request[tuple[bool, int]]):
+    """Take note of the epochs of the shards, looking at entries after a number; whether that was all, and how far."""
+
+    epochs: tuple[tuple[int, str], ...]
+    after_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Peek(Request["Peeked"]):
+    """What is due of these functions."""
+
+    functions: tuple[str, ...]
+    n_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """For each function: how many entries are being built, the ranks of those that are due, when to ask again."""
+
+    functions: tuple[tuple[int, tuple[float, ...], float | None], ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Allow(Request[tuple[tuple[int, float | None], ...]]):
+    """For functions with a pace: how many may begin now, and when the next may."""
+
+    functions: tuple[tuple[str, float], ...]
+    n_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Request[None]):
+    """So many of them have begun."""
+
+    functions: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outer(Request[tuple[Key, ...]]):
+    """The entries here that were built from that one."""
+
+    key: Key

@@ -1,0 +1,83 @@
+"""RedisStream: one follower's place in the feed, on a connection of its own.
+
+    follow ──records──▶ told by who follows ──▶ follow (passes on how far, renews the lease) ──▶ ...
+       └─none──▶ wait for the stream, at most a quarter of the lease ──▶ follow
+
+The wait is a blocking read of the stream, which only says that something came; what came, `follow` gives with the
+position and the epoch, so that a flushed or replaced store is noticed at the next renewal.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from math import inf
+
+from everfresh.model.marks import override
+from everfresh.model.position import Position
+from everfresh.protocol.requests import FeedBatch
+from everfresh.stores.redis import wire
+from everfresh.stores.redis.addresses import Address
+from everfresh.stores.redis.clients import BlockingClient
+from everfresh.stores.redis.failures import DRIVER_ERRORS, described
+from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
+from everfresh.stores.redis.identity import Identity
+from everfresh.stores.redis.scripts import script_of
+from everfresh.stores.store import FeedStream, News
+
+# A renewal may fail, and the next still comes in time.
+_WAIT_MS = round(SUBSCRIPTION_LEASE_S / 4 * 1000)
+_MAX_RECORDS = 1_000
+# Whether a sweep was left off, and whether the store is closed.
+_LOOK_EVERY_S = 5.0
+
+
+class RedisStream(FeedStream):
+    """Follows one shard's feed. `head` makes what scripts are told; `look` looks at the server, or says it is closed."""
+
+    def __init__(
+        self,
+        address: Address,
+        key: str,
+        head: Callable[[], tuple[object, ...]],
+        look: Callable[[], None],
+        identity: Identity,
+    ) -> None:
+        self._address = address
+        self._key = key
+        self._head = head
+        self._look = look
+        self._look_at = -inf
+        self._identity = identity
+        self._client = BlockingClient(address, identity)
+        self._id = secrets.token_hex(8)
+        self._told: Position | None = None
+        self._is_at_end = False
+
+    @override
+    def take(self) -> News:
+        try:
+            if time.monotonic() >= self._look_at or not self._identity.is_known:
+                self._look_at = time.monotonic() + _LOOK_EVERY_S
+                self._look()
+            if self._is_at_end and self._told is not None:
+                self._client.wait_for(f"{self._key[:-1]}x", f"{self._told.sequence}-0", _WAIT_MS)
+            asked_at = time.monotonic()
+            batch = self._follow()
+        except DRIVER_ERRORS as error:
+            raise described(self._address, error) from error
+        self._told = batch.position
+        # What was given is told by the next call, and has to be passed on before anything is waited for.
+        self._is_at_end = not batch.is_reset and not batch.records
+        return News(batch.records, batch.is_reset, asked_at + SUBSCRIPTION_LEASE_S)
+
+    @override
+    def close(self) -> None:
+        self._client.close()
+
+    def _follow(self) -> FeedBatch:
+        request = Follow(self._id, self._told, _MAX_RECORDS)
+        payload = wire.encode(request, self._head())
+        arguments = (payload.packed, *payload.blobs)
+        return wire.decode(request, self._client.run(script_of(payload.script), self._key, arguments)).answer

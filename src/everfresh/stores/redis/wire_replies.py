@@ -1,0 +1,89 @@
+"""What every reply of a script holds: an answer, and what its step wrote into the feed.
+
+A reply is one packed array, then the bytes that are no text, which it names by number. Of a step that writes, the array
+has the feed records after the answer, or `true` in their place when the store began another life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from everfresh.model.entry import FeedRecord, Key, Kind
+
+A = TypeVar("A")
+Reply = Sequence[bytes]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry is, as its shard, the `source`, tells it to the `target`, which has a mirror of it at its `place`.
+
+    `is_answer` tells what was asked for from what happened.
+    """
+
+    key: Key
+    source: int
+    target: int
+    epoch: str
+    sequence: int
+    place_epoch: str
+    place: int
+    version: int
+    digest: str
+    changed_at: int
+    is_put: bool = False
+    stale_since: float | None = None
+    expires_at: float | None = None
+    cause: tuple[str, ...] = ()
+    is_changed: bool = False
+    is_settled: bool = False
+    is_evicted: bool = False
+    is_answer: bool = False
+
+
+class Decoded(msgspec.Struct, Generic[A], frozen=True):
+    """An answer, and what the step wrote into the feed; with `is_new_life` all that was known of the store is over.
+
+    `epoch` is the store's after a step that writes; a reading leaves it empty.
+    """
+
+    answer: A
+    records: tuple[FeedRecord, ...] = ()
+    is_new_life: bool = False
+    epoch: str = ""
+    posted: tuple[Message, ...] = ()
+    """What it has to tell other shards."""
+
+
+class Record(msgspec.Struct, array_like=True):
+    """A line of the feed."""
+
+    sequence: int
+    key: Key
+    kind: Kind
+    version: int
+    digest: str
+
+
+class Told(msgspec.Struct, Generic[A], array_like=True):
+    """What is packed in a reply."""
+
+    answer: A
+    records: list[Record] | bool = False
+    epoch: str = ""
+    posted: tuple[Message, ...] = ()
+
+
+def decoded(told: Told[Any], answer: A) -> Decoded[A]:
+    """The answer with what else the reply told."""
+    records = told.records
+    if records is True:
+        return Decoded(answer, (), is_new_life=True, epoch=told.epoch, posted=told.posted)
+    return Decoded(answer, records_of(records) if records else (), epoch=told.epoch, posted=told.posted)
+
+
+def records_of(records: Iterable[Record]) -> tuple[FeedRecord, ...]:
+    """The records as everybody knows them."""
+    return tuple(FeedRecord(one.sequence, one.key, one.kind, one.version, one.digest) for one in records)

@@ -1,0 +1,334 @@
+"""Requests as the maps that the scripts read.
+
+Rules
+- The names are those of the requests' fields. None is nil, which Lua does not tell from a field that is not there.
+- Where Python goes through a mapping in its order, an array is sent: Lua's tables have none.
+- What Lua cannot compute is sent: the hashes of buckets, and encoded events.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from everfresh.matching.probes import Image, Probe
+from everfresh.matching.shapes import call_bucket
+from everfresh.model.entry import Key, Lease, Recipe
+from everfresh.protocol.acknowledging import Behind
+from everfresh.protocol.applying import Apply, Candidates, Mention
+from everfresh.protocol.inspecting import Explain
+from everfresh.protocol.queueing import Enqueue, Note, Retry, TakeDue
+from everfresh.protocol.requests import (
+    Begin,
+    Built,
+    Commit,
+    Delete,
+    Extend,
+    Fail,
+    GiveUp,
+    Load,
+    LoadMany,
+    Put,
+    ReadFeed,
+    Register,
+)
+from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
+from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
+from everfresh.stores.redis.wire_groups import as_text, packed_groups, packed_shapes
+
+Fields = dict[str, object]
+"""The fields of a request, as msgspec encodes them."""
+
+# ------------------------------------------------------------------------------------------------------- builds
+
+
+def load(request: Load) -> Fields:
+    """See `Load`."""
+    return {"key": request.key, "fingerprint": request.fingerprint}
+
+
+def load_many(request: LoadMany) -> Fields:
+    """See `LoadMany`."""
+    return {"keys": request.keys, "fingerprint": request.fingerprint}
+
+
+def begin(request: Begin) -> Fields:
+    """See `Begin`."""
+    return {
+        **_of_call(request.key, request.recipe),
+        "fingerprint": request.fingerprint,
+        "shapes": packed_shapes(request.shapes),
+        "lease_s": request.lease_s,
+        "good_from": request.good_from,
+        "terms": request.terms,
+        "watched": packed_groups(request.watched),
+    }
+
+
+def commit(request: Commit) -> Fields:
+    """See `Commit`; the value travels by itself."""
+    return {
+        "lease": _lease(request.lease),
+        "built": _built(request.built),
+        "fingerprint": request.fingerprint,
+        "terms": request.terms,
+        "retry_in_s": request.retry_in_s,
+        "builder": request.builder,
+    }
+
+
+def fail(request: Fail) -> Fields:
+    """See `Fail`."""
+    return {
+        "lease": _lease(request.lease),
+        "fingerprint": request.fingerprint,
+        "reason": request.reason,
+        "retry_in_s": request.retry_in_s,
+        "roll": request.roll,
+        "is_shared": request.is_shared,
+    }
+
+
+def give_up(request: GiveUp) -> Fields:
+    """See `GiveUp`."""
+    return {"lease": _lease(request.lease)}
+
+
+def extend(request: Extend) -> Fields:
+    """See `Extend`."""
+    return {"leases": [_lease(lease) for lease in request.leases], "lease_s": request.lease_s}
+
+
+def _of_call(key: Key, recipe: Recipe) -> Fields:
+    return {
+        "key": key,
+        "call": as_text(call_bucket(key)),
+        "func": recipe.function,
+        "args": as_text(recipe.arguments),
+    }
+
+
+def _lease(lease: Lease) -> Fields:
+    return {
+        "key": lease.key,
+        "token": lease.token,
+        "epoch": lease.begun.epoch,
+        "begun": lease.begun.sequence,
+        "begun_at": lease.begun_at,
+        "attempts": lease.attempts,
+        "cause": lease.cause,
+    }
+
+
+def _built(built: Built) -> Fields:
+    return {
+        "digest": built.digest,
+        "groups": packed_groups(built.groups),
+        "seen": [(seen.key, seen.digest) for seen in built.seen],
+        "good_from": built.good_from,
+        "build_s": built.build_s,
+        "expires_at": built.expires_at,
+        "is_error": built.is_error,
+        "is_private": built.is_private,
+        "is_awaited": built.is_awaited,
+    }
+
+
+# -------------------------------------------------------------------------------------------------------- queue
+
+
+def take_due(request: TakeDue) -> Fields:
+    """See `TakeDue`."""
+    functions = [(name, limit.n_at_once, limit.per_s) for name, limit in request.functions.items()]
+    return {"functions": functions, "n_max": request.n_max, "lease_s": request.lease_s}
+
+
+def enqueue(request: Enqueue) -> Fields:
+    """See `Enqueue`."""
+    recipes = [
+        (key, as_text(call_bucket(key)), recipe.function, as_text(recipe.arguments))
+        for key, recipe in request.recipes.items()
+    ]
+    return {"recipes": recipes, "terms": request.terms}
+
+
+def retry(request: Retry) -> Fields:
+    """See `Retry`."""
+    return {"keys": request.keys}
+
+
+def note(request: Note) -> Fields:
+    """See `Note`."""
+    return {"reads": request.reads, "watched": request.watched}
+
+
+def distrust_begin(request: DistrustBegin) -> Fields:
+    """See `DistrustBegin`."""
+    return {"reason": request.reason, "only_epoch": request.only_epoch}
+
+
+def greet(request: Greet) -> Fields:
+    """See `Greet`."""
+    return {"run_id": request.run_id, "reason": request.reason}
+
+
+def distrust_end(request: DistrustEnd) -> Fields:
+    """See `DistrustEnd`."""
+    return {"epoch": request.epoch}
+
+
+def distrust_scan(request: DistrustScan) -> Fields:
+    """See `DistrustScan`."""
+    return {"after_id": request.after_id, "n": request.n}
+
+
+def distrust_rows(request: DistrustRows) -> Fields:
+    """See `DistrustRows`."""
+    return {
+        "keys": request.keys,
+        "n_before": request.n_before,
+        "per_s": request.per_s,
+        "reason": request.reason,
+        **({"places": request.places} if request.places is not None else {}),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------ changes
+
+
+class PackedProbe(msgspec.Struct, frozen=True):
+    """A probe, by the names of its fields."""
+
+    stem: msgspec.Raw
+    event: int
+    operators: tuple[str, ...]
+    before: Image | None
+    after: Image | None
+    is_any: bool
+    steady: tuple[bool, ...]
+
+
+def apply(request: Apply) -> Fields:
+    """See `Apply`."""
+    touched = request.touched
+    epoch, n_shapes = request.generation
+    return {
+        "buckets": [(as_text(bucket), event) for bucket, event in touched.buckets.items()],
+        "shapes": [(as_text(shape), event) for shape, event in touched.shapes.items()],
+        "probes": [_probe(probe) for probe in touched.probes],
+        "predicates": [(as_text(bucket), events) for bucket, events in touched.predicates.items()],
+        "spared": [(as_text(bucket), list(keys)) for bucket, keys in request.spared.items()],
+        "epoch": epoch,
+        "n_shapes": n_shapes,
+        "mentions": [_mention(mention, request) for mention in request.mentions],
+        "cause": request.cause,
+        "is_dry": request.is_dry,
+        "puts": [{"key": put.key, **_standing(put)} for put in request.puts],
+    }
+
+
+def candidates(request: Candidates) -> Fields:
+    """See `Candidates`."""
+    return {"buckets": [as_text(bucket) for bucket in request.buckets]}
+
+
+def register(request: Register) -> Fields:
+    """See `Register`."""
+    return {"shapes": packed_shapes(request.shapes)}
+
+
+def put(request: Put) -> Fields:
+    """See `Put`; the value travels by itself."""
+    return {
+        "key": request.key,
+        "call": as_text(call_bucket(request.key)),
+        "digest": request.digest,
+        "expires_s": request.expires_s,
+        **_standing(request),
+    }
+
+
+def delete(request: Delete) -> Fields:
+    """See `Delete`."""
+    return {"keys": request.keys}
+
+
+def _probe(probe: Probe) -> PackedProbe:
+    return PackedProbe(
+        as_text(probe.stem),
+        probe.event,
+        probe.operators,
+        probe.before,
+        probe.after,
+        probe.is_any,
+        probe.steady,
+    )
+
+
+def _mention(mention: Mention, request: Apply) -> tuple[str, msgspec.Raw | None]:
+    """The event in words, and encoded: which entries keep it, only the script will see."""
+    event, encode = mention.event, request.encode
+    data = None if event is None or encode is None or request.is_dry else encode(event)
+    return mention.text, None if data is None else as_text(data)
+
+
+def _standing(put: Put) -> Fields:
+    """What a put depends on, and from when on that counts."""
+    fence = put.fence
+    return {
+        "groups": packed_groups(put.groups),
+        "fence_epoch": None if fence is None else fence.epoch,
+        "fence_sequence": None if fence is None else fence.sequence,
+        # Those of other shards, for what is built from entries there.
+        **({"fences": dict(fence.others)} if fence is not None and fence.others else {}),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- questions
+
+
+def read_feed(request: ReadFeed) -> Fields:
+    """See `ReadFeed`."""
+    after = request.after
+    return {
+        "after_epoch": None if after is None else after.epoch,
+        "after_sequence": None if after is None else after.sequence,
+        "n_max": request.n_max,
+    }
+
+
+def behind(request: Behind) -> Fields:
+    """See `Behind`."""
+    return {"epoch": request.position.epoch, "sequence": request.position.sequence}
+
+
+def follow(request: Follow) -> Fields:
+    """See `Follow`."""
+    told = request.told
+    return {
+        "id": request.id,
+        "epoch": None if told is None else told.epoch,
+        "sequence": None if told is None else told.sequence,
+        "lease_s": SUBSCRIPTION_LEASE_S,
+        "n_max": request.n_max,
+    }
+
+
+def scan(request: Scan) -> Fields:
+    """See `Scan`."""
+    return {"after_id": request.after_id, "n": request.n}
+
+
+def explain(request: Explain) -> Fields:
+    """See `Explain`."""
+    return {"key": request.key}
+
+
+def blobs_of(request: object) -> tuple[bytes, ...]:
+    """What travels beside the map, as it is: the value."""
+    match request:
+        case Commit(built=built):
+            return (built.value,)
+        case Put(value=value):
+            return (value,)
+        case _:
+            return ()

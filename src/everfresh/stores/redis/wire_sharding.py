@@ -1,0 +1,130 @@
+"""How the steps that only a store of several shards asks for travel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from everfresh.matching.shapes import call_bucket
+from everfresh.model.entry import Key
+from everfresh.protocol.requests import Request
+from everfresh.stores.redis import sharding_steps as steps
+from everfresh.stores.redis.wire_groups import as_text
+from everfresh.stores.redis.wire_replies import Decoded, Message, Reply, Told, decoded
+
+Fields = dict[str, object]
+
+
+class _Unattached(msgspec.Struct, array_like=True, tag="unattached"):
+    keys: tuple[Key, ...]
+    epoch: str
+    places: tuple[int, ...]
+
+
+_decode_refused = msgspec.msgpack.Decoder(Told[_Unattached]).decode
+
+
+def refused(reply: Reply) -> Decoded[Any] | None:
+    """The answer of a step that has to wait for what it hangs on; None of one that was carried out."""
+    try:
+        told = _decode_refused(reply[0])
+    except msgspec.ValidationError:
+        return None
+    found = told.answer
+    return decoded(told, steps.Unattached(found.keys, found.epoch, found.places))
+
+
+def _expect(request: steps.Expect) -> Fields:
+    return {"keys": request.keys}
+
+
+def _attach(request: steps.Attach) -> Fields:
+    return {"shard": request.shard, "keys": request.keys, "epoch": request.epoch, "places": request.places}
+
+
+def _message(message: Message) -> Fields:
+    return {**msgspec.structs.asdict(message), "call": as_text(call_bucket(message.key))}
+
+
+def _carry(request: steps.Carry) -> Fields:
+    return {"news": [_message(message) for message in request.messages]}
+
+
+def _delivered(request: steps.Delivered) -> Fields:
+    return {"carried": request.carried, "detached": request.detached}
+
+
+def _nothing(_: Request[Any]) -> Fields:
+    return {}
+
+
+def _hear(request: steps.Hear) -> Fields:
+    return {"epochs": request.epochs, "after_id": request.after_id, "n": steps.N_GONE_THROUGH}
+
+
+def _peek(request: steps.Peek) -> Fields:
+    return {"functions": request.functions, "n_max": request.n_max}
+
+
+def _allow(request: steps.Allow) -> Fields:
+    return {"functions": request.functions, "n_max": request.n_max}
+
+
+def _started(request: steps.Started) -> Fields:
+    return {"functions": request.functions}
+
+
+def _outer(request: steps.Outer) -> Fields:
+    return {"call": as_text(call_bucket(request.key))}
+
+
+def _reader(kind: Any, made: Callable[[Any], object]) -> Callable[[Any, Reply], Decoded[Any]]:  # noqa: ANN401 - a type
+    decode = msgspec.msgpack.Decoder(Told[kind]).decode
+
+    def read(_: Request[Any], reply: Reply) -> Decoded[Any]:
+        told = decode(reply[0])
+        return decoded(told, made(told.answer))
+
+    return read
+
+
+def _as_it_is(answer: object) -> object:
+    return answer
+
+
+def _none(_: object) -> None:
+    return None
+
+
+_Places = tuple[str, tuple[int, ...]]
+_Detached = tuple[tuple[Key, int, str, int], ...]
+
+Wire = tuple[str, Callable[[Any], Fields], Callable[[Any, Reply], Decoded[Any]], bool]
+
+# The values cannot be typed more narrowly in one table: each takes its own request.
+WIRES: dict[type[Request[Any]], Wire] = {
+    steps.Expect: ("expect", _expect, _reader(_Places, _as_it_is), True),
+    steps.Attach: ("attach", _attach, _reader(tuple[Message, ...], _as_it_is), True),
+    steps.Carry: (
+        "carry",
+        _carry,
+        _reader(tuple[tuple[Key, ...], tuple[Key, ...], _Detached], lambda found: steps.Carried(*found)),
+        True,
+    ),
+    steps.Delivered: ("delivered", _delivered, _reader(bool, _none), True),
+    steps.Pending: ("pending", _nothing, _reader(tuple[Message, ...], _as_it_is), True),
+    steps.Hear: ("hear", _hear, _reader(tuple[bool, int], _as_it_is), True),
+    steps.Peek: (
+        "peek",
+        _peek,
+        _reader(
+            tuple[tuple[tuple[int, tuple[float, ...], float | None], ...], float], lambda found: steps.Peeked(*found)
+        ),
+        True,
+    ),
+    steps.Outer: ("outer", _outer, _reader(tuple[Key, ...], _as_it_is), False),
+    steps.Allow: ("allow", _allow, _reader(tuple[tuple[int, float | None], ...], _as_it_is), True),
+    steps.Started: ("started", _started, _reader(bool, _none), True),
+}

@@ -1,0 +1,119 @@
+"""Following the feed of a store on Redis: who is waited for, and for how long."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from everfresh.model.dependency import Tag
+from everfresh.model.position import Position
+from everfresh.protocol.acknowledging import Behind
+from everfresh.protocol.requests import ReadFeed
+from everfresh.stores.redis import RedisStore
+from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S
+from everfresh.stores.store import FeedStream
+from everfresh.testing.by_hand import ByHand, put_of
+from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import until
+from tests.redis_servers import RedisServer, new_prefix
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of this test's keys begin with."""
+    return new_prefix()
+
+
+@pytest.fixture
+def store(shared_redis: RedisServer, prefix: str) -> Iterator[RedisStore]:
+    """A store whose life began long ago, for whoever follows."""
+    with closing(RedisStore(f"{shared_redis.url}?prefix={prefix}")) as store:
+        begin_life(store)
+        yield store
+
+
+@pytest.fixture
+def stream(store: RedisStore) -> Iterator[FeedStream]:
+    """A follower who is at the end of the feed."""
+    with closing(store.stream()) as stream:
+        assert stream.take().is_reset
+        yield stream
+
+
+def test_who_has_told_of_everything_is_not_waited_for(store: RedisStore, stream: FeedStream) -> None:
+    """What was given is told when the next is asked for."""
+    position = put(store, 1)
+    assert behind(store, position) > 0
+
+    assert [record.key for record in stream.take().records] == ["a"]
+
+    assert behind(store, position) > 0
+    assert not stream.take().records
+    assert behind(store, position) == 0
+
+
+def test_who_is_silent_is_waited_for_as_long_as_its_lease(store: RedisStore, stream: FeedStream) -> None:
+    """After that it uses nothing that it holds."""
+    until_s = stream.take().current_until
+    position = put(store, 1)
+
+    assert 0 < behind(store, position) <= SUBSCRIPTION_LEASE_S
+    until(lambda: behind(store, position) == 0, what="the end of the lease")
+    assert until_s > 0
+
+
+def test_a_feed_that_somebody_deleted_is_started_over(
+    store: RedisStore, stream: FeedStream, shared_redis: RedisServer, prefix: str
+) -> None:
+    """The records that were in it are lost to whoever had not got them."""
+    put(store, 1)
+    with shared_redis.client() as client:
+        client.delete(f"{prefix}:{{s0}}:x")
+
+    assert stream.take().is_reset
+
+
+def test_who_has_to_start_over_is_waited_for_until_it_has(
+    store: RedisStore, stream: FeedStream, shared_redis: RedisServer, prefix: str
+) -> None:
+    """It is told so, but may still use what it holds."""
+    position = put(store, 1)
+    with shared_redis.client() as client:
+        client.delete(f"{prefix}:{{s0}}:x")
+
+    assert stream.take().is_reset
+
+    assert behind(store, position) > 0
+    stream.take()
+    assert behind(store, position) == 0
+
+
+@pytest.mark.parametrize("now", [1_000_000.0, 4_000_000_000.0], ids=["past", "future"])
+def test_leases_of_followers_are_by_the_servers_time(redis_url: str, now: float) -> None:
+    """A test's clock stands still or jumps, and those who follow do not go by it."""
+    clock = FakeClock(now)
+    with closing(RedisStore(redis_url, clock=clock)) as store, closing(store.stream()) as stream:
+        begin_life(store)
+        assert stream.take().is_reset
+        clock.advance(1_000.0)
+        position = put(store, 1)
+
+        assert behind(store, position) > 0
+        until(lambda: behind(store, position) == 0, what="the end of the lease")
+
+
+def begin_life(store: RedisStore) -> None:
+    """Begin it, and wait until no follower of another one can hold a lease."""
+    position = store.carry_out(ReadFeed(None)).position
+    until(lambda: behind(store, position) == 0, what="the end of all leases of the life before")
+
+
+def put(store: RedisStore, value: object) -> Position:
+    """Put another value of the entry; as of when."""
+    ByHand(store).carry_out(put_of("a", value, Tag("x")))
+    return store.carry_out(ReadFeed(None)).position
+
+
+def behind(store: RedisStore, position: Position) -> float:
+    """For how long somebody may still use what is older."""
+    return store.carry_out(Behind(position))
