@@ -2,19 +2,20 @@
 -- needs: tables
 --
 -- Rules
--- - A follower holds a subscription lease, by the server's clock, which it renews each time that it passes on how far
---   it has told its listeners. A follower whose lease has run out uses nothing that it holds near; nobody waits for it.
+-- - A follower holds a subscription lease, by the server's clock also where a test has its own, as those who follow do
+--   not know that one. It renews the lease each time that it passes on how far it has told its listeners. A follower whose lease has run out uses nothing that it holds near; nobody waits for it.
 -- - Who wants an event acknowledged waits until each live follower has passed the event's position.
 -- - A new life of the store knows no follower, while those of the old one may hold a lease for a moment: as long as one
 --   may still run, it counts as behind.
+-- - One that has to start over has not done so before its next call, and counts as behind till then.
 -- P..w is a sorted set of followers by the end of their lease, P..wp a hash of how far each has come.
 local following = {}
 
 -- Followers that ended without a word are forgotten a few at a time.
 local N_FORGOTTEN = 16
 
-local function _forget()
-    local gone = call('ZRANGE', P .. 'w', '-inf', '(' .. string.format('%.6f', tables.now), 'BYSCORE', 'LIMIT', 0, N_FORGOTTEN)
+local function _forget(now)
+    local gone = call('ZRANGE', P .. 'w', '-inf', '(' .. string.format('%.6f', now), 'BYSCORE', 'LIMIT', 0, N_FORGOTTEN)
     if #gone > 0 then
         call('ZREM', P .. 'w', unpack(gone))
         call('HDEL', P .. 'wp', unpack(gone))
@@ -22,7 +23,8 @@ local function _forget()
 end
 
 function following.follow(request)
-    local counters = tables.counters
+    tables.check_feed()
+    local counters, now = tables.counters, tables.server_time()
     local is_known = request.epoch == counters.epoch
         and counters.feed_floor <= request.sequence and request.sequence <= counters.sequence
     local told = is_known and request.sequence or counters.sequence
@@ -34,7 +36,8 @@ function following.follow(request)
     end
     _forget()
     call('ZADD', P .. 'w', string.format('%.6f', tables.now + request.lease_s), request.id)
-    call('HSET', P .. 'wp', request.id, counters.epoch .. '.' .. told)
+    -- One that is told to start over has not done so yet.
+    call('HSET', P .. 'wp', request.id, is_known and string.format('%s.%.0f', counters.epoch, told) or '')
     return { records, counters.epoch, last, not is_known }
 end
 
@@ -42,12 +45,15 @@ end
 function following.behind(request)
     local counters = tables.counters
     local left_s = math.max(0, counters.born_at + CONST.SUBSCRIPTION_LEASE_S - tables.now)
+    -- Followers hear of records, and an event that left none has outdated nothing that anybody holds.
+    local newest = call('XREVRANGE', P .. 'x', string.format('%.0f-0', request.sequence), '-', 'COUNT', 1)[1]
+    local needed = newest and tonumber(newest[1]:match('^%d+')) or counters.feed_floor
     local live = call('ZRANGE', P .. 'w', string.format('%.6f', tables.now), '+inf', 'BYSCORE', 'WITHSCORES')
     for i = 1, #live, 2 do
         local passed = call('HGET', P .. 'wp', live[i]) or ''
         local epoch, sequence = passed:match('^(.*)%.(%d+)$')
-        if request.epoch ~= counters.epoch or epoch ~= counters.epoch or tonumber(sequence) < request.sequence then
-            left_s = math.max(left_s, tonumber(live[i + 1]) - tables.now)
+        if request.epoch ~= counters.epoch or epoch ~= counters.epoch or tonumber(sequence) < needed then
+            left_s = math.max(left_s, tonumber(live[i + 1]) - now)
         end
     end
     return left_s
