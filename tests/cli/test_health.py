@@ -93,6 +93,16 @@ async def test_a_store_that_does_not_answer_is_alive_and_not_ready(kind: type[Ca
     assert (live, ready, document["reasons"]) == (200, 503, [reason])
 
 
+async def test_who_serves_without_the_store_is_ready_without_it() -> None:
+    """Its readers call their functions: all that could serve would be taken out of service otherwise."""
+    async with Broken() as cache, Broken(on_store_failure="raise") as strict:
+        serving = await asked(Health(cache, asyncio.Event(), is_serving=True), "/ready")
+        refusing = await asked(Health(strict, asyncio.Event(), is_serving=True), "/ready")
+
+    assert (serving[0], serving[1]["reasons"], serving[1]["degraded"]) == (200, [], ["store: StoreUnavailable: not now"])
+    assert (refusing[0], refusing[1]["reasons"]) == (503, ["store: StoreUnavailable: not now"])
+
+
 async def test_a_worker_that_is_stuck_is_not_alive() -> None:
     """Only a new process helps."""
     async with Cache() as cache:

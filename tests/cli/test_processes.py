@@ -225,12 +225,11 @@ def test_after_a_kill_the_lease_runs_out(folder: Path, shop: Shop) -> None:
     assert (code, shop.has(key)) == (-signal.SIGKILL, True)
 
 
-@pytest.mark.parametrize("command", [WORKER, RUN], ids=["worker", "run"])
-def test_a_store_that_is_gone_for_a_while_is_no_crash(folder: Path, command: tuple[str, ...]) -> None:
-    """Such a process is not ready but alive, and ready again when the store is back."""
+def test_a_store_that_is_gone_for_a_while_is_no_crash(folder: Path) -> None:
+    """Such a worker is not ready but alive, and ready again when the store is back."""
     store, aside = folder / "data", folder / "aside"
     store.mkdir()
-    with child(folder, *command, *HEALTH, STORE="data/cache.db") as process:
+    with child(folder, *WORKER, *HEALTH, STORE="data/cache.db") as process:
         process.told("process.ready")
         was_ready = process.health("/ready").is_success
         store.rename(aside)
@@ -246,6 +245,22 @@ def test_a_store_that_is_gone_for_a_while_is_no_crash(folder: Path, command: tup
     assert gone.status_code == 503
     assert gone.json()["reasons"][0].startswith("store: ")
     assert took_s < SOON_S
+
+
+def test_who_serves_stays_ready_while_the_store_is_gone(folder: Path) -> None:
+    """Its readers call their functions meanwhile, and it says so."""
+    store, aside = folder / "data", folder / "aside"
+    store.mkdir()
+    with child(folder, *RUN, *HEALTH, STORE="data/cache.db") as process:
+        process.told("process.ready")
+        store.rename(aside)
+        until(lambda: process.health("/ready").json()["degraded"], what="the store is missed")
+        is_ready = process.health("/ready").is_success
+        aside.rename(store)
+        until(lambda: not process.health("/ready").json()["degraded"], what="the store is back")
+        code, _ = process.ends_in_s()
+
+    assert (is_ready, code) == (True, 0)
 
 
 def test_while_it_ends_it_is_not_ready(folder: Path, shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Documentation that is not run is wrong sooner or later."""
 
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ PAGES_WITH_CODE = [page for page in PAGES if "```python" in page.read_text("utf-
 RUNNER = Path(__file__).with_name("page_runner.py")
 TIMEOUT_S = 50  # under the limit of one test, so that what the page printed is shown
 
+# The variable that a page about Redis takes the store's URL from, as the examples in deploy/ do.
+STORE = "SHOP_STORE"
+
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 MAKE = re.compile(r"(?:^|`)make (?P<target>[a-z]+)", re.MULTILINE)
 
@@ -22,12 +26,19 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=name_of)
-def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """Whoever copies from a page gets what the page promises."""
+    environment = dict(os.environ)
+    if f'os.environ["{STORE}"]' in page.read_text("utf-8"):
+        environment[STORE] = request.getfixturevalue("redis_url")
+
     done = subprocess.run(
         [sys.executable, "-W", "error", str(RUNNER), str(page)],
         check=False,
         cwd=tmp_path,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

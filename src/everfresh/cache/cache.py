@@ -45,11 +45,14 @@ _MIN_LEASE_S = 0.1
 class Cache(AsynchronousCache):
     """A cache that is kept fresh by events, on the store that `url` names.
 
-    `memory:` lives in this process; `sqlite:///path` is shared by the processes of one machine and survives them. Use
-    it in a `with` or `async with` block, or call `close` or `aclose` at the end.
+    `memory:` lives in this process; `sqlite:///path` is shared by the processes of one machine and survives them;
+    `redis://host` is shared by the processes of many. Use it in a `with` or `async with` block, or call `close` or
+    `aclose` at the end.
 
     Args:
-        url: `memory:`, `sqlite:///relative/path` or `sqlite:////absolute/path`.
+        url: `memory:`, `sqlite:///relative/path`, `sqlite:////absolute/path`, or on Redis or Valkey
+            `redis://[[user]:password@]host[:port][/database]`, `rediss://` with TLS, `unix:///path/of/socket`,
+            `redis+sentinel://host,host/service`, `redis+cluster://host,host`.
         lease: how long a build may go unrenewed before another takes over; builds renew theirs, whatever they take.
         wait_timeout: how long a reader waits for somebody else's build before it raises `WaitTimeout`.
         near: how many values are held ready in this process; 0 for none.
@@ -66,7 +69,8 @@ class Cache(AsynchronousCache):
 
     Raises:
         StoreUrlInvalid: the URL names no store.
-        StoreUnavailable: the store cannot be opened or written.
+        StoreUnavailable: the store cannot be opened or written; one on Redis is opened later then, and says so in the
+            log.
         StoreForeign: the file is not an Everfresh store.
         InvalidOption: an option cannot hold.
     """
@@ -114,6 +118,11 @@ class Cache(AsynchronousCache):
     def blocking(self) -> BlockingCache:
         """The same methods for synchronous code."""
         return self._blocking
+
+    @property
+    def on_store_failure(self) -> str:
+        """What readers do when the store does not answer, `call` or `raise`, unless a function says otherwise."""
+        return self._on_store_failure.value
 
     @property
     def functions(self) -> Mapping[str, CachedFunction[..., Any]]:

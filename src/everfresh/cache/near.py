@@ -3,7 +3,7 @@
 Rules
 - Only settled values are held. A record of an entry kills its slot; callers look at `is_live` before they use one.
 - A reader opens a ticket before it asks the store, and fills the slot with what it got. A record that comes in between
-  voids the ticket: the answer may be older than the record.
+  voids the ticket unless the answer tells of it: a feed may tell again of what this process did.
 - An immutable value is handed out as it is, any other is decoded for each caller, so nobody changes another's.
 - When nobody vouches for what is held, it lapses: no longer current, and kept apart for when the store cannot be asked.
 - A use only marks its slot. Who counts reads collects the marks; the slot stays warm for `_make_room`.
@@ -79,11 +79,13 @@ class Slot:
 class Ticket:
     """Stands for a question to the store that is under way."""
 
-    __slots__ = ("is_void", "key")
+    __slots__ = ("is_void", "key", "newest")
 
     def __init__(self, key: Key) -> None:
         self.key = key
         self.is_void = False
+        # The sequence of the last record that came.
+        self.newest = 0
 
 
 class NearCache(Listener):
@@ -127,7 +129,7 @@ class NearCache(Listener):
             return
         with self._lock:
             self._close(ticket)
-            if slot is None or ticket.is_void:
+            if slot is None or ticket.is_void or slot.entry.changed_at.sequence < ticket.newest:
                 return
             old = self._slots.get(ticket.key)
             if old is not None:
@@ -150,7 +152,7 @@ class NearCache(Listener):
                     self._end(record.key, slot)
                     del self._slots[record.key]
                 for ticket in self._tickets.get(record.key, ()):
-                    ticket.is_void = True
+                    ticket.newest = max(ticket.newest, record.sequence)
 
     @override
     def on_reset(self) -> None:
@@ -163,15 +165,15 @@ class NearCache(Listener):
                 for ticket in tickets:
                     ticket.is_void = True
 
-    def lapse(self) -> None:
-        """Nobody vouches for what is held: from now on it is not current."""
+    def lapse(self, since: float | None = None) -> None:
+        """Nobody vouches for what is held, since then by `time.monotonic`, or from now on: it is not current."""
         if not self._slots:
             return
         with self._lock:
-            now = time.monotonic()
+            since = time.monotonic() if since is None else since
             for key, slot in self._slots.items():
                 self._end(key, slot)
-                self._lapsed[key] = (slot.entry, now)
+                self._lapsed[key] = (slot.entry, since)
             self._slots.clear()
             while len(self._lapsed) > self._n_max:
                 del self._lapsed[next(iter(self._lapsed))]

@@ -3,7 +3,8 @@
 - `/live`: the event loop turns, as it answers at all, and the worker's loops have gone round lately. Else only a new
   process helps. A store that does not answer makes no difference here: to start anew would not bring it back.
 - `/ready`: all parts have started, the store answers a real request, the feed is followed up to what the store said,
-  and the end is not asked for.
+  and the end is not asked for. Who serves readers that call their functions when the store is gone is ready without it,
+  and says that it is degraded: else an outage of the store would take all who could serve out of service.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ _PAUSE_S = 0.005
 class Health:
     """What there is to find out, and an ASGI application that answers it."""
 
-    def __init__(self, cache: Cache, stopping: asyncio.Event) -> None:
+    def __init__(self, cache: Cache, stopping: asyncio.Event, *, is_serving: bool = False) -> None:
         self._cache = cache
+        self._needs_store = not is_serving or cache.on_store_failure != "call"
         self._stopping = stopping
         self.worker: Worker | None = None
         """The one whose loops are looked at."""
@@ -49,7 +51,12 @@ class Health:
             case ("GET" | "HEAD", "/live"):
                 await _say(send, self.dead())
             case ("GET" | "HEAD", "/ready"):
-                await _say(send, await self.unready())
+                failing = await self._failing()
+                reasons = self.unready()
+                if self._needs_store:
+                    await _say(send, [*reasons, *failing])
+                else:
+                    await _say(send, reasons, degraded=failing)
             case _:
                 await refuse(send, Problem(HTTPStatus.NOT_FOUND, "There are GET /live and GET /ready."))
 
@@ -58,12 +65,12 @@ class Health:
         quiet_s = 0.0 if self.worker is None else self.worker.quiet_s
         return [f"worker: its loop has not gone round for {quiet_s:.0f} s"] if quiet_s > QUIET_S else []
 
-    async def unready(self) -> list[str]:
-        """Why nothing should be asked of this process now; nothing, if it may be."""
+    def unready(self) -> list[str]:
+        """Why nothing should be asked of this process now, whatever its store does; nothing, if it may be."""
         reasons = [f"starting: {part}" for part in sorted(self.waits_for)]
         if self._stopping.is_set():
             reasons.append("stopping")
-        return [*reasons, *self.dead(), *await self._failing()]
+        return [*reasons, *self.dead()]
 
     async def _failing(self) -> list[str]:
         position: Position | None = None
@@ -86,7 +93,7 @@ class Health:
         return not engine.store.is_shared or engine.follower.position.covers(position)
 
 
-async def _say(send: Send, reasons: list[str]) -> None:
+async def _say(send: Send, reasons: list[str], degraded: list[str] | None = None) -> None:
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    document = {"ok": not reasons, "reasons": reasons, "pid": os.getpid()}
+    document = {"ok": not reasons, "reasons": reasons, "degraded": degraded or [], "pid": os.getpid()}
     await answer(send, status, document, "application/json")

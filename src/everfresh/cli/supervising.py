@@ -104,7 +104,7 @@ class _Process:
     def __init__(self, program: Program, ending: Ending) -> None:
         self._program = program
         self._ending = ending
-        self._health = Health(program.cache, ending.asked)
+        self._health = Health(program.cache, ending.asked, is_serving=program.app is not None)
         self._addresses: dict[str, str] = {}
         self._has_no_worker = asyncio.Event()
         self._is_over = asyncio.Event()

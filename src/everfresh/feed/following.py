@@ -11,6 +11,6 @@ from everfresh.stores.store import Store, StreamingStore
 AnyFollower = Follower | StreamFollower
 
 
-def follower_of(store: Store, lapse: Callable[[], None]) -> AnyFollower:
-    """The one who follows the store; `lapse` is called when what is held near is current no more."""
+def follower_of(store: Store, lapse: Callable[[float], None]) -> AnyFollower:
+    """The one who follows the store; `lapse` is told since when what is held near is current no more."""
     return StreamFollower(store, lapse) if isinstance(store, StreamingStore) else Follower(store)

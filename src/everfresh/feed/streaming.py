@@ -34,16 +34,19 @@ _NEVER = float("-inf")
 class StreamFollower:
     """Follows from the first time that anybody needs it. `lapse` is called when what is held near is not current."""
 
-    def __init__(self, store: StreamingStore, lapse: Callable[[], None]) -> None:
+    def __init__(self, store: StreamingStore, lapse: Callable[[float], None]) -> None:
         self._store = store
         self._lapse = lapse
         self._listeners = Listeners()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._stream: FeedStream | None = None
         self._stop = threading.Event()
         # By `time.monotonic`.
         self._current_until = _NEVER
         self._is_barred = False
+        # Whether the stream that is followed has brought anything yet.
+        self._has_taken = False
         store.listen(self._listeners.tell)
         _FOLLOWERS.add(self)
 
@@ -58,9 +61,10 @@ class StreamFollower:
 
     def confirm(self) -> None:
         """Make sure that nothing is used that nobody vouches for; what is held near is let go when nobody does."""
-        if time.monotonic() >= self._current_until:
+        until = self._current_until
+        if time.monotonic() >= until:
             self.poll()
-            self._lapse()
+            self._lapse(until)
 
     def poll(self) -> None:
         """Follow by itself from now on."""
@@ -79,6 +83,9 @@ class StreamFollower:
         with self._lock:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
+            stream = self._stream
+            if stream is not None:
+                stream.close()
             thread.join()
 
     def start_over(self) -> None:
@@ -95,31 +102,41 @@ class StreamFollower:
     def _follow(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._stop.is_set():
-            stream = self._store.stream()
+            self._has_taken = False
             try:
-                self._take_all(stream)
+                self._follow_one()
             except StoreClosed:
                 return
             except StoreError as error:
                 _log.debug("follower.waits %s", {"error": str(error)})
-                # The next stream begins with a reset, so whoever waits for a record looks again then.
-                self._stop.wait(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            else:
-                pause_s = _FIRST_PAUSE_S
-            finally:
-                stream.close()
+            except Exception:  # noqa: BLE001 - without this thread nothing that is held near would be used any more
+                _log.exception("follower.failed")
+            # The next stream begins with a reset, so whoever waits for a record looks again then.
+            pause_s = _FIRST_PAUSE_S if self._has_taken else min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._stop.wait(pause_s)
+
+    def _follow_one(self) -> None:
+        """Follow one stream until it breaks off."""
+        stream = self._stream = self._store.stream()
+        try:
+            self._take_all(stream)
+        finally:
+            stream.close()
 
     def _take_all(self, stream: FeedStream) -> None:
         """Take from the stream until it breaks off, or nobody follows any more."""
         while not self._stop.is_set():
             news = stream.take()
+            self._has_taken = True
+            is_waited_for = time.monotonic() < self._current_until
             if news.is_reset:
                 self._current_until = _NEVER
                 self.start_over()
             elif news.records:
                 self._listeners.tell(news.records)
-            self._current_until = news.current_until
+            # Who was not may have missed what is not told yet.
+            if is_waited_for or news.is_at_end:
+                self._current_until = news.current_until
 
 
 def _bar_forked() -> None:
