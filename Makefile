@@ -10,6 +10,14 @@ BIN := $(VENV)/bin
 # Python and this folder: an environment made by another Python, or copied here with the tree, is not the one we want.
 INSTALLED := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(CURDIR)' | cksum | cut -d ' ' -f 1)
 
+# Tests run in this many processes, but for those that must have the machine to themselves.
+PROCESSES ?= 2
+BESIDE := -n $(PROCESSES) --dist worksteal
+# The last run reports what all have reached together.
+COUNTED := --cov --cov-report= --cov-fail-under=0
+# coverage_of_deciders.py has run these already.
+OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint style types floors format soak mutants bench build lock clean
 
@@ -25,7 +33,9 @@ test: $(INSTALLED) ## Run every test, with the coverage that is asked of each pa
 	@scripts/system_packages chromium redis
 	@$(BIN)/python scripts/coverage_of_deciders.py
 	@rm -f .coverage .coverage.* # what a child left that was killed while it wrote
-	@$(BIN)/python -m pytest --cov $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) -m 'searching and not alone' $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) -m 'not searching and not alone' $(OF_DECIDERS) $(COUNTED) $(ARGS)
+	@$(BIN)/python -m pytest -m alone --cov --cov-append $(ARGS)
 
 lint: style types floors ## Check style, types, floors and the rules of the house
 

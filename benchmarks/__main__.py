@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import disk, flat, hits, mutator, size, triage
+from benchmarks import disk, flat, hits, mutator, redis_hits, redis_rates, redis_size, redis_steps, size, triage
 from benchmarks.report import Report
 
 BENCHMARKS: dict[str, Callable[[Report], None]] = {
@@ -16,6 +16,10 @@ BENCHMARKS: dict[str, Callable[[Report], None]] = {
     "triage": triage.main,
     "flat": flat.main,
     "size": size.main,
+    "redis_hits": redis_hits.main,
+    "redis_steps": redis_steps.main,
+    "redis_rates": redis_rates.main,
+    "redis_size": redis_size.main,
 }
 
 
@@ -23,7 +27,9 @@ def main() -> int:
     """Run them in order; the exit code is 1 when a bar did not hold."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}")
-    parser.add_argument("--full", action="store_true", help="a million entries in SQLite too, which takes minutes")
+    parser.add_argument(
+        "--full", action="store_true", help="a million entries in SQLite and Redis too, which takes minutes"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds here")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.timing import Rounds
 
-_PACKAGES = ("everfresh", "msgspec", "cachetools", "diskcache")
+_PACKAGES = ("everfresh", "msgspec", "cachetools", "diskcache", "redis", "hiredis")
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Report:
     is_full: bool = False
     raw: dict[str, Any] = field(default_factory=dict[str, Any])
     bars: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
 
     def machine(self) -> None:
         """Say what this runs on: figures of two machines cannot be compared, their ratios nearly can."""
@@ -61,13 +62,20 @@ class Report:
         """Hold a figure to a lower bar."""
         self._bar(name, figure, f"at least {least:,.10g}", unit, is_held=figure >= least)
 
+    def skip(self, name: str, why: str) -> None:
+        """Say that a benchmark was not run: no bar of it holds, and none fails."""
+        self.skipped[name] = why
+        print(f"\nSKIP  {name}: {why}")
+
     def end(self, path: Path | None) -> int:
         """Print all bars once more, write the file; the exit code says whether all of them held."""
         print("\nBars")
         for bar in self.bars:
             print(f"  {_line(bar)}")
+        for name, why in self.skipped.items():
+            print(f"  SKIP  {name}: {why}")
         if path is not None:
-            path.write_text(json.dumps({"bars": self.bars, **self.raw}, indent=1))
+            path.write_text(json.dumps({"bars": self.bars, "skipped": self.skipped, **self.raw}, indent=1))
         return 0 if all(bar["is_held"] for bar in self.bars) else 1
 
     def _bar(self, name: str, figure: float, bar: str, unit: str, *, is_held: bool) -> None:

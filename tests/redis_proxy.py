@@ -26,6 +26,18 @@ class Proxy:
         """Cut the connection when the answer comes to a command that has these words in it, once for each of them."""
         self._cuts.extend(commands)
 
+    def lead_to(self, server_port: int, *, cut: bool = True) -> None:
+        """From now on another server answers there; those that are connected are cut off, or stay where they are."""
+        self._server_port = server_port
+        if cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        opened, self._open = self._open, []
+        for one in opened:
+            _end(one)
+
     def close(self) -> None:
         """Cut everything, and take no more."""
         for one in (self._listener, *self._open):
@@ -35,7 +47,11 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((HOST, self._server_port))
+                try:
+                    server = socket.create_connection((HOST, self._server_port))
+                except OSError:
+                    _end(client)
+                    continue
                 self._open += [client, server]
                 threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
 

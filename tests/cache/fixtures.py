@@ -9,12 +9,29 @@ from typing import Any, Protocol
 import pytest
 
 from everfresh import Cache
+from everfresh.feed.streaming import StreamFollower
 from everfresh.testing.clock import FakeClock
+from everfresh.testing.waiting import until
 from tests.cache.by_hand import ByHand
 from tests.cache.making import Colour, Gate
 from tests.cache.upstreams import Upstream
 
-__all__ = ["OpenCache", "by_hand", "cache", "clock", "colour", "gate", "open_cache", "sqlite_url", "upstream", "url"]
+__all__ = [
+    "OpenCache",
+    "by_hand",
+    "cache",
+    "clock",
+    "colour",
+    "gate",
+    "open_cache",
+    "pytest_generate_tests",
+    "sqlite_url",
+    "upstream",
+    "url",
+]
+
+
+STORES = ("memory", "sqlite")
 
 
 class OpenCache(Protocol):
@@ -35,12 +52,19 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'cache.db'}"
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
-    """Each kind of store."""
+    """Each kind of store; Redis where a test is marked so."""
     if request.param == "redis":
-        return request.getfixturevalue("redis_url")
+        return str(request.getfixturevalue("redis_url"))
     return "memory:" if request.param == "memory" else sqlite_url
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that are marked so on Redis too."""
+    if "url" in metafunc.fixturenames and metafunc.definition.get_closest_marker("redis"):
+        metafunc.definition.add_marker(pytest.mark.parametrize("url", [*STORES, "redis"], indirect=True))
 
 
 @pytest.fixture
@@ -52,6 +76,11 @@ async def open_cache(clock: FakeClock) -> AsyncIterator[OpenCache]:
             # Every roll is the highest, so that waits have one length.
             cache = Cache(url, **({"clock": clock, "dice": lambda: 1.0} | options))
             stack.push_async_callback(cache.aclose)
+            follower = cache.engine.follower
+            if isinstance(follower, StreamFollower):
+                # Before it has heard of its store, nothing is held near.
+                follower.poll()
+                until(lambda: follower.is_current, what="the follower's first news")
             return cache
 
         yield open_one

@@ -8,6 +8,7 @@ import pytest
 from everfresh import dep
 from tests.cache.by_hand import ByHand
 
+pytestmark = pytest.mark.redis
 TAG = dep.Tag("t")
 
 

@@ -15,6 +15,8 @@ from tests.cache.making import Colour, Gate, done, entry_of, is_fresh
 from tests.cache.recording import recording
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 class NotFound(LookupError):
     """Says which, and takes other arguments than it hands on."""

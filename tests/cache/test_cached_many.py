@@ -15,6 +15,8 @@ from tests.cache.making import Colour, Gate, done, entry_of, is_fresh, waited_fo
 from tests.cache.recording import recording
 from tests.cache.upstreams import Broken
 
+pytestmark = pytest.mark.redis
+
 
 class Users:
     """A table of users, and what was asked of it."""

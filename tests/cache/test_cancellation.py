@@ -12,6 +12,8 @@ from everfresh import Cache, State
 from tests.cache.making import Colour, Gate, done, entry_of, waited_for
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
 
 @pytest.fixture
 def asynchronous(cache: Cache) -> Colour:

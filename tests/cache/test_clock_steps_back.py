@@ -6,6 +6,8 @@ from everfresh.testing.clock import FakeClock
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_no_old_value_is_served_to_a_strict_reader(colour: Colour, upstream: Upstream, clock: FakeClock) -> None:
     """A bound of zero is zero, also for a value that becomes old in the future."""

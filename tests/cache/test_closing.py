@@ -16,6 +16,7 @@ from tests.cache.making import Colour, Gate, done
 from tests.cache.processes import ROOT
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
 Operation = Callable[[Cache], Any]
 
 OPERATIONS: dict[str, Operation] = {

@@ -78,7 +78,11 @@ async def test_a_variable_behind_the_error_of_a_framework_is_named_too(colour: C
     assert "context variable 'user'" in note
 
 
-@pytest.mark.parametrize("error", [LookupError("k"), LookupError(), KeyError(user), ValueError(user)], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [LookupError("k"), LookupError(), KeyError(user), ValueError(user)],
+    ids=["a lookup of something", "a lookup", "a key", "a value"],
+)
 async def test_other_errors_get_no_advice(colour: Colour, error: Exception) -> None:
     """A key that is not there has nothing to do with contexts."""
 

@@ -8,6 +8,8 @@ from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, Gate, done, is_fresh
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_a_touched_value_is_dropped(colour: Colour, upstream: Upstream) -> None:
     """Not even `peek` finds it."""

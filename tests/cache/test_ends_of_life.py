@@ -2,10 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from everfresh import State, dep
 from everfresh.testing.clock import FakeClock
 from tests.cache.by_hand import ByHand
 from tests.cache.making import Colour, done, entry_of
+
+pytestmark = pytest.mark.redis
 
 TAG = dep.Tag("t")
 

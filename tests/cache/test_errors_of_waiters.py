@@ -9,6 +9,7 @@ import pytest
 from everfresh.cache.caching_errors import own_error
 from tests.cache.making import Colour, Gate, many_threads, waited_for
 
+pytestmark = pytest.mark.redis
 N = 5
 
 

@@ -10,6 +10,7 @@ from everfresh.cache.events import decode_event, encode_event
 from everfresh.model.event import Row
 from tests.cache.making import Colour, done
 
+pytestmark = pytest.mark.redis
 SETTLE = (timedelta(seconds=2), timedelta(seconds=30))
 
 

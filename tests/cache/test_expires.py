@@ -13,6 +13,8 @@ from tests.cache.making import Colour, done, entry_of
 from tests.cache.recording import recording
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
 
 @pytest.mark.parametrize("expires", [60, 60.0, timedelta(minutes=1)], ids=repr)
 async def test_a_value_lives_for_so_long(colour: Colour, upstream: Upstream, clock: FakeClock, expires: Any) -> None:  # noqa: ANN401 - as an option may be given

@@ -14,6 +14,8 @@ from tests.cache.by_hand import ByHand
 from tests.cache.making import Colour, done, is_fresh
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_a_fresh_value_says_why_it_is_fresh(colour: Colour) -> None:
     """And that nothing is to be done."""

@@ -10,6 +10,8 @@ from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done
 
+pytestmark = pytest.mark.redis
+
 
 async def test_a_loop_of_builds_and_events_is_stopped_with_the_chain_in_the_error(
     open_cache: OpenCache, url: str

@@ -11,6 +11,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
 
 @pytest.fixture
 def impatient(open_cache: OpenCache, url: str, colour: Colour) -> Colour:

@@ -10,6 +10,9 @@ from tests.cache.by_hand import ByHand
 from tests.cache.making import CachedFunction, Colour, done
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
+
 Inner = CachedFunction[[int], int]
 
 

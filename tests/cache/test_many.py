@@ -13,6 +13,8 @@ from tests.cache.making import Colour, Gate, done, entry_of, is_fresh
 from tests.cache.recording import Recorded, recording
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 @pytest.fixture
 def steps(cache: Cache) -> Iterator[Recorded]:

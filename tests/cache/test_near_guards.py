@@ -8,6 +8,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_a_value_that_another_process_has_invalidated_is_not_served(
     open_cache: OpenCache, sqlite_url: str

@@ -11,6 +11,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done, entry_of, is_fresh
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_the_outer_value_follows_the_inner_one(colour: Colour, upstream: Upstream) -> None:
     """Without a word: the call itself is the dependency."""

@@ -117,7 +117,7 @@ def test_an_option_of_a_cache_that_cannot_hold_is_refused(option: str, value: An
         ("inherit", ("user",)),
         ("inherit", 5),
     ],
-    ids=lambda value: "ContextVar" if isinstance(value, ContextVar) else repr(value),
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_an_option_of_a_function_that_cannot_hold_is_refused(cache: Cache, option: str, value: Any) -> None:
     """By its name, at the declaration."""

@@ -14,6 +14,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def later(colour: Colour, context: Context, method: Callable[..., Any], *args: Any) -> Any:
     """What a call gives to a task, or a thread, that a build has started and that lives on."""

@@ -6,6 +6,7 @@ from everfresh import Cache, Event, InvalidDependency, InvalidEvent, Key, State,
 from tests.cache.making import Colour, done, entry_of
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
 ARTICLE_1 = Event.change("article", before={"id": 1}, after={"id": 1})
 
 

@@ -24,6 +24,7 @@ from everfresh.testing.clock import FakeClock
 from tests.cache.by_hand import ByHand
 from tests.cache.making import in_empty_context
 
+pytestmark = pytest.mark.redis
 ARTICLES = [{"id": 1}, {"id": 2}]
 
 

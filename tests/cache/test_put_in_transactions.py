@@ -14,6 +14,7 @@ from tests.cache.by_hand import ByHand
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, in_empty_context
 
+pytestmark = pytest.mark.redis
 ARTICLE = dep.Id("article", 1)
 CHANGE = Event.change("article", before={"id": 1}, after={"id": 1})
 

@@ -10,6 +10,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import CachedFunction, Colour, Gate, done, entry_of, waited_for
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_the_value_does_not_miss_what_was_published(colour: Colour, upstream: Upstream) -> None:
     """Though the function would serve its old value for ever."""

@@ -14,6 +14,7 @@ from tests.cache.making import Colour, done
 from tests.cache.processes import running
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
 TAG = dep.Tag("counter")
 near_on_and_off = pytest.mark.parametrize("near", [10_000, 1, 0], ids=["near", "near of one", "no near"])
 

@@ -1,8 +1,12 @@
 """The ways to read: a plain call, `fresh`, `peek`, `entry`, `refresh`."""
 
+import pytest
+
 from everfresh import FOREVER, State
 from tests.cache.making import Colour, done, entry_of
 from tests.cache.upstreams import Upstream
+
+pytestmark = pytest.mark.redis
 
 
 async def test_after_an_event_a_plain_call_gives_the_new_value(colour: Colour, upstream: Upstream) -> None:

@@ -15,6 +15,7 @@ from everfresh.testing.clock import FakeClock
 from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done, is_fresh
 
+pytestmark = pytest.mark.redis
 SETTLE = (timedelta(seconds=2), timedelta(seconds=30))
 
 

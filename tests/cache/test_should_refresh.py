@@ -4,12 +4,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from everfresh import Cache, Event, Notice, State, dep, track
 from everfresh.cache.predicates import WARN_AFTER_RUNS
 from everfresh.refresh import Worker
 from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import CachedFunction, Colour, Gate, done, entry_of, is_fresh
+
+pytestmark = pytest.mark.redis
 
 TOPICS = ("shop.order.*",)
 

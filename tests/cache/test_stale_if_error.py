@@ -10,6 +10,7 @@ from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, Gate, done, entry_of
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
 BOUND = timedelta(seconds=30)
 
 

@@ -12,6 +12,7 @@ from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, Gate, done, is_fresh
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
 BOUND = timedelta(seconds=30)
 
 

@@ -12,6 +12,7 @@ from everfresh import Cache, Event, RecursiveBuild, dep, propagate, track
 from tests.cache.making import is_fresh
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
 N_THREADS = 8
 DEADLINE_S = 20.0
 trace: ContextVar[str] = ContextVar("trace", default="none")

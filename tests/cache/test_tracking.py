@@ -12,6 +12,8 @@ from everfresh.testing.clock import FakeClock
 from tests.cache.making import Colour, done, is_fresh
 from tests.cache.upstreams import Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_what_is_tracked_in_a_build_touches_the_value(colour: Colour) -> None:
     """Only the data tells on what it depends."""

@@ -16,6 +16,7 @@ from tests.cache.by_hand import ByHand
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done, in_empty_context
 
+pytestmark = pytest.mark.redis
 TAG = dep.Tag("t")
 A, B, C = Event("a"), Event("b"), Event("c")
 

@@ -12,6 +12,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, Gate, done, entry_of, many_threads, waited_for
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_fifty_cold_callers_run_the_function_once(colour: Colour, upstream: Upstream, gate: Gate) -> None:
     """All of them get its value."""

@@ -11,6 +11,8 @@ from everfresh.testing.waiting import soon
 from tests.cache.fixtures import OpenCache
 from tests.cache.making import CachedFunction, Colour, Gate, done, is_fresh
 
+pytestmark = pytest.mark.redis
+
 
 async def all_fresh(function: CachedFunction[[int], int], *numbers: int) -> bool:
     """Whether all are there and fresh."""

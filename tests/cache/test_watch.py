@@ -10,6 +10,8 @@ from everfresh.testing.waiting import soon
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Broken, Upstream
 
+pytestmark = pytest.mark.redis
+
 
 async def test_who_watches_gets_the_value_now(colour: Colour, upstream: Upstream) -> None:
     """Built, if it is not there."""

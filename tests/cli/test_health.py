@@ -99,7 +99,11 @@ async def test_who_serves_without_the_store_is_ready_without_it() -> None:
         serving = await asked(Health(cache, asyncio.Event(), is_serving=True), "/ready")
         refusing = await asked(Health(strict, asyncio.Event(), is_serving=True), "/ready")
 
-    assert (serving[0], serving[1]["reasons"], serving[1]["degraded"]) == (200, [], ["store: StoreUnavailable: not now"])
+    assert (serving[0], serving[1]["reasons"], serving[1]["degraded"]) == (
+        200,
+        [],
+        ["store: StoreUnavailable: not now"],
+    )
     assert (refusing[0], refusing[1]["reasons"]) == (503, ["store: StoreUnavailable: not now"])
 
 

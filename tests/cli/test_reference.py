@@ -25,9 +25,12 @@ def test_every_command_has_its_section() -> None:
 @pytest.mark.parametrize("name", list(everfresh.commands))
 def test_every_option_is_described(name: str) -> None:
     """Under its command."""
+    command = everfresh.commands[name]
+    commands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
     options = {
         option
-        for parameter in everfresh.commands[name].params
+        for one in commands
+        for parameter in one.params
         if isinstance(parameter, click.Option)
         for option in (*parameter.opts, *parameter.secondary_opts)
     }

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from everfresh.testing.waiting import until
 from tests.demo.processes import DemoProcess, demo
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.alone, pytest.mark.browser]
 
 TOPICS = {"summary", "reviews-mira", "reviews-jonas", "components", "flow", "activity"}
 LONGEST_MS = 15_000

@@ -4,6 +4,7 @@ import re
 import time
 
 import httpx2
+import pytest
 
 from everfresh.testing.waiting import until
 from tests.demo.processes import demo
@@ -49,6 +50,7 @@ def is_settled(html: str) -> bool:
     return set(re.findall(r'data-version="\d+" data-state="(\w+)"', html)) == {"fresh"}
 
 
+@pytest.mark.alone
 def test_no_page_load_waits_for_the_upstream_during_a_hundred_changes() -> None:
     """Every load during the changes, and until all of them are on the page, stays under the bar."""
     with demo(f"port=0, upstream_delay={UPSTREAM_S}, autopilot=False") as running:

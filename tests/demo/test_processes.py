@@ -47,6 +47,7 @@ def arrives(lines: Iterator[str], line: str) -> None:
     assert line in lines
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_a_signal_ends_everything_while_a_stream_is_open(number: signal.Signals) -> None:
     """In under two seconds, the tracker included; the browser is told goodbye."""
@@ -67,6 +68,7 @@ def test_a_signal_ends_everything_while_a_stream_is_open(number: signal.Signals)
         assert running.errors == []
 
 
+@pytest.mark.alone
 def test_a_signal_while_starting_ends_everything() -> None:
     """Before the page is ready, too."""
     with process("-c", DEMO.format("port=0, upstream_delay=30.0")) as running:
@@ -170,6 +172,7 @@ def test_quiet_prints_no_line_per_event() -> None:
     assert not [line for line in running.lines if "tracker.issue" in line]
 
 
+@pytest.mark.alone
 def test_the_tracker_ends_at_once_with_an_answer_pending() -> None:
     """A slow answer is let go."""
     with process("-m", "everfresh.demo.tracker", "--delay", "60") as tracker:

@@ -96,6 +96,8 @@ class Cast:
     writer: Actor
     joiner: Actor
     late: Actor
+    hears_later: bool = False
+    """Whether what one of them tells reaches what the others hold near a moment later, unless it was acknowledged."""
 
     @property
     def everybody(self) -> tuple[Actor, ...]:
@@ -115,7 +117,7 @@ def cast_here(url: str, folder: Path) -> Generator[Cast]:
 
 @contextmanager
 def cast_of_four(url: str, folder: Path) -> Generator[Cast]:
-    """Each in a process of its own, over one file."""
+    """Each in a process of its own, over one file or one server."""
     with ExitStack() as stack:
         four: list[Elsewhere] = []
         for _ in range(4):
@@ -123,4 +125,4 @@ def cast_of_four(url: str, folder: Path) -> Generator[Cast]:
             stack.callback(four[-1].leave)
         for one in four:
             one.await_ready()
-        yield Cast(Site(folder), *four)
+        yield Cast(Site(folder), *four, hears_later=url.startswith("redis:"))

@@ -1,6 +1,6 @@
 """A process that calls a cached function five times at once, together with others.
 
-usage: cold_caller.py DATABASE LOG N_CALLERS COLOUR BODY_S LEASE_S
+usage: cold_caller.py URL LOG N_CALLERS COLOUR BODY_S LEASE_S
 
 The function takes BODY_S seconds, from when every caller of every process has come. What happens is said in the log.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from everfresh import Cache
 from everfresh.testing.waiting import until
 
-database, log_name, n_callers, colour, body_s, lease_s = sys.argv[1:]
+url, log_name, n_callers, colour, body_s, lease_s = sys.argv[1:]
 log = Path(log_name)
 N_CALLS = 5
 
@@ -38,7 +38,7 @@ def build() -> int:
     return 42
 
 
-with Cache(f"sqlite:///{database}", lease=timedelta(seconds=float(lease_s))) as cache:
+with Cache(url, lease=timedelta(seconds=float(lease_s))) as cache:
 
     @cache.cached(key="blocking")
     def answer() -> int:

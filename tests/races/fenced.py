@@ -98,10 +98,11 @@ class Player:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Before the loop ends, in which it has connections.
+        self.cache.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self.cache.close()
 
     def act(self, verb: str, *words: str) -> int:
         """Do what the words say."""
@@ -110,11 +111,12 @@ class Player:
                 return self._blocking[cast("OnChange", on_change)][way](case)
             case ("read", "asyncio", on_change, way, case):
                 return self._run(self._asyncio[cast("OnChange", on_change)][way](case))
-            case ("tell", "blocking", case):
-                return self.cache.blocking.invalidate(dep.Id(_KIND, case)).sequence
-            case ("tell", "asyncio", case):
-                image = {"id": case}
-                return self._run(self.cache.publish(Event.change(_KIND, before=image, after=image))).sequence
+            case ("tell" | "tell all" as verb, "blocking", case):
+                acknowledged = verb == "tell all"
+                return self.cache.blocking.invalidate(dep.Id(_KIND, case), acknowledged=acknowledged).sequence
+            case ("tell" | "tell all" as verb, "asyncio", case):
+                event = Event.change(_KIND, before={"id": case}, after={"id": case})
+                return self._run(self.cache.publish(event, acknowledged=verb == "tell all")).sequence
             case ("count waiters", case):
                 # Nobody is told that somebody waits; a signal would be there for tests alone.
                 waiters = self.cache.engine.wakers._waiters  # noqa: SLF001

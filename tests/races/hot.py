@@ -1,6 +1,6 @@
 """Hot keys: truths that change, a cached function over them, and readers that look for anything older.
 
-usage: hot.py DATABASE COUNTERS NEAR COLOUR PATIENCE
+usage: hot.py URL COUNTERS NEAR COLOUR PATIENCE
 
 In a process of its own it reads until it is over, and says how often, and what it was served that was stale.
 """
@@ -51,8 +51,9 @@ class Counters:
 class Hot:
     """The cached functions, one of each colour, with the same keys in all processes."""
 
-    def __init__(self, cache: Cache, counters: Counters, patience: str) -> None:
+    def __init__(self, cache: Cache, counters: Counters, patience: str, *, acknowledged: bool = False) -> None:
         self._cache = cache
+        self._acknowledged = acknowledged
         self._counters = counters
         depends_on = [dep.Topic(TOPIC, {"number": dep.arg("number")})]
         old_for = PATIENCE[patience]
@@ -70,7 +71,7 @@ class Hot:
     def change(self, number: int) -> int:
         """The truth grows, that is published, and only then counts as known; what it is now."""
         self._counters.truth[number] += 1
-        self._cache.blocking.publish(Event(TOPIC, {"number": number}))
+        self._cache.blocking.publish(Event(TOPIC, {"number": number}), acknowledged=self._acknowledged)
         self._counters.published[number] = self._counters.truth[number]
         return self._counters.truth[number]
 
@@ -131,10 +132,10 @@ class Readers:
             self.n_reads += n_reads
 
 
-def main(database: str, counters_path: str, near: str, colour: str, patience: str) -> None:
+def main(url: str, counters_path: str, near: str, colour: str, patience: str) -> None:
     """Read in a process of its own."""
     counters = Counters(Path(counters_path))
-    with Cache(f"sqlite:///{database}", near=int(near)) as cache:
+    with Cache(url, near=int(near)) as cache:
         readers = Readers(Hot(cache, counters, patience), counters, 2, colour)
         print("reading", flush=True)  # noqa: T201 - to the test that started it
         readers.join()

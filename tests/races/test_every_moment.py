@@ -11,7 +11,9 @@ from everfresh.protocol.requests import Commit
 from everfresh.testing.stepping import Look, Process, Walk
 from tests.races.world import FACTS, LEASE_S, World, check_not_older, world_on
 
-STORES = ("memory", "sqlite")
+pytestmark = pytest.mark.searching
+
+STORES = ("memory", "sqlite", "redis")
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,16 @@ FEW_SCENES = [
     fresh("over"),
 ]
 
-on_each_store = pytest.mark.parametrize("store", STORES)
+on_each_store = pytest.mark.parametrize("store", STORES, indirect=True)
 in_each_scene = pytest.mark.parametrize(
     ("store", "scene"),
-    [*(("memory", scene) for scene in SCENES), *(("sqlite", scene) for scene in FEW_SCENES)],
+    [
+        *(("memory", scene) for scene in SCENES),
+        *(("sqlite", scene) for scene in FEW_SCENES),
+        *(("redis", scene) for scene in FEW_SCENES),
+    ],
     ids=lambda value: getattr(value, "name", value),
+    indirect=["store"],
 )
 in_few_scenes = pytest.mark.parametrize("scene", FEW_SCENES, ids=lambda scene: scene.name)
 

@@ -20,7 +20,7 @@ from everfresh.testing.simulation.simulator import OpenStores
 from tests.redis_servers import RedisServer, new_prefix
 
 # What is found is made shorter, which takes its time.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.searching, pytest.mark.timeout(400)]
 
 STANDARD = standard_world()
 seeds = st.integers(0, 2**63)

@@ -1,7 +1,8 @@
 """Keys that many read while their truths change: once publish has returned, nobody anywhere is served an older value.
 
 A read counts as stale when it gives less than what was published before it began. That the count can be more than
-zero is shown by readers who declare that old values will do.
+zero is shown by readers who declare that old values will do. Near caches of other processes over one Redis hear of what
+was published a moment later; for them it holds once that was acknowledged.
 """
 
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from everfresh import Cache
 from tests.races.hot import N_KEYS, Counters, Hot, Readers
+from tests.redis_servers import new_prefix
 
 ROOT = Path(__file__).parents[2]
 N_READERS = 8
@@ -47,7 +49,11 @@ class Load:
         ("sqlite", "blocking", NEAR, SHORT_S),
         ("sqlite", "blocking", FAR, SHORT_S),
         ("sqlite", "asyncio", NEAR, SHORT_S),
+        ("redis", "blocking", NEAR, SHORT_S),
+        ("redis", "blocking", FAR, SHORT_S),
+        ("redis", "asyncio", NEAR, SHORT_S),
     ],
+    indirect=["store"],
 )
 def test_no_reader_of_this_process_is_served_what_was_true_before_publish(
     store: str, colour: str, near: int, seconds: float, tmp_path: Path
@@ -61,21 +67,28 @@ def test_no_reader_of_this_process_is_served_what_was_true_before_publish(
 
 
 @pytest.mark.parametrize(
-    ("colour", "near", "seconds"),
-    [("blocking", NEAR, LONG_S), ("asyncio", FAR, SHORT_S)],
+    ("store", "colour", "near", "seconds"),
+    [
+        ("sqlite", "blocking", NEAR, LONG_S),
+        ("sqlite", "asyncio", FAR, SHORT_S),
+        ("redis", "blocking", NEAR, LONG_S),
+        ("redis", "asyncio", NEAR, SHORT_S),
+        ("redis", "asyncio", FAR, SHORT_S),
+    ],
+    indirect=["store"],
 )
 def test_no_reader_of_four_processes_is_served_what_was_true_before_publish(
-    colour: str, near: int, seconds: float, tmp_path: Path
+    store: str, colour: str, near: int, seconds: float, tmp_path: Path
 ) -> None:
     """Ten keys, one who changes them, and eight readers in four other processes."""
-    load = load_on_processes(tmp_path, near, colour, seconds=seconds)
+    load = load_on_processes(store, tmp_path, near, colour, seconds=seconds)
 
     print(load)  # noqa: T201 - as above
     assert load.n_stale == 0, load
     assert load.n_reads > N_KEYS, load
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"], indirect=True)
 def test_readers_of_this_process_who_take_old_values_are_counted(store: str, tmp_path: Path) -> None:
     """The same count is not zero when old values are asked for: it can fail."""
     load = load_here(store, tmp_path, NEAR, "blocking", seconds=SHORT_S, patience="patient")
@@ -83,9 +96,10 @@ def test_readers_of_this_process_who_take_old_values_are_counted(store: str, tmp
     assert load.n_stale > 0, load
 
 
-def test_readers_of_four_processes_who_take_old_values_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
+def test_readers_of_four_processes_who_take_old_values_are_counted(store: str, tmp_path: Path) -> None:
     """As above, over processes."""
-    load = load_on_processes(tmp_path, NEAR, "blocking", seconds=SHORT_S, patience="patient")
+    load = load_on_processes(store, tmp_path, NEAR, "blocking", seconds=SHORT_S, patience="patient")
 
     assert load.n_stale > 0, load
 
@@ -93,7 +107,7 @@ def test_readers_of_four_processes_who_take_old_values_are_counted(tmp_path: Pat
 def load_here(store: str, folder: Path, near: int, colour: str, *, seconds: float, patience: str = "strict") -> Load:
     """Change and read in this process."""
     counters = Counters(folder / "counters")
-    with Cache("memory:" if store == "memory" else f"sqlite:///{folder}/cache.db", near=near) as cache:
+    with Cache(new_url(store, folder), near=near) as cache:
         hot = Hot(cache, counters, patience)
         readers = Readers(hot, counters, N_READERS, colour)
         try:
@@ -105,25 +119,41 @@ def load_here(store: str, folder: Path, near: int, colour: str, *, seconds: floa
     return Load(n_changes, readers.n_reads, stale, len(stale))
 
 
-def load_on_processes(folder: Path, near: int, colour: str, *, seconds: float, patience: str = "strict") -> Load:
+def load_on_processes(
+    store: str, folder: Path, near: int, colour: str, *, seconds: float, patience: str = "strict"
+) -> Load:
     """Change in this process, and read in four others."""
+    url = new_url(store, folder)
     counters = Counters(folder / "counters")
-    words = [f"{folder}/cache.db", f"{folder}/counters", str(near), colour, patience]
+    words = [url, f"{folder}/counters", str(near), colour, patience]
     command = [sys.executable, "-m", "tests.races.hot", *words]
-    with Cache(f"sqlite:///{folder}/cache.db", near=near) as cache, ExitStack() as children:
+    with Cache(url, near=near) as cache, ExitStack() as children:
         others = [
             children.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
             for _ in range(N_PROCESSES)
         ]
         assert [other.stdout and other.stdout.readline() for other in others] == ["reading\n"] * N_PROCESSES
         try:
-            n_changes, ours = change_again_and_again(Hot(cache, counters, patience), seconds)
+            is_later = near > 0 and url.startswith("redis:")
+            hot = Hot(cache, counters, patience, acknowledged=is_later)
+            n_changes, ours = change_again_and_again(hot, seconds)
         finally:
             counters.end()
         said = [other.communicate(timeout=30)[0].split() for other in others]
     stale = [*ours, *(one for _, _, *listed in said for one in listed)]
     n_reads, n_stale = (sum(int(words[place]) for words in said) for place in (0, 1))
     return Load(n_changes, n_reads, stale, n_stale + len(ours))
+
+
+def new_url(store: str, folder: Path) -> str:
+    """A new store of the kind; on Redis it is a server's URL."""
+    match store:
+        case "memory":
+            return "memory:"
+        case "sqlite":
+            return f"sqlite:///{folder}/cache.db"
+        case _:
+            return f"{store}?prefix={new_prefix()}"
 
 
 def change_again_and_again(hot: Hot, seconds: float) -> tuple[int, list[str]]:

@@ -47,11 +47,24 @@ class Crowd:
         return 42
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
     """A cache on each store."""
-    with Cache("memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/cache.db") as cache:
+    with Cache(url_of(request, tmp_path)) as cache:
         yield cache
+
+
+@pytest.fixture
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that processes share."""
+    return url_of(request, tmp_path)
+
+
+def url_of(request: pytest.FixtureRequest, folder: Path) -> str:
+    """A new store of the kind that is asked for."""
+    if request.param == "redis":
+        return str(request.getfixturevalue("redis_url"))
+    return "memory:" if request.param == "memory" else f"sqlite:///{folder}/cache.db"
 
 
 async def test_fifty_cold_calls_of_an_async_function_build_once(cache: Cache) -> None:
@@ -98,12 +111,22 @@ async def test_fifty_cold_calls_of_a_sync_function_build_once(cache: Cache) -> N
 
 
 @pytest.mark.parametrize(
-    ("colour", "body_s", "lease_s"),
-    [("blocking", 1.0, 10.0), ("asyncio", 1.0, 0.6), ("blocking", 3.0, 1.0), ("asyncio", 3.0, 10.0)],
+    ("shared_url", "colour", "body_s", "lease_s"),
+    [
+        ("sqlite", "blocking", 1.0, 10.0),
+        ("sqlite", "asyncio", 1.0, 0.6),
+        ("sqlite", "blocking", 3.0, 1.0),
+        ("sqlite", "asyncio", 3.0, 10.0),
+        ("redis", "blocking", 1.0, 10.0),
+        ("redis", "asyncio", 1.0, 0.6),
+    ],
+    indirect=["shared_url"],
 )
-def test_cold_calls_of_four_processes_build_once(tmp_path: Path, colour: str, body_s: float, lease_s: float) -> None:
+def test_cold_calls_of_four_processes_build_once(
+    shared_url: str, tmp_path: Path, colour: str, body_s: float, lease_s: float
+) -> None:
     """Each calls five times at once, and none begins before all have come; a lease that is shorter is renewed."""
-    with cold_callers(tmp_path, colour, body_s, lease_s) as callers:
+    with cold_callers(shared_url, tmp_path, colour, body_s, lease_s) as callers:
         assert [child.wait(40.0) for child in callers.running] == [0] * N_PROCESSES
 
     said = callers.said()
@@ -111,12 +134,16 @@ def test_cold_calls_of_four_processes_build_once(tmp_path: Path, colour: str, bo
     assert said.count("got:42") == N_PROCESSES * N_CALLS
 
 
-@pytest.mark.parametrize(("colour", "body_s", "lease_s"), [("blocking", 1.0, 0.6), ("asyncio", 3.0, 1.0)])
+@pytest.mark.parametrize(
+    ("shared_url", "colour", "body_s", "lease_s"),
+    [("sqlite", "blocking", 1.0, 0.6), ("sqlite", "asyncio", 3.0, 1.0), ("redis", "blocking", 1.0, 0.6)],
+    indirect=["shared_url"],
+)
 def test_when_the_builder_is_killed_one_other_builds_for_all(
-    tmp_path: Path, colour: str, body_s: float, lease_s: float
+    shared_url: str, tmp_path: Path, colour: str, body_s: float, lease_s: float
 ) -> None:
     """Its lease runs out, one takes over, and everybody else gets the value: two executions, and no third."""
-    with cold_callers(tmp_path, colour, body_s, lease_s) as callers:
+    with cold_callers(shared_url, tmp_path, colour, body_s, lease_s) as callers:
         until(lambda: any(word.startswith("half:") for word in callers.said()), what="the first build is half done")
         victim = next(int(word.removeprefix("half:")) for word in callers.said() if word.startswith("half:"))
         os.kill(victim, signal.SIGKILL)
@@ -144,11 +171,11 @@ class ColdCallers:
 
 
 @contextmanager
-def cold_callers(folder: Path, colour: str, body_s: float, lease_s: float) -> Generator[ColdCallers]:
+def cold_callers(url: str, folder: Path, colour: str, body_s: float, lease_s: float) -> Generator[ColdCallers]:
     """Four of them; whoever is still there at the end is killed."""
     log = folder / "log"
     log.touch()
-    words = [folder / "cache.db", log, N_PROCESSES * N_CALLS, colour, body_s, lease_s]
+    words = [url, log, N_PROCESSES * N_CALLS, colour, body_s, lease_s]
     command = [sys.executable, str(COLD_CALLER), *map(str, words)]
     with ExitStack() as children:
         running: list[subprocess.Popen[bytes]] = []
@@ -158,7 +185,7 @@ def cold_callers(folder: Path, colour: str, body_s: float, lease_s: float) -> Ge
         yield ColdCallers(log, running)
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"], indirect=True)
 def test_a_failing_build_is_shared_by_those_who_wait_for_it(store: str) -> None:
     """They came before it failed, and no event came since: the source would tell them the same."""
     with world_on(store) as world:
@@ -181,7 +208,7 @@ def test_a_failing_build_is_shared_by_those_who_wait_for_it(store: str) -> None:
         assert world.n_built["a"] == 1
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"], indirect=True)
 def test_who_came_after_the_event_does_not_share_the_build_before(store: str) -> None:
     """They wait for it, and then build for themselves, once for all."""
     with world_on(store) as world:

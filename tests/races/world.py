@@ -21,10 +21,12 @@ from everfresh.model.event import Event, Row
 from everfresh.protocol.reading import is_settled
 from everfresh.protocol.requests import Load, Policy, Steps
 from everfresh.stores.memory import MemoryStore
+from everfresh.stores.redis import RedisStore
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import Store
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.stepping import Building, Function, Process
+from tests.redis_servers import new_prefix
 
 FACTS: tuple[str, ...] = ("a", "b", "c")
 LEASE_S = 10.0
@@ -178,11 +180,14 @@ class World:
 
 @contextmanager
 def world_on(kind: str) -> Iterator[World]:
-    """A new world on a store of the kind; one in a file is opened twice, as by two processes."""
+    """A new world on "memory", "sqlite" or a Redis server's URL; one that is shared is opened twice."""
     clock = FakeClock()
     with TemporaryDirectory(dir=_RAM if _RAM.is_dir() else None) as folder:
         if kind == "memory":
             stores: list[Store] = [MemoryStore(clock=clock)]
+        elif kind.startswith("redis:"):
+            url = f"{kind}?prefix={new_prefix()}"
+            stores = [RedisStore(url, clock=clock) for _ in range(2)]
         else:
             stores = [SqliteStore(Path(folder) / "cache.db", clock=clock) for _ in range(2)]
         try:

@@ -12,7 +12,7 @@ from everfresh.protocol.requests import ReadFeed
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S
 from everfresh.stores.store import FeedStream
-from everfresh.testing.by_hand import ByHand, put_of
+from everfresh.testing.by_hand import put_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.waiting import until
 from tests.redis_servers import RedisServer, new_prefix
@@ -110,7 +110,7 @@ def begin_life(store: RedisStore) -> None:
 
 def put(store: RedisStore, value: object) -> Position:
     """Put another value of the entry; as of when."""
-    ByHand(store).carry_out(put_of("a", value, Tag("x")))
+    store.carry_out(put_of("a", value, Tag("x")))
     return store.carry_out(ReadFeed(None)).position
 
 

@@ -19,7 +19,7 @@ from everfresh.protocol.requests import Load, Loaded, LoadMany
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.redis.glimpse import glimpsed, question_of, time_of
 from everfresh.stores.redis.packets import Packets
-from everfresh.stores.redis.reading import replies_to
+from everfresh.stores.redis.reading import Lines
 from everfresh.testing.by_hand import FINGERPRINT, FUNCTION, ByHand
 from everfresh.testing.clock import FakeClock
 from tests.redis_servers import HOST, RedisServer, new_prefix
@@ -327,7 +327,7 @@ def test_a_reply_that_nobody_reads_is_not_taken_for_another(shared_redis: RedisS
         client.set("k", "mine")
 
         with pytest.raises(exceptions.NoPermissionError):
-            replies_to(client, question_of(b"p:{s0}:m", KEY))
+            Lines(client).ask(question_of(b"p:{s0}:m", KEY), 2)
 
         assert client.get("k") == b"mine"
 

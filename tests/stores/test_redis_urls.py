@@ -62,7 +62,7 @@ def test_a_url_names_an_address(url: str, address: Address) -> None:
         pytest.param("redis://db/1?db=2", "the database is a number", id="a database twice"),
         pytest.param("redis://db?shards=x", "shards is a whole number", id="shards that are no number"),
         pytest.param("redis://db?shards=0", "shards is a whole number", id="no shards"),
-        pytest.param("redis://db?shards=16", "more than one shard", id="many shards"),
+        pytest.param("redis://db?shards=257", "from 1 to 256", id="too many shards"),
         pytest.param("redis://db?prefix=", "prefix is a short name", id="no prefix"),
         pytest.param("redis://db?prefix={x}", "prefix is a short name", id="a prefix that would choose the slot"),
         pytest.param("redis://db?timeout=1", "no option 'timeout'", id="an unknown option"),

@@ -63,6 +63,7 @@ from everfresh.protocol.requests import (
 from everfresh.stores.redis.chunks import (
     CHUNKED,
     DistrustBegin,
+    DistrustEnd,
     DistrustRows,
     DistrustScan,
     Scan,
@@ -582,7 +583,7 @@ def test_what_is_due_comes_with_leases_and_recipes() -> None:
 
 def test_an_apply_is_answered_with_what_it_touched() -> None:
     """Or with the shapes that the asker does not know."""
-    applied = _answer(APPLY, ["applied", "e1", 50, [KEY], ["outer"], [1, 0]])
+    applied = _answer(APPLY, ["applied", "e1", 50, [KEY], ["outer"], [1, 0], []])
     moved = _answer(APPLY, ["moved", "e1", 3, [1, 2]], _shape_blob(ID[0]), _shape_blob(JUDGE))
 
     assert applied == Applied(Position("e1", 50), (KEY,), (Key("outer"),), frozenset((0, 1)))
@@ -769,6 +770,7 @@ class _Distrusted:
         self._n, self._is_moved = n_entries, is_moved
         self.queued: list[Key] = []
         self.n_before: list[int] = []
+        self.ended: list[str] = []
 
     def __call__(self, request: Request[Any]) -> object:
         match request:
@@ -781,6 +783,9 @@ class _Distrusted:
                 self.n_before.append(n_before)
                 self.queued.extend(keys)
                 return len([key for key in keys if int(key) % 100])
+            case DistrustEnd(epoch):
+                self.ended.append(epoch)
+                return None
             case _:
                 raise AssertionError(request)
 
@@ -794,6 +799,7 @@ def test_the_distrusted_are_queued_in_order() -> None:
     assert n_dirty == 1200 - 12
     assert store.queued == sorted(store.queued, key=lambda key: (int(key) % 3, key))
     assert store.n_before == [0, 198, 396, 594, 792, 990]
+    assert store.ended == ["e2"]
 
 
 def test_a_life_that_somebody_else_ended_is_not_ended_again() -> None:

@@ -75,7 +75,7 @@ from everfresh.testing.clock import FakeClock
 from tests.redis_servers import RedisServer, new_prefix
 
 # Hypothesis shrinks what it finds, which takes its time.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.searching, pytest.mark.timeout(300)]
 
 KEYS = ("a", "b", "c", "d", "e")
 Leases = tuple[Lease, Lease]
@@ -400,6 +400,9 @@ def test_redis_and_memory_agree(shared_redis: RedisServer) -> None:
 
 def agree(open_other: OpenOther) -> None:
     """Hold the other store to memory."""
-    run_state_machine_as_test(
-        lambda: StoresAgree(open_other), settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-    )
+
+    class Both(StoresAgree):
+        def __init__(self) -> None:
+            super().__init__(open_other)
+
+    run_state_machine_as_test(Both, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))

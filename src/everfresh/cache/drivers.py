@@ -46,6 +46,7 @@ from everfresh.protocol.requests import (
     GiveUp,
     Load,
     Loaded,
+    LoadMany,
     Recall,
     Request,
     Resolve,
@@ -54,7 +55,7 @@ from everfresh.protocol.requests import (
     Steps,
     Wait,
 )
-from everfresh.stores.store import STEPS, Store
+from everfresh.stores.store import STEPS, Store, is_reading
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -64,6 +65,8 @@ Revalidator = Callable[[BoundCall], None]
 _MIN_WAIT_S = 0.001
 # Nearly all requests are of these, and need not be looked at one pattern after the other.
 _FOR_THE_STORE_ALONE = frozenset(STEPS) - {Commit, Fail, GiveUp}
+# Nothing is lost with one of these that was cut short.
+_LOOKS = frozenset[type[Request[Any]]]({Load, LoadMany})
 
 
 class BlockingDriver:
@@ -179,6 +182,8 @@ class AsyncDriver:
             raise late from error
 
     async def _carry_out(self, request: Request[Any]) -> Any:  # noqa: ANN401 - one answer type for each request
+        if type(request) in _LOOKS:
+            return await self._engine.store.carry_out_async(request)
         match request:
             case Build() | BuildMany() | BuildAlone():
                 return _outcome_for(request, await self._run(_run_of(self._engine, request)))
@@ -233,7 +238,7 @@ class AsyncDriver:
 
 async def finished(store: Store, request: Request[A]) -> A:
     """Carry out a step that is not lost to a cancellation: it is finished, and a lease that it gave is given back."""
-    if not store.is_shared:
+    if not store.is_shared or is_reading(request):
         return await store.carry_out_async(request)
     step = asyncio.ensure_future(store.carry_out_async(request))
     try:
@@ -350,7 +355,7 @@ def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Ou
             if run.is_alone:
                 continue
             if holds_secret(outcome):
-                engine.hushed[lease.token] = told_of(outcome)
+                engine.hushed[lease.begun.epoch, lease.token] = told_of(outcome)
             if not run.has_refused_old:
                 # Each gets one like this, which the builder's caller does not have.
                 engine.wakers.share(lease.key, lease.begun, own_error(outcome))
@@ -361,13 +366,13 @@ def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:
     """The request; one that commits says, for people, who built, and one that failed says nothing secret."""
     match request:
         case Commit(lease=lease):
-            engine.hushed.pop(lease.token, None)
+            engine.hushed.pop((lease.begun.epoch, lease.token), None)
             builder = f"{'worker' if role == 'refresh' else 'reader'} {platform.node()}:{os.getpid()}"
             return replace(request, builder=builder)
         case Fail(lease=lease, reason=reason):
-            return replace(request, reason=engine.hushed.pop(lease.token, reason))
+            return replace(request, reason=engine.hushed.pop((lease.begun.epoch, lease.token), reason))
         case GiveUp(lease):
-            engine.hushed.pop(lease.token, None)
+            engine.hushed.pop((lease.begun.epoch, lease.token), None)
             return request
         case _:
             return request

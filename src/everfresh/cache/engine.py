@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -55,8 +56,8 @@ class Engine:
         """Makes sure that nothing is held near that is not current."""
         self.follower.add(self.near)
         self.follower.add(self.wakers)
-        self.hushed: dict[int, str] = {}
-        """All that may be told of a build whose error may hold a secret, by the token of its lease until that ends."""
+        self.hushed: dict[tuple[str, int], str] = {}
+        """All that may be told of a build whose error may hold a secret, by its lease until that ends."""
         self._told: set[ShapeId] = set()
 
     def bind(self, spec: Spec, arguments: Arguments, key: Key) -> BoundCall:
@@ -167,12 +168,18 @@ class Engine:
             self.near.lapse()
 
     def _tell(self, shape: Shape) -> None:
-        if shape.id not in self._told:
+        if shape.id in self._told:
+            return
+        # Else the commit makes it known, and what began before that is built again if an event has come meanwhile.
+        with suppress(StoreUnavailable):
             self.store.carry_out(Register((shape,)))
             self._told.add(shape.id)
 
     def _see(self, key: Key) -> Entry | None:
-        return self.store.carry_out(Load(key)).entry
+        # What cannot be seen counts as not there, which no commit takes for the truth.
+        with suppress(StoreUnavailable):
+            return self.store.carry_out(Load(key)).entry
+        return None
 
 
 def _begun(leases: Sequence[Lease]) -> Position:

@@ -37,13 +37,21 @@ class _Held:
         return self.loop is None or self.loop.is_running()
 
 
+# Tokens count within one life of a store, or of a shard.
+_Name = tuple[str, int]
+
+
+def _name_of(lease: Lease) -> _Name:
+    return lease.begun.epoch, lease.token
+
+
 class LeaseKeeper:
     """Holds the leases of running builds."""
 
     def __init__(self, store: Store, board: NoticeBoard) -> None:
         self._store = store
         self._board = board
-        self._held: dict[int, _Held] = {}
+        self._held: dict[_Name, _Held] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition(self._lock)
@@ -63,9 +71,10 @@ class LeaseKeeper:
     def hold(self, lease: Lease, lease_s: float) -> bool:
         """The same until it is released; False when the lease is held already."""
         with self._lock:
-            if lease.token in self._held:
+            name = _name_of(lease)
+            if name in self._held:
                 return False
-            self._held[lease.token] = _Held(lease, lease_s, running_loop())
+            self._held[name] = _Held(lease, lease_s, running_loop())
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="everfresh-leases", daemon=True)
                 self._thread.start()
@@ -76,7 +85,7 @@ class LeaseKeeper:
     def release(self, lease: Lease) -> None:
         """Renew the lease no more."""
         with self._lock:
-            self._held.pop(lease.token, None)
+            self._held.pop(_name_of(lease), None)
 
     def close(self) -> None:
         """End the thread."""
@@ -105,10 +114,21 @@ class LeaseKeeper:
             by_length.setdefault(one.lease_s, []).append(one.lease)
         for lease_s, leases in by_length.items():
             try:
-                self._store.carry_out(Extend(tuple(leases), lease_s))
+                self._extend(leases, lease_s)
             except StoreClosed:
                 return
-            except StoreUnavailable as error:
+
+    def _extend(self, leases: list[Lease], lease_s: float) -> None:
+        try:
+            self._store.carry_out(Extend(tuple(leases), lease_s))
+        except StoreClosed:
+            raise
+        except Exception as error:  # noqa: BLE001 - without this thread every long build would lose its lease
+            if not isinstance(error, StoreUnavailable) and len(leases) > 1:
+                # It is about one of them, as a damaged entry is.
+                for lease in leases:
+                    self._extend([lease], lease_s)
+            else:
                 self._board.tell("worker.failed", error=str(error))
 
 

@@ -269,7 +269,7 @@ class Reads(Generic[R]):
 
     def _new_slot(self, entry: Entry, value: object, args: tuple[Any, ...] | None) -> Slot | None:
         """A slot for an entry that may be held; plain arguments lead straight to it, unless its time ends."""
-        if entry.stale_since is not None:
+        if entry.stale_since is not None or not self.engine.near.is_holding:
             return None
         is_plain = args is not None and entry.ends_at() is None and _PLAIN_TYPES.issuperset(map(type, args))
         return Slot(entry, value, home=self.slots if is_plain else None, args=args or ())

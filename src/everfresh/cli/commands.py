@@ -16,6 +16,7 @@ from everfresh._version import __version__
 from everfresh.cache import Cache, Coverage, Explanation
 from everfresh.cache.printing import key_printed, printable, printable_key
 from everfresh.cli import processes
+from everfresh.cli.admin import admin
 from everfresh.cli.apps import AppUnusable, cache_of
 from everfresh.cli.replay import dry_run, lines_of, publish
 from everfresh.model.entry import Key, State
@@ -82,6 +83,7 @@ def demo(port: int, upstream_delay: float, store: str | None, *, autopilot: bool
         ) from error
 
 
+everfresh.add_command(admin)
 everfresh.add_command(processes.run)
 everfresh.add_command(processes.worker)
 everfresh.add_command(processes.web)

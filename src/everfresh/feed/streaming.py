@@ -111,7 +111,7 @@ class StreamFollower:
                 _log.debug("follower.waits %s", {"error": str(error)})
             except Exception:  # noqa: BLE001 - without this thread nothing that is held near would be used any more
                 _log.exception("follower.failed")
-            # The next stream begins with a reset, so whoever waits for a record looks again then.
+            # The next stream goes on where this one was, or begins with a reset: whoever waits for a record is told.
             pause_s = _FIRST_PAUSE_S if self._has_taken else min(2 * pause_s, _LONGEST_PAUSE_S)
             self._stop.wait(pause_s)
 

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind
+from everfresh.model.position import Position
 from everfresh.push.frames import Part
 
 
@@ -34,6 +35,15 @@ def changes_of(records: Iterable[FeedRecord], watched: Container[Key]) -> list[C
         found.pop((record.key, part), None)
         found[record.key, part] = Change(record.key, record.sequence, part)
     return list(found.values())
+
+
+def epoch_of(entry: Entry | None, position: Position) -> str:
+    """The epoch of the shard whose feed told of the entry; empty when nobody can say, as it is gone."""
+    if not position.others:
+        return position.epoch
+    if entry is None or position.sequence_in(entry.changed_at.epoch) is None:
+        return ""
+    return entry.changed_at.epoch
 
 
 def is_overtaken(change: Change, entry: Entry | None, epoch: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 from everfresh.model.entry import Entry, Key
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch
-from everfresh.push.changes import Change, changes_of, is_overtaken
+from everfresh.push.changes import Change, changes_of, epoch_of, is_overtaken
 from everfresh.push.frames import Frame, reset
 from everfresh.push.resume import Start, part_owed, place_of, rank_of
 from everfresh.push.showing import frame_of
@@ -118,10 +118,11 @@ class Fanout:
             return
         for change in changes_of(batch.records, self._watchers_of):
             entry = await self._cache.stored(change.key)
-            if not is_overtaken(change, entry, batch.position.epoch):
-                self._offer(change, entry, Position(batch.position.epoch, change.sequence))
+            epoch = epoch_of(entry, batch.position)
+            if not is_overtaken(change, entry, epoch):
+                self._offer(change, entry, Position(epoch, change.sequence) if epoch else None)
 
-    def _offer(self, change: Change, entry: Entry | None, at: Position) -> None:
+    def _offer(self, change: Change, entry: Entry | None, at: Position | None) -> None:
         for shown, watchers in self._watchers_of.get(change.key, {}).items():
             frame = frame_of(*shown, entry, change.part, at=at)
             for watcher in watchers:

@@ -61,9 +61,14 @@ def part_owed(entry: Entry | None, cursor: Position | None) -> Part:
 
 def place_of(entry: Entry | None, part: Part, handed_out: Position) -> Position | None:
     """The id of a frame that is owed (rule 2); None: it claims nothing."""
-    if entry is None or part is not Part.VALUE or entry.changed_at.epoch != handed_out.epoch:
+    if entry is None or part is not Part.VALUE:
         return None
-    return entry.changed_at if handed_out.covers(entry.changed_at) else handed_out
+    epoch = entry.changed_at.epoch
+    sequence = handed_out.sequence_in(epoch)
+    if sequence is None:
+        return None
+    # Of several shards, the entry's: what others have handed out by now may come after this frame.
+    return entry.changed_at if handed_out.covers(entry.changed_at) else Position(epoch, sequence)
 
 
 def rank_of(frame: Frame) -> float:

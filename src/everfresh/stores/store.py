@@ -79,12 +79,13 @@ class News(NamedTuple):
     """What a stream brought: records in order, none of them lost; or, with `is_reset`, that some were.
 
     Who follows may rely on having been told of everything, once told of these, until `current_until` by
-    `time.monotonic`.
+    `time.monotonic`; but who could not when they came only when there are no more of them.
     """
 
     records: tuple[FeedRecord, ...]
     is_reset: bool
     current_until: float
+    is_at_end: bool = True
 
 
 class FeedStream(Protocol):
@@ -94,13 +95,13 @@ class FeedStream(Protocol):
         """What comes next; waits for it, but comes back in time to renew the lease. What was taken before was told.
 
         Raises:
-            StoreUnavailable: the stream has broken off. Open another; it begins with a reset.
+            StoreUnavailable: the stream has broken off. Open another; it goes on where this was, or begins with a reset.
             StoreClosed: the store was closed.
         """
         ...
 
     def close(self) -> None:
-        """Nobody follows here any more; repeating is safe."""
+        """Nobody follows here any more; from any thread, and `take` comes back soon. Repeating is safe."""
         ...
 
 
@@ -109,7 +110,7 @@ class StreamingStore(Store, Protocol):
     """A store that brings its feed, so that followers need not look."""
 
     def stream(self) -> FeedStream:
-        """A place in the feed, at its end as it is when it is first asked."""
+        """The one follower's place in the feed: where it was last, and before that at its end."""
         ...
 
 

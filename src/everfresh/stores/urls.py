@@ -52,11 +52,14 @@ def _sqlite_path(rest: str) -> Path:
 def _redis_store(url: str, clock: Clock, room: Room) -> Store:
     try:
         # Who has no Redis needs no driver for it.
-        from everfresh.stores.redis import RedisStore  # noqa: PLC0415
+        from everfresh.stores.redis import RedisStore, address_of, check_shards  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name not in {"redis", "hiredis"}:
             raise
         msg = "store URL: the driver for Redis is not installed. Install it: pip install 'everfresh[redis]'"
         raise StoreUrlInvalid(msg) from error
     # The machines of one store need not agree on the time: the server's counts, but for tests.
-    return RedisStore(url, clock=None if clock is wall_clock else clock, room=room)
+    of_server = None if clock is wall_clock else clock
+    address = address_of(url)
+    check_shards(address.shards)
+    return RedisStore(address, clock=of_server, room=room)

@@ -7,8 +7,8 @@ def entry_of(name: str) -> Entry:
     return entry(key=Key(name))
 
 
-def record_of(name: str) -> FeedRecord:
-    return FeedRecord(9, Key(name), Kind.STALE, 1, "d")
+def record_of(name: str, sequence: int = 9) -> FeedRecord:
+    return FeedRecord(sequence, Key(name), Kind.STALE, 1, "d")
 
 
 def hold(near: NearCache, name: str, value: object = 7) -> Slot:
@@ -58,6 +58,18 @@ def test_an_answer_is_not_held_if_its_entry_changed_on_the_way() -> None:
     near.settle(ticket, Slot(entry_of("a"), 7))
 
     assert names_in(near, "a") == []
+
+
+def test_an_answer_that_tells_of_the_change_is_held() -> None:
+    """A feed told of it again while somebody asked."""
+    near = NearCache(10)
+    ticket = near.open(Key("a"))
+    slot = Slot(entry_of("a"), 7)
+
+    near.on_records([record_of("a", slot.entry.changed_at.sequence)])
+    near.settle(ticket, slot)
+
+    assert names_in(near, "a") == ["a"]
 
 
 def test_a_change_voids_only_the_questions_that_were_asked_before() -> None:

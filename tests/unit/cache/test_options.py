@@ -127,7 +127,7 @@ def test_options_are_kept_as_they_were_given() -> None:
         ({"max_attempts": 0}, "max_attempts: 0"),
         ({"wait_timeout": 5}, "wait_timeout: 5 is no duration"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_what_cannot_hold_is_refused(options: dict[str, Any], problem: str) -> None:
     """By the option's name, with what to give instead."""

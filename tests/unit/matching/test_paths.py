@@ -150,7 +150,7 @@ def test_a_body_without_an_end_is_not_gone_through() -> None:
         ({"authors": [{"name": "x"}, {}]}, "authors.name", ABSENT),
         ({"tags": ["a"] * (N_MAX + 1)}, "tags", None),
     ],
-    ids=str,
+    ids=lambda value: "absent" if value is ABSENT else str(value),
 )
 def test_a_field_that_an_image_does_not_say_in_full_is_unknown(
     image: dict[str, object], path: str, values: object

@@ -32,6 +32,7 @@ _KIND_OF: dict[str, Kind] = {
 SCHEMES = frozenset(_KIND_OF)
 _PORT, _SENTINEL_PORT = 6379, 26379
 _MAX_PREFIX = 100
+MAX_SHARDS = 256
 _MAX_DIGITS = 9
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 _KNOWN_OPTIONS = ("prefix", "shards", "db", "sentinel_password", *_TLS_OPTIONS)
@@ -57,6 +58,7 @@ class Address:
     sentinel_password: str | None = field(default=None, repr=False)
     tls: Mapping[str, str] | None = field(default=None, repr=False)
     prefix: str = "everfresh"
+    shards: int = 1
 
     def __str__(self) -> str:
         """The place for people; no password."""
@@ -84,10 +86,11 @@ def address_of(url: str) -> Address:
         parts = urlsplit(url)
     except ValueError:
         raise _invalid(scheme, "it cannot be read") from None
-    if not url.startswith(f"{scheme}://") or parts.fragment:
+    # An '@' that stands so late is the end of a password which holds what ends the part before it.
+    has_late_login = "@" in parts.query or (kind != "socket" and "@" in parts.path)
+    if not url.startswith(f"{scheme}://") or parts.fragment or has_late_login:
         raise _invalid(scheme, "it cannot be read; write '#', '/', '?' and '@' of a password as %23, %2F, %3F and %40")
     options = _options(scheme, parts)
-    _check_shards(scheme, options.get("shards", "1"))
     username, password, places = _login(parts)
     service, db = _path(scheme, parts, options)
     return Address(
@@ -100,6 +103,7 @@ def address_of(url: str) -> Address:
         password=password,
         sentinel_password=options.get("sentinel_password"),
         tls={name: options[name] for name in _TLS_OPTIONS if name in options} if scheme.startswith("rediss") else None,
+        shards=_shards(scheme, options.get("shards", "1")),
         prefix=_prefix(scheme, options.get("prefix", "everfresh")),
     )
 
@@ -126,11 +130,21 @@ def _options(scheme: str, parts: SplitResult) -> dict[str, str]:
     return options
 
 
-def _check_shards(scheme: str, text: str) -> None:
-    if not _is_number(text) or int(text) < 1:
-        raise _invalid(scheme, "shards is a whole number, one or more")
-    if int(text) != 1:
-        raise _invalid(scheme, "more than one shard cannot be had yet; leave out the option shards")
+def _shards(scheme: str, text: str) -> int:
+    if not _is_number(text) or not 1 <= int(text) <= MAX_SHARDS:
+        raise _invalid(scheme, f"shards is a whole number, from 1 to {MAX_SHARDS}")
+    return int(text)
+
+
+def check_shards(n_shards: int) -> None:
+    """See that the number of shards is one that applications may use.
+
+    Raises:
+        StoreUrlInvalid: it is not, as long as shards are on trial.
+    """
+    if n_shards > 1:
+        msg = "store URL: more than one shard cannot be had yet; leave out the option shards."
+        raise StoreUrlInvalid(msg)
 
 
 def _prefix(scheme: str, prefix: str) -> str:

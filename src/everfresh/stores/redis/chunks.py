@@ -52,7 +52,7 @@ class DistrustBegin(Request[Position | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Greet(Request[bool]):
+class Greet(Request[bool | int]):
     """Say which run of a server answers. If the store was written under another, a new epoch begins.
 
     Answered with whether distrusted entries are left that nobody sweeps.

@@ -34,16 +34,18 @@ from everfresh.stores.redis.failures import DRIVER_ERRORS, is_forbidden, is_func
 from everfresh.stores.redis.glimpse import Told
 from everfresh.stores.redis.identity import Identity
 from everfresh.stores.redis.packets import Packets, command_of
-from everfresh.stores.redis.reading import replies_to
+from everfresh.stores.redis.reading import Lines
 from everfresh.stores.redis.scripts import Script, library
 
 # A step takes well under a millisecond; whoever reads is better served by the function than by waiting longer.
 TIMEOUT_S = 2.0
 _MAX_CONNECTIONS_OF_LOOP = 64
 _CLOSE_S = 2.0
+_N_SCANNED, _N_REMOVED = 1_000, 200
 CLOSED = "The cache was closed. Use it within its `with` block."
 # Another process may be loading the same.
 _LOAD = ("FUNCTION LOAD", "REPLACE")
+_NO_PACKETS = "a Cluster's client sends commands to nodes, and no packets"
 
 Reply = list[bytes]
 
@@ -56,30 +58,37 @@ class BlockingClient:
         self._identity = identity
         self._lock = threading.Lock()
         self._opened: tuple[Any, Sequence[Any]] | None = None
+        # Of a client that is open; a Cluster's has none.
+        self._lines: Lines | None = None
         self._is_closed = False
         self._has_functions = True
 
-    def run(self, script: Script, key: str, arguments: Sequence[bytes]) -> Reply:
-        """The step's reply. Raises the driver's errors."""
+    def run(self, script: Script, key: str, arguments: Sequence[bytes], *, is_look: bool = False) -> Reply:
+        """The step's reply; only one that looks at the server is carried out by any. Raises the driver's errors."""
         if self._has_functions:
             try:
-                return self._call(key, arguments, "FCALL", script.function)
+                return self._call(key, arguments, "FCALL", script.function, is_look=is_look)
             except exceptions.ResponseError as error:
-                if not is_function_missing(error) and not is_forbidden(error):
+                if is_forbidden(error):
+                    self._has_functions = False
+                elif not is_function_missing(error):
                     raise
-            if self._load(key):
-                return self._call(key, arguments, "FCALL", script.function)
+            if self._has_functions and self._load(key):
+                return self._call(key, arguments, "FCALL", script.function, is_look=is_look)
         try:
-            return self._call(key, arguments, "EVALSHA", script.sha)
+            return self._call(key, arguments, "EVALSHA", script.sha, is_look=is_look)
         except exceptions.NoScriptError:
             # To send the text makes it known.
-            return self._call(key, arguments, "EVAL", script.text)
+            return self._call(key, arguments, "EVAL", script.text, is_look=is_look)
 
-    def _call(self, key: str, arguments: Sequence[bytes], *names: str) -> Reply:
+    def _call(self, key: str, arguments: Sequence[bytes], *names: str, is_look: bool) -> Reply:
         client = self._client()
-        if self._address.kind == "cluster":
-            return cast("Reply", client.execute_command(*names, 1, key, *arguments, **self._node_of(key)))
-        (reply,) = replies_to(client, command_of((*names, "1", key), arguments), 1)
+        if is_look or self._lines is None:
+            reply = client.execute_command(*names, 1, key, *arguments, **self._node_of(key))
+            if not is_look:
+                self._identity.check_node(key, client.get_node_from_key(key))
+            return cast("Reply", reply)
+        (reply,) = self._lines.ask(command_of((*names, "1", key), arguments))
         return cast("Reply", reply)
 
     def _load(self, key: str) -> bool:
@@ -94,7 +103,10 @@ class BlockingClient:
 
     def ask(self, question: bytes) -> Told:
         """The replies to a glimpse's question. Raises the driver's errors; a Cluster cannot be asked so."""
-        time_told, found = replies_to(self._client(), question)
+        self._client()
+        if self._lines is None:
+            raise RuntimeError(_NO_PACKETS)
+        time_told, found = self._lines.ask(question, 2)
         return time_told, found
 
     def wait_for(self, stream: str, after: str, wait_ms: int) -> None:
@@ -104,12 +116,28 @@ class BlockingClient:
 
     def info(self, key: str) -> dict[str, Any]:
         """What the server of the key says of itself."""
-        return cast("dict[str, Any]", self._client().execute_command("INFO", **self._node_of(key)))
+        of_node = self._node_of(key)
+        if of_node:
+            self._identity.note_node(key, of_node["target_nodes"])
+        return cast("dict[str, Any]", self._client().execute_command("INFO", **of_node))
+
+    def remove(self, pattern: str) -> int:
+        """Remove all keys whose names match, wherever they stand; how many there were. For who is alone here."""
+        client, n_removed = self._client(), 0
+        names: list[bytes] = []
+        for name in client.scan_iter(pattern, count=_N_SCANNED):
+            names.append(name)
+            if len(names) == _N_REMOVED:
+                n_removed += client.unlink(*names)
+                names = []
+        return n_removed + (client.unlink(*names) if names else 0)
 
     def forget_idle(self) -> None:
         """Close the connections that nobody uses: where one was cut, they all may be."""
         if self._address.kind != "cluster":
             self._client().connection_pool.disconnect(inuse_connections=False)
+            if self._lines is not None:
+                self._lines.forget_idle()
 
     def close(self) -> None:
         """Close all connections; repeating is safe."""
@@ -133,7 +161,9 @@ class BlockingClient:
                     # By another thread, since it was looked whether it is.
                     raise StoreClosed(CLOSED)
                 if self._opened is None:
-                    self._opened = _made(_sync, self._address, self._identity.greet)
+                    opened = _made(_sync, self._address, self._identity.greet)
+                    self._lines = None if self._address.kind == "cluster" else Lines(opened[0], self._identity)
+                    self._opened = opened
         return self._opened[0]
 
 
@@ -142,11 +172,12 @@ class LoopClient:
 
     def __init__(self, address: Address, identity: Identity) -> None:
         self._kind = address.kind
+        self._identity = identity
         self._client, self._helpers = _made(_async, address, identity.greet_async)
         self._has_functions = True
         # A Cluster's client opens a connection for each that asks at once; other commands share a few.
         self._free = asyncio.Semaphore(_MAX_CONNECTIONS_OF_LOOP)
-        self._packets = None if self._kind == "cluster" else Packets(self._client, TIMEOUT_S)
+        self._packets = None if self._kind == "cluster" else Packets(self._client, TIMEOUT_S, identity)
         self._opening = asyncio.Lock()
         self._is_open = False
         self._is_closed = False
@@ -160,9 +191,11 @@ class LoopClient:
             try:
                 return await self._call(key, arguments, "FCALL", script.function)
             except exceptions.ResponseError as error:
-                if not is_function_missing(error) and not is_forbidden(error):
+                if is_forbidden(error):
+                    self._has_functions = False
+                elif not is_function_missing(error):
                     raise
-            if await self._load(key):
+            if self._has_functions and await self._load(key):
                 return await self._call(key, arguments, "FCALL", script.function)
         try:
             return await self._call(key, arguments, "EVALSHA", script.sha)
@@ -173,7 +206,8 @@ class LoopClient:
         """The replies to a glimpse's question. Raises the driver's errors; a Cluster cannot be asked so."""
         if not self._is_open:
             await self._open()
-        assert self._packets is not None
+        if self._packets is None:
+            raise RuntimeError(_NO_PACKETS)
         time_told, found = await self._packets.ask(question, 2)
         return time_told, found
 
@@ -183,7 +217,9 @@ class LoopClient:
             return cast("Reply", reply)
         async with self._free:
             execute = self._client.execute_command
-            return cast("Reply", await execute(*names, 1, key, *arguments, **self._node_of(key)))
+            reply = await execute(*names, 1, key, *arguments, **self._node_of(key))
+            self._identity.check_node(key, self._client.get_node_from_key(key))
+            return cast("Reply", reply)
 
     def _node_of(self, key: str) -> dict[str, Any]:
         return {"target_nodes": self._client.get_node_from_key(key)} if self._kind == "cluster" else {}
@@ -202,6 +238,9 @@ class LoopClient:
         if self._kind != "cluster":
             with suppress(*DRIVER_ERRORS):
                 await self._client.connection_pool.disconnect(inuse_connections=False)
+        if self._packets is not None:
+            with suppress(*DRIVER_ERRORS):
+                await self._packets.forget_idle()
 
     async def close(self) -> None:
         """Close all connections; repeating is safe."""

@@ -52,7 +52,9 @@ class Knowing(Request[A]):
 def knowing(request: Request[A], last_read: LastRead) -> Steps[A] | None:
     """The steps that carry out a request that may need room; None for one that needs none."""
     # What the request is asked for does not show in its type.
-    asked: Request[Any] = request.request if isinstance(request, Asked) else request
+    asked: Request[Any] = request
+    if isinstance(asked, Asked):
+        asked = asked.request
     if isinstance(asked, Commit):
         return _knowing(request, Coldest(asked.lease.key, len(asked.built.value)), last_read)
     if isinstance(asked, Put):

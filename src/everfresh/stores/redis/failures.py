@@ -15,6 +15,7 @@ from redis import exceptions
 
 from everfresh.model.errors import StoreUnavailable
 from everfresh.stores.redis.addresses import Address
+from everfresh.stores.redis.identity import AnotherRun
 from everfresh.stores.redis.scripts import Script
 
 DRIVER_ERRORS = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
@@ -54,16 +55,19 @@ _WORD_OF: tuple[tuple[type[Exception], str], ...] = (
 # Over in a moment, maybe, and on another connection, maybe, by another server.
 _PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"})
 
+# Whatever is asked for.
+_IS_DOWN = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN"})
+
 
 def described(address: Address, error: Exception, script: Script | None = None) -> Exception:
     """The error in our words; a script's own error with the places in its files."""
     word = _word_of(error)
     if word in _SAYS:
-        return StoreUnavailable(f"{address}: {_SAYS[word]}. Redis says: {error}.")
+        return StoreUnavailable(f"{address}: {_SAYS[word]}. Redis says: {_said(error)}.")
     if isinstance(error, exceptions.TimeoutError):
         return StoreUnavailable(f"{address}: no answer in time. Is it overloaded, or the network cut? Ask again.")
     if isinstance(error, exceptions.ConnectionError | OSError | exceptions.RedisClusterException):
-        return StoreUnavailable(f"{address}: no connection. Is Redis running there? The driver says: {error}.")
+        return StoreUnavailable(f"{address}: no connection. Is Redis running there? The driver says: {_said(error)}.")
     if script is not None:
         return type(error)(f"{script.name}: {script.located(str(error))}")
     return error
@@ -79,6 +83,10 @@ def is_forbidden(error: exceptions.ResponseError) -> bool:
     return "permissions to run the" in str(error) or str(error).startswith("unknown command")
 
 
+def _said(error: Exception) -> str:
+    return str(error).rstrip(".")
+
+
 class Tries:
     """The tries of one step, at most three within `retry_s` seconds."""
 
@@ -88,11 +96,19 @@ class Tries:
 
     def pause_after(self, error: Exception) -> float | None:
         """How many seconds to wait before the next try; None when there is none."""
+        if isinstance(error, AnotherRun) and time.monotonic() < self._ends_at:
+            # Nothing was sent to it yet, and it is there.
+            return 0.0
         self._n_failed += 1
         if self._n_failed >= MAX_TRIES or not _is_passing(error):
             return None
         pause_s = _PAUSES_S[self._n_failed - 1]
         return pause_s if time.monotonic() + pause_s < self._ends_at else None
+
+
+def is_out_of_order(error: Exception) -> bool:
+    """Whether nobody can be served just now, whoever asks, and for whatever."""
+    return _word_of(error) in _IS_DOWN or is_unanswered(error)
 
 
 def is_unanswered(error: Exception) -> bool:

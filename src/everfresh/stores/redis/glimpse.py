@@ -152,7 +152,11 @@ def glimpsed(request: Load, now: float, found: Found) -> Loaded | None:
     if packed_row is None:
         tables = cast("Tables", _Glimpse(counters, Journal(now), b""))
         return showing.loaded(tables, None, None)
-    row: Any = _decode_row(_BEGIN_ROW + packed_row)
+    try:
+        row: Any = _decode_row(_BEGIN_ROW + packed_row)
+    except msgspec.MsgspecError:
+        # Somebody wrote into it; the script takes it away.
+        return None
     if row.life != counters.life or row.state is State.SUSPECT or (value is None and row.version):
         return None
     row.key = request.key

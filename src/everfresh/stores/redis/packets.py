@@ -20,6 +20,8 @@ from typing import Any
 
 from redis import exceptions
 
+from everfresh.stores.redis.identity import ANY, Identity
+
 # More in one packet spare little, and the first would wait for the last.
 MAX_COMMANDS = 16
 # The server carries out one at a time; a few keep it busy while replies are read.
@@ -40,9 +42,12 @@ class _Asked:
 class Packets:
     """All packets of a client of the driver; `timeout_s` is how long one may take."""
 
-    def __init__(self, client: Any, timeout_s: float) -> None:  # noqa: ANN401 - the driver's clients share no type
+    def __init__(self, client: Any, timeout_s: float, identity: Identity = ANY) -> None:  # noqa: ANN401 - the driver's clients share no type
         self._pool: Any = client.connection_pool
+        self._identity = identity
         self._timeout_s = timeout_s
+        # Taken out of the driver's pool, and kept: to put one back and take it out again costs as much as a command.
+        self._idle: list[Any] = []
         self._waiting: deque[_Asked] = deque()
         self._n_under_way = 0
         # The loop itself holds none of them.
@@ -68,12 +73,20 @@ class Packets:
 
     def _send_off(self) -> None:
         self._is_called = False
-        while self._waiting and self._n_under_way < MAX_PACKETS:
-            some = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_COMMANDS))]
+        while self._n_under_way < MAX_PACKETS and (some := self._next()):
             self._n_under_way += 1
             task = asyncio.get_running_loop().create_task(self._carry(some))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _next(self) -> list[_Asked]:
+        """Those who come next; not those who have gone, as all have when the loop ends."""
+        some: list[_Asked] = []
+        while self._waiting and len(some) < MAX_COMMANDS:
+            asked = self._waiting.popleft()
+            if not asked.replied.done():
+                some.append(asked)
+        return some
 
     async def _carry(self, some: Sequence[_Asked]) -> None:
         """Carry them there and back. It is counted as under way by whoever calls this."""
@@ -92,22 +105,43 @@ class Packets:
                 self._call()
 
     async def _carry_out(self, some: Sequence[_Asked]) -> None:
-        connection = await self._pool.get_connection()
+        connection = self._idle.pop() if self._idle else await self._opened()
         try:
-            await connection.send_packed_command((b"".join([asked.commands for asked in some]),))
             async with asyncio.timeout(self._timeout_s):
+                if self._identity.is_of_another(connection):
+                    await connection.disconnect(nowait=True)
+                    await connection.connect()
+                await connection.send_packed_command(
+                    (b"".join([asked.commands for asked in some]),), check_health=False
+                )
                 for asked in some:
                     await _read(connection, asked)
         except TimeoutError as error:
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             msg = "no reply in time"
             raise exceptions.TimeoutError(msg) from error
         except BaseException:
             # What is left of the replies would be taken for the next command's.
-            await connection.disconnect(nowait=True)
+            await self._drop(connection)
             raise
-        finally:
-            await self._pool.release(connection)
+        self._idle.append(connection)
+
+    async def _opened(self) -> Any:  # noqa: ANN401 - as above
+        connection = await self._pool.get_connection()
+        # The packet's timeout holds for all of it. The driver's own take a task for each packet, and a timer for each
+        # reply, which costs as much as the command.
+        connection.socket_timeout = None
+        return connection
+
+    async def forget_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        while self._idle:
+            await self._drop(self._idle.pop())
+
+    async def _drop(self, connection: Any) -> None:  # noqa: ANN401 - as above
+        connection.socket_timeout = self._timeout_s
+        await connection.disconnect(nowait=True)
+        await self._pool.release(connection)
 
 
 async def _read(connection: Any, asked: _Asked) -> None:  # noqa: ANN401 - as above
@@ -116,7 +150,6 @@ async def _read(connection: Any, asked: _Asked) -> None:  # noqa: ANN401 - as ab
     failed: exceptions.ResponseError | None = None
     for _ in range(asked.n_replies):
         try:
-            # The packet's timeout holds for all of it; one of each reply would cost more than the reply.
             replies.append(await connection.read_response(timeout=inf))
         except exceptions.ResponseError as error:
             failed = failed or error

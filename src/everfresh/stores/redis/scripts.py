@@ -18,13 +18,14 @@ from everfresh.matching.shapes import CALL_SHAPE
 from everfresh.protocol import scheduling
 from everfresh.protocol.states import TRANSITIONS
 from everfresh.stores import changing, evicting, memory, tables
+from everfresh.stores.redis.applying import MAX_TOUCHED
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S
 
 _FIRST, _LAST = "head", "main"
 # Which file has which step; a step is a function of its name there.
 _STEPS = {
     "building": ("load", "load_many", "begin", "commit", "fail", "give_up", "extend"),
-    "changing": ("candidates", "apply", "register", "put", "delete"),
+    "changing": ("candidates", "apply", "touch", "register", "put", "delete"),
     "queueing": (
         "take_due",
         "enqueue",
@@ -49,6 +50,7 @@ _STEPS = {
         "peek",
         "outer",
         "allow",
+        "set_paces",
         "started",
     ),
 }
@@ -93,6 +95,7 @@ _CONSTANTS: dict[str, object] = {
     "MAX_FIRED": memory.MAX_FIRED,
     "MAX_PROBES": memory.MAX_PROBES,
     "MARKS_KEPT_FOR_LEASES": tables.MARKS_KEPT_FOR_LEASES,
+    "MAX_TOUCHED": MAX_TOUCHED,
     "N_SWEPT": changing.N_SWEPT,
     "N_LOOKED_AT": changing.N_LOOKED_AT,
     "N_REMEMBERED": changing.N_REMEMBERED,

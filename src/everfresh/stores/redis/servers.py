@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+from redis import exceptions
 
 from everfresh.model.errors import StoreClosed, StoreError, StoreUnavailable
 from everfresh.protocol.requests import Steps
 from everfresh.stores.redis.addresses import Address
+from everfresh.stores.redis.failures import DRIVER_ERRORS
+from everfresh.stores.redis.identity import name_of
 
 _log = logging.getLogger("everfresh")
 _OLDEST = (7, 0)
@@ -42,11 +47,41 @@ def run_id_of(told: Mapping[str, Any], address: Address) -> str:
                 "what": "Redis may drop parts of the cache by itself. Set its maxmemory-policy to noeviction.",
             },
         )
-    return str(told.get("run_id", ""))
+    return name_of(str(told.get("run_id", "")), str(told.get("master_replid", "")))
 
 
 def _numbers_of(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+class Look:
+    """One looks at the server for all who wait, so that they need not sit through one silence after the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_failed = 0
+        self._problem = ""
+        self.n_waiting = 0
+        """How many wait for their turn, about; for tests."""
+
+    @contextmanager
+    def turn(self) -> Generator[None]:
+        """Hold the only turn to look while the block runs.
+
+        Raises:
+            ConnectionError: of the driver; somebody's look has failed since this one began to wait.
+        """
+        n_failed = self._n_failed
+        self.n_waiting += 1
+        with self._lock:
+            self.n_waiting -= 1
+            if self._n_failed != n_failed:
+                raise exceptions.ConnectionError(self._problem)
+            try:
+                yield
+            except DRIVER_ERRORS as error:
+                self._n_failed, self._problem = self._n_failed + 1, str(error)
+                raise
 
 
 class Sweeper:
@@ -66,9 +101,7 @@ class Sweeper:
         """Begin, and come back at once."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._sweep, args=(make,), name="everfresh-sweeper", daemon=True
-                )
+                self._thread = threading.Thread(target=self._sweep, args=(make,), name="everfresh-sweeper", daemon=True)
                 self._thread.start()
 
     def _sweep(self, make: Callable[[], Steps[int]]) -> None:

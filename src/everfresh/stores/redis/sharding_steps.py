@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from everfresh.model.entry import Key
 from everfresh.protocol.requests import Request
-from everfresh.stores.redis.wire_replies import Message
-
-A = TypeVar("A")
+from everfresh.stores.redis.wire_replies import Message, Pace
 
 N_GONE_THROUGH = 500
 """How many entries one step looks at when another shard has lost its memory."""
@@ -25,10 +23,10 @@ class Unattached:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Request[Any], Generic[A]):
+class Asked(Request[Any]):
     """A `Commit` or `Put` whose inner entries on other shards were asked for so often; the last time it is done."""
 
-    request: Request[A]
+    request: Request[Any]
     n_asked: int
     is_last: bool
 
@@ -57,6 +55,8 @@ class Carried:
     touched: tuple[Key, ...]
     suspect: tuple[Key, ...]
     detached: tuple[tuple[Key, int, str, int], ...]
+    place: tuple[str, int]
+    """The epoch and the sequence of the shard after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,9 @@ class Peek(Request["Peeked"]):
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """For each function: how many entries are being built, the ranks of those that are due, when to ask again."""
+    """Of each function: how many are being built, the ranks of what is due, when to ask again, whether it fails."""
 
-    functions: tuple[tuple[int, tuple[float, ...], float | None], ...]
+    functions: tuple[tuple[int, tuple[float, ...], float | None, bool], ...]
     now: float
 
 
@@ -116,6 +116,13 @@ class Started(Request[None]):
     """So many of them have begun."""
 
     functions: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetPaces(Request[None]):
+    """Take note of how refreshes of functions failed elsewhere."""
+
+    paces: tuple[Pace, ...]
 
 
 @dataclass(frozen=True, slots=True)

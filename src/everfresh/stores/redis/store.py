@@ -14,7 +14,6 @@ import asyncio
 import logging
 import os
 import secrets
-import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,23 +21,27 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from zlib import crc32
 
+from redis import exceptions
+
 from everfresh.model.clock import Clock
 from everfresh.model.entry import FeedRecord, Key
 from everfresh.model.errors import StoreClosed, StoreForked, StoreUnavailable
 from everfresh.model.marks import override
+from everfresh.protocol.applying import Apply
 from everfresh.protocol.requests import Load, Loaded, ReadFeed, Request, Steps
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address, address_of
+from everfresh.stores.redis.applying import apply
 from everfresh.stores.redis.chunks import CHUNKED, Greet, sweep
-from everfresh.stores.redis.circuit import Circuit
+from everfresh.stores.redis.circuit import Gate
 from everfresh.stores.redis.clients import CLOSED, BlockingClient, Clients, LoopClient, Reply
 from everfresh.stores.redis.coldest import Knowing, knowing
-from everfresh.stores.redis.failures import DRIVER_ERRORS, Tries, described, is_unanswered
+from everfresh.stores.redis.failures import DRIVER_ERRORS, Tries, described, is_out_of_order, is_unanswered
 from everfresh.stores.redis.glimpse import Told, glimpsed, question_of, time_of
 from everfresh.stores.redis.scripts import Script, script_of
-from everfresh.stores.redis.servers import OTHER_RUN, SWEPT_PER_S, Sweeper, run_id_of
+from everfresh.stores.redis.servers import OTHER_RUN, SWEPT_PER_S, Look, Sweeper, run_id_of
 from everfresh.stores.redis.slots import NOBODY, Slot, Slots
-from everfresh.stores.redis.stream import RedisStream
+from everfresh.stores.redis.stream import Place, RedisStream
 from everfresh.stores.redis.wire_replies import Decoded
 from everfresh.stores.store import FeedStream, StepListener, Store
 from everfresh.stores.tables import NO_ROOM_LIMIT, LastRead, Room, nobody_knows
@@ -93,10 +96,12 @@ class RedisStore(Store):
         self._may_glimpse = self.address.kind != "cluster"
         self._slots = Slots()
         self._listeners: list[StepListener] = []
+        # Of its one follower.
+        self._followed = Place()
         self._is_closed = False
         self._is_forked = False
-        self._look_lock = threading.Lock()
-        self._circuit = Circuit()
+        self._look = Look()
+        self._gate = Gate(str(self.address), self._look_again)
         self._sweeper = Sweeper(self._swept)
         # As of the last step that said it; empty before the first.
         self.epoch = ""
@@ -154,6 +159,7 @@ class RedisStore(Store):
     @override
     def close(self) -> None:
         self._is_closed = True
+        self._gate.stop()
         self._sweeper.stop()
         if not self._is_forked:
             self.clients.close()
@@ -162,10 +168,12 @@ class RedisStore(Store):
         """A place in the feed, at its end as it is when it is first asked."""
         self._check()
         head = partial(self._head, NOBODY, is_reading=False)
-        return RedisStream(self.address, self.key, head, self._look_again, self.clients.identity)
+        return RedisStream(self.address, self.key, head, self._look_again, self.clients.identity, self._followed)
 
     def _steps_of(self, request: Request[A]) -> Steps[A] | None:
         """The steps of a request that takes more than one; None for any other."""
+        if isinstance(request, Apply):
+            return None if request.is_dry else cast("Steps[A]", apply(request))
         steps = CHUNKED.get(type(request))
         if steps is not None:
             return steps(request)
@@ -218,7 +226,7 @@ class RedisStore(Store):
         """What the server replies, after as many tries as are worth it."""
         client = self.clients.blocking
         while True:
-            self._check_circuit()
+            self._gate.check()
             try:
                 if not self.clients.identity.is_known:
                     self._look_at_server()
@@ -228,13 +236,13 @@ class RedisStore(Store):
                 client.forget_idle()
                 time.sleep(pause_s)
             else:
-                self._note_answer()
+                self._gate.note_answer()
                 return replied
 
     async def _replied_async(self, tries: Tries, script: Script | None, ask: Callable[[LoopClient], Awaitable[T]]) -> T:
         client = self.clients.of_loop()
         while True:
-            self._check_circuit()
+            self._gate.check()
             try:
                 if not self.clients.identity.is_known:
                     await asyncio.to_thread(self._look_at_server)
@@ -244,17 +252,8 @@ class RedisStore(Store):
                 await client.forget_idle()
                 await asyncio.sleep(pause_s)
             else:
-                self._note_answer()
+                self._gate.note_answer()
                 return replied
-
-    def _check_circuit(self) -> None:
-        if not self._circuit.admits():
-            msg = f"{self.address}: it did not answer just now, and is asked again in a moment."
-            raise StoreUnavailable(msg)
-
-    def _note_answer(self) -> None:
-        if self._circuit.note_answer():
-            _log.warning("store.available %s", {"store": str(self.address)})
 
     def _check(self) -> None:
         if self._is_closed:
@@ -319,34 +318,47 @@ class RedisStore(Store):
             # Elsewhere each new connection sees for itself who answers.
             self.clients.identity.forget()
         pause_s = tries.pause_after(error)
-        if pause_s is None:
+        # Nobody waits for a silence twice: not who tries for all, nor who reads, and is better served by the function.
+        is_silent = script is None and isinstance(error, exceptions.TimeoutError)
+        if pause_s is None or (pause_s and (is_silent or not self._gate.is_open)):
             problem = described(self.address, error, script)
-            if is_unanswered(error) and self._circuit.note_failure():
-                self._open_later(problem)
+            if is_out_of_order(error):
+                self._gate.note_failure(problem)
             raise problem from error
         return pause_s
 
     def _look_at_server(self) -> None:
         """See who answers, and that it can be used; what another has written before is not trusted."""
         identity = self.clients.identity
-        with self._look_lock:
+        with self._look.turn():
             if identity.is_known:
                 return
+            # What stands open may lead to the one that was here before.
+            self.clients.blocking.forget_idle()
             run_id = run_id_of(self.clients.blocking.info(self.key), self.address)
             needs_sweep = self._greeted(run_id)
             identity.run_id = run_id
-            self._note_answer()
+            self._gate.note_answer()
         if needs_sweep:
             self._sweep()
 
     def _greeted(self, run_id: str) -> bool:
         request = Greet(run_id, OTHER_RUN)
         sent = self._packed(request)
-        return self._answered(request, sent, self.clients.blocking.run(sent.script, self.key, sent.arguments))
+        reply = self.clients.blocking.run(sent.script, self.key, sent.arguments, is_look=True)
+        needs_sweep = self._answered(request, sent, reply)
+        if not isinstance(needs_sweep, bool):
+            msg = (
+                f"{self.address}: what is stored there under this prefix is in {needs_sweep} shards. Name that number "
+                "in the URL, or change it: everfresh admin reshard."
+            )
+            raise StoreUnavailable(msg)
+        return needs_sweep
 
     def _sweep(self) -> None:
         epoch = self.epoch
-        self._sweeper.sweep(lambda: sweep(epoch, OTHER_RUN, SWEPT_PER_S))
+        per_s = SWEPT_PER_S / (self._place[0] if self._place else 1)
+        self._sweeper.sweep(lambda: sweep(epoch, OTHER_RUN, per_s))
 
     def _swept(self, steps: Steps[int]) -> int:
         request = next(steps)
@@ -369,11 +381,8 @@ class RedisStore(Store):
         try:
             self._look_at_server()
         except DRIVER_ERRORS as error:
-            self._open_later(described(self.address, error))
-
-    def _open_later(self, problem: Exception) -> None:
-        # A process may start while Redis is down: its readers call their functions until it is back.
-        _log.warning("store.unavailable %s", {"store": str(self.address), "problem": str(problem)})
+            # A process may start while Redis is down: its readers call their functions until it is back.
+            self._gate.warn(described(self.address, error))
 
 
 # The child of a fork must not touch the connections. To be told of it is cheaper than to ask at each step.

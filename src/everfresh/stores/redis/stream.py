@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable
 from math import inf
 
+from everfresh.model.errors import StoreClosed
 from everfresh.model.marks import override
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address
-from everfresh.stores.redis.clients import BlockingClient
+from everfresh.stores.redis.clients import CLOSED, BlockingClient
 from everfresh.stores.redis.failures import DRIVER_ERRORS, described
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
 from everfresh.stores.redis.identity import Identity
@@ -33,8 +34,21 @@ _MAX_RECORDS = 1_000
 _LOOK_EVERY_S = 5.0
 
 
+class Place:
+    """Where a follower stands in the feed, from one stream to the next.
+
+    So that nothing told is told again, and that a server which has lost what was told is found out.
+    """
+
+    __slots__ = ("id", "told")
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+        self.told: Position | None = None
+
+
 class RedisStream(FeedStream):
-    """Follows one shard's feed. `head` makes what scripts are told; `look` looks at the server, or says it is closed."""
+    """Follows one shard's feed. `head` makes what scripts are told; `look` sees who answers, or says it is closed."""
 
     def __init__(
         self,
@@ -43,6 +57,7 @@ class RedisStream(FeedStream):
         head: Callable[[], tuple[object, ...]],
         look: Callable[[], None],
         identity: Identity,
+        place: Place,
     ) -> None:
         self._address = address
         self._key = key
@@ -51,9 +66,9 @@ class RedisStream(FeedStream):
         self._look_at = -inf
         self._identity = identity
         self._client = BlockingClient(address, identity)
-        self._id = secrets.token_hex(8)
-        self._told: Position | None = None
+        self._place = place
         self._is_at_end = False
+        self._is_closed = False
 
     @override
     def take(self) -> News:
@@ -61,23 +76,32 @@ class RedisStream(FeedStream):
             if time.monotonic() >= self._look_at or not self._identity.is_known:
                 self._look_at = time.monotonic() + _LOOK_EVERY_S
                 self._look()
-            if self._is_at_end and self._told is not None:
-                self._client.wait_for(f"{self._key[:-1]}x", f"{self._told.sequence}-0", _WAIT_MS)
+            if self._is_at_end and (told := self._place.told) is not None:
+                self._client.wait_for(f"{self._key[:-1]}x", f"{told.sequence}-0", _WAIT_MS)
             asked_at = time.monotonic()
             batch = self._follow()
         except DRIVER_ERRORS as error:
+            # It may say that the server is another one by now, or was in between.
+            self._identity.forget()
             raise described(self._address, error) from error
-        self._told = batch.position
+        except Exception as error:
+            # The driver does not expect that a connection is closed while it is read.
+            if not self._is_closed:
+                raise
+            raise StoreClosed(CLOSED) from error
+        self._place.told = batch.position
         # What was given is told by the next call, and has to be passed on before anything is waited for.
         self._is_at_end = not batch.is_reset and not batch.records
-        return News(batch.records, batch.is_reset, asked_at + SUBSCRIPTION_LEASE_S)
+        is_at_end = len(batch.records) < _MAX_RECORDS
+        return News(batch.records, batch.is_reset, asked_at + SUBSCRIPTION_LEASE_S, is_at_end)
 
     @override
     def close(self) -> None:
+        self._is_closed = True
         self._client.close()
 
     def _follow(self) -> FeedBatch:
-        request = Follow(self._id, self._told, _MAX_RECORDS)
+        request = Follow(self._place.id, self._place.told, _MAX_RECORDS)
         payload = wire.encode(request, self._head())
         arguments = (payload.packed, *payload.blobs)
         return wire.decode(request, self._client.run(script_of(payload.script), self._key, arguments)).answer

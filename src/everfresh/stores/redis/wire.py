@@ -29,6 +29,7 @@ from everfresh.stores.redis import coldest
 from everfresh.stores.redis import wire_answers as answers
 from everfresh.stores.redis import wire_requests as requests
 from everfresh.stores.redis import wire_shown as shown
+from everfresh.stores.redis.applying import ApplyFirst, Touch
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
 from everfresh.stores.redis.following import Follow
 from everfresh.stores.redis.sharding_steps import Asked
@@ -75,12 +76,15 @@ _WIRES: dict[type[Request[Any]], _Wire] = {
     Retry: _Wire("retry", requests.retry, answers.number),
     Note: _Wire("note", requests.note, answers.nothing),
     DistrustBegin: _Wire("distrust_begin", requests.distrust_begin, answers.distrust_begin),
-    Greet: _Wire("greet", requests.greet, answers.flag),
+    Greet: _Wire("greet", requests.greet, answers.greet),
     DistrustEnd: _Wire("distrust_end", requests.distrust_end, answers.nothing),
     DistrustScan: _Wire("distrust_scan", requests.distrust_scan, answers.distrust_scan),
     DistrustRows: _Wire("distrust_rows", requests.distrust_rows, answers.number),
     Candidates: _Wire("candidates", requests.candidates, answers.candidates, is_mutating=False),
+    # Dry alone: all others come as `ApplyFirst`.
     Apply: _Wire("apply", requests.apply, answers.apply),
+    ApplyFirst: _Wire("apply", requests.apply_first, answers.apply_first),
+    Touch: _Wire("touch", requests.touch, answers.apply_first),
     Register: _Wire("register", requests.register, answers.nothing),
     Put: _Wire("put", requests.put, answers.flag),
     Delete: _Wire("delete", requests.delete, answers.number),
@@ -119,6 +123,6 @@ def encode(request: Request[Any], head: Sequence[object]) -> Payload:
 def decode(request: Request[A], reply: Sequence[bytes]) -> Decoded[A]:
     """The answer to the request, from what its script replied."""
     if isinstance(request, Asked):
-        inner: Request[Any] = request.request
+        inner = request.request
         return refused(reply) or _WIRES[type(inner)].decode(inner, reply)
     return _WIRES[type(request)].decode(request, reply)

@@ -30,7 +30,8 @@ from everfresh.protocol.requests import (
     Request,
 )
 from everfresh.protocol.unstored import unstored_entry
-from everfresh.stores.redis.chunks import DistrustBegin, DistrustScan, Sifted
+from everfresh.stores.redis.applying import ApplyFirst, Begun, Left, Touch
+from everfresh.stores.redis.chunks import DistrustBegin, DistrustScan, Greet, Sifted
 from everfresh.stores.redis.wire_replies import Decoded, Reply, Told, decoded
 
 # ------------------------------------------------------------------------------------------------------ entries
@@ -236,6 +237,7 @@ def commit(request: Commit, reply: Reply) -> Decoded[Committed | Overtaken]:
 # ------------------------------------------------------------------------------------------------------ numbers
 
 _decode_flag = msgspec.msgpack.Decoder(Told[bool]).decode
+_decode_greet = msgspec.msgpack.Decoder(Told[bool | int]).decode
 _decode_number = msgspec.msgpack.Decoder(Told[int]).decode
 
 
@@ -247,6 +249,12 @@ def nothing(_: Request[None], reply: Reply) -> Decoded[None]:
 def flag(_: Request[bool], reply: Reply) -> Decoded[bool]:
     """Of a request that is answered with whether."""
     told = _decode_flag(reply[0])
+    return decoded(told, told.answer)
+
+
+def greet(_: Greet, reply: Reply) -> Decoded[bool | int]:
+    """Of `Greet`."""
+    told = _decode_greet(reply[0])
     return decoded(told, told.answer)
 
 
@@ -304,6 +312,7 @@ class _Applied(msgspec.Struct, array_like=True, tag="applied"):
     touched: tuple[Key, ...]
     suspect: tuple[Key, ...]
     outrun: frozenset[int]
+    left: Left
 
 
 class _Moved(msgspec.Struct, array_like=True, tag="moved"):
@@ -327,11 +336,24 @@ def apply(_: Apply, reply: Reply) -> Decoded[Applied | ShapesMoved]:
     """Of `Apply`."""
     told = _decode_apply(reply[0])
     match told.answer:
-        case _Applied(epoch, sequence, touched, suspect, outrun):
+        case _Applied(epoch, sequence, touched, suspect, outrun, _):
             return decoded(told, Applied(Position(epoch, sequence), touched, suspect, outrun))
         case _Moved(epoch, n_shapes, shapes):
             known = tuple(shape_of(reply[blob]) for blob in shapes)
             return decoded(told, ShapesMoved(Generation(epoch, n_shapes), known))
+        case _:
+            assert_never(told.answer)
+
+
+def apply_first(_: ApplyFirst | Touch, reply: Reply) -> Decoded[Begun]:
+    """Of `ApplyFirst` and `Touch`."""
+    told = _decode_apply(reply[0])
+    match told.answer:
+        case _Applied(epoch, sequence, touched, suspect, outrun, left):
+            return decoded(told, Begun(Applied(Position(epoch, sequence), touched, suspect, outrun), left))
+        case _Moved(epoch, n_shapes, shapes):
+            known = tuple(shape_of(reply[blob]) for blob in shapes)
+            return decoded(told, Begun(ShapesMoved(Generation(epoch, n_shapes), known)))
         case _:
             assert_never(told.answer)
 

@@ -43,6 +43,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     is_answer: bool = False
 
 
+Pace = tuple[str, tuple[Key, ...], int, int, float]
+"""A function, the entries of it that failed, how many failures and pauses there were, and the end of the last pause."""
+
+
 class Decoded(msgspec.Struct, Generic[A], frozen=True):
     """An answer, and what the step wrote into the feed; with `is_new_life` all that was known of the store is over.
 
@@ -55,6 +59,8 @@ class Decoded(msgspec.Struct, Generic[A], frozen=True):
     epoch: str = ""
     posted: tuple[Message, ...] = ()
     """What it has to tell other shards."""
+    paces: tuple[Pace, ...] = ()
+    """How refreshes of functions fail, as all shards are to know."""
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -74,14 +80,16 @@ class Told(msgspec.Struct, Generic[A], array_like=True):
     records: list[Record] | bool = False
     epoch: str = ""
     posted: tuple[Message, ...] = ()
+    paces: tuple[Pace, ...] = ()
 
 
 def decoded(told: Told[Any], answer: A) -> Decoded[A]:
     """The answer with what else the reply told."""
     records = told.records
     if records is True:
-        return Decoded(answer, (), is_new_life=True, epoch=told.epoch, posted=told.posted)
-    return Decoded(answer, records_of(records) if records else (), epoch=told.epoch, posted=told.posted)
+        return Decoded(answer, (), is_new_life=True, epoch=told.epoch, posted=told.posted, paces=told.paces)
+    found = records_of(records) if records else ()
+    return Decoded(answer, found, epoch=told.epoch, posted=told.posted, paces=told.paces)
 
 
 def records_of(records: Iterable[Record]) -> tuple[FeedRecord, ...]:

@@ -31,6 +31,7 @@ from everfresh.protocol.requests import (
     ReadFeed,
     Register,
 )
+from everfresh.stores.redis.applying import ApplyFirst, Touch
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
 from everfresh.stores.redis.wire_groups import as_text, packed_groups, packed_shapes
@@ -223,6 +224,22 @@ def apply(request: Apply) -> Fields:
         "cause": request.cause,
         "is_dry": request.is_dry,
         "puts": [{"key": put.key, **_standing(put)} for put in request.puts],
+    }
+
+
+def apply_first(request: ApplyFirst) -> Fields:
+    """See `ApplyFirst`."""
+    return apply(request.apply)
+
+
+def touch(request: Touch) -> Fields:
+    """See `Touch`."""
+    return {
+        "left": request.left,
+        "epoch": request.at.epoch,
+        "sequence": request.at.sequence,
+        "mentions": [_mention(mention, request.apply) for mention in request.apply.mentions],
+        "cause": request.apply.cause,
     }
 
 

@@ -76,6 +76,10 @@ def _started(request: steps.Started) -> Fields:
     return {"functions": request.functions}
 
 
+def _set_paces(request: steps.SetPaces) -> Fields:
+    return {"paces": request.paces}
+
+
 def _outer(request: steps.Outer) -> Fields:
     return {"call": as_text(call_bucket(request.key))}
 
@@ -110,7 +114,9 @@ WIRES: dict[type[Request[Any]], Wire] = {
     steps.Carry: (
         "carry",
         _carry,
-        _reader(tuple[tuple[Key, ...], tuple[Key, ...], _Detached], lambda found: steps.Carried(*found)),
+        _reader(
+            tuple[tuple[Key, ...], tuple[Key, ...], _Detached, tuple[str, int]], lambda found: steps.Carried(*found)
+        ),
         True,
     ),
     steps.Delivered: ("delivered", _delivered, _reader(bool, _none), True),
@@ -120,11 +126,13 @@ WIRES: dict[type[Request[Any]], Wire] = {
         "peek",
         _peek,
         _reader(
-            tuple[tuple[tuple[int, tuple[float, ...], float | None], ...], float], lambda found: steps.Peeked(*found)
+            tuple[tuple[tuple[int, tuple[float, ...], float | None, bool], ...], float],
+            lambda found: steps.Peeked(*found),
         ),
         True,
     ),
     steps.Outer: ("outer", _outer, _reader(tuple[Key, ...], _as_it_is), False),
     steps.Allow: ("allow", _allow, _reader(tuple[tuple[int, float | None], ...], _as_it_is), True),
+    steps.SetPaces: ("set_paces", _set_paces, _reader(bool, _none), True),
     steps.Started: ("started", _started, _reader(bool, _none), True),
 }

@@ -153,7 +153,10 @@ class Promises:
     def _is_in_new_life(self) -> bool:
         """Whether a store told of a new life just now, and is not another process that hears later of this one."""
         teller, self._tells_of_new_life = self._tells_of_new_life, None
-        if teller is None or (teller is not self._told_of_this_life and self._hearing.is_in_its_life()):
+        if teller is None:
+            return False
+        known_by = self._told_of_this_life
+        if known_by is not None and known_by is not teller and self._hearing.is_in_its_life():
             return False
         self._told_of_this_life = teller
         return True

@@ -16,6 +16,7 @@ end
 
 -- Carry out `ReadFeed`.
 function asking.read_feed(request)
+  tables.check_feed()
   local counters = tables.counters
   local epoch, after = request.after_epoch, request.after_sequence
   if after == nil then

@@ -113,6 +113,7 @@ local function _note_failure(row, roll)
   local paused_until = before.paused_until
   local after = scheduling.pace_after_failure(before, row.key, now, roll)
   tables.set_pace(name, after)
+  tables.post_pace(name, after)
   if after.paused_until > math.max(now, paused_until) then
     return after.paused_until - now
   end
@@ -167,7 +168,7 @@ local function _is_seen_current(row)
 end
 
 local function _commit_step(request, row)
-  if changing.is_outrun(request.built.groups, row.begun, tables.groups(row)) or not _is_seen_current(row) then
+  if changing.is_outrun(request.built.groups, row.begun, row) or not _is_seen_current(row) then
     return "commit_outrun"
   end
   if request.retry_in_s ~= nil or request.is_unattached then
@@ -354,9 +355,8 @@ function building.take_lease(row, lease_s)
     row.attempts = row.attempts + 1
     row.n_died = row.n_died + 1
   end
-  counters.token = counters.token + 1
   row.state = states.next_state(row.state, "begin")
-  row.token, row.begun = counters.token, counters.sequence
+  row.token, row.begun = tables.new_token(), counters.sequence
   -- What comes from now on is a job of its own.
   local cause = row.cause
   row.cause, row.queued_at = {}, nil
@@ -440,7 +440,11 @@ function building.commit(request)
   local name = tables.func_of(row)
   local pace = tables.pace(name)
   local is_recovery = scheduling.is_broken(pace)
-  tables.set_pace(name, scheduling.pace_after_success(pace))
+  local after = scheduling.pace_after_success(pace)
+  if pace.n_failures > 0 or pace.n_pauses > 0 or pace.paused_until > 0 then
+    tables.post_pace(name, after)
+  end
+  tables.set_pace(name, after)
   changing.learn(built.groups)
   row.seen = built.seen
   row.state = states.next_state(row.state, _commit_step(request, row))

@@ -123,7 +123,7 @@ function carrying.carry(request)
   for _, news in ipairs(request.news) do
     _carry(news, found)
   end
-  return { found.touched, found.suspect, found.detached }
+  return { found.touched, found.suspect, found.detached, { tables.counters.epoch, tables.counters.sequence } }
 end
 
 -- News were carried: the outbox forgets them, unless there are newer ones; and nobody is told of what was detached.
@@ -226,7 +226,8 @@ function carrying.peek(request)
   local found = {}
   for number, name in ipairs(request.functions) do
     local n_leased = tables.n_leased(name)
-    local n, next_at = scheduling.quota_of({}, tables.pace(name), n_leased, request.n_max, tables.now)
+    -- Of a broken function one may try, wherever it stands.
+    local n, next_at = scheduling.quota_of({}, tables.pace(name), 0, request.n_max, tables.now)
     local ranks = {}
     if n > 0 then
       local rows, next_due = tables.due({ [name] = n }, request.n_max)
@@ -237,7 +238,7 @@ function carrying.peek(request)
         next_at = next_due
       end
     end
-    found[number] = { n_leased, ranks, next_at or NULL }
+    found[number] = { n_leased, ranks, next_at or NULL, scheduling.is_broken(tables.pace(name)) }
   end
   return { found, tables.now }
 end
@@ -258,6 +259,23 @@ function carrying.allow(request)
     found[number] = { n, next_at or NULL }
   end
   return found
+end
+
+-- How refreshes of functions failed elsewhere.
+function carrying.set_paces(request)
+  for _, item in ipairs(request.paces) do
+    local before = tables.pace(item[1])
+    tables.set_pace(item[1], {
+      failed = item[2],
+      n_failures = item[3],
+      n_pauses = item[4],
+      paused_until = item[5],
+      spent = before.spent,
+      spent_at = before.spent_at,
+      packed = before.packed,
+    })
+  end
+  return true
 end
 
 -- So many of them have begun.

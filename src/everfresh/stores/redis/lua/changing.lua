@@ -145,15 +145,26 @@ local function _fire(request)
 end
 
 -- Why each of the keys that were found is touched; those that one event touches share it.
-local function _whys(request, found)
-  local why_of, whys = {}, {}
+local function _why_of(request)
+  local why_of = {}
   for number, mention in ipairs(request.mentions) do
     why_of[number - 1] = { text = mention[1], cause = request.cause, encoded = mention[2] }
   end
+  return why_of
+end
+
+-- What one step touches, why, and the rest: keys with the number of the event that touches each.
+local function _first_of(request, found)
+  local why_of, keys, whys, left = _why_of(request), {}, {}, {}
   for number, key in ipairs(found.keys) do
-    whys[number] = why_of[found.event_of[key]]
+    local event = found.event_of[key]
+    if number <= CONST.MAX_TOUCHED then
+      keys[number], whys[number] = key, why_of[event]
+    else
+      left[#left + 1] = { key, event }
+    end
   end
-  return whys
+  return keys, whys, left
 end
 
 -- Carry out `Apply`.
@@ -171,14 +182,30 @@ function changing.apply(request)
   end
   local found = _members(request)
   if request.is_dry then
-    return { "applied", counters.epoch, counters.sequence, found.keys, {}, {} }
+    return { "applied", counters.epoch, counters.sequence, found.keys, {}, {}, {} }
   end
   local outrun = _outrun(request.puts)
   counters.sequence = counters.sequence + 1
   counters.applied = counters.sequence
   _fire(request)
-  local touched, suspect = changing.spread(found.keys, _whys(request, found))
-  return { "applied", counters.epoch, counters.sequence, touched, suspect, outrun }
+  local keys, whys, left = _first_of(request, found)
+  local touched, suspect = changing.spread(keys, whys)
+  return { "applied", counters.epoch, counters.sequence, touched, suspect, outrun, left }
+end
+
+-- Touch what events that were applied as of `sequence` had left; whoever was built since has seen them.
+function changing.touch(request)
+  local counters, why_of, keys, whys = tables.counters, _why_of(request), {}, {}
+  if request.epoch == counters.epoch then
+    for _, pair in ipairs(request.left) do
+      local row = tables.row(pair[1])
+      if row ~= nil and row.good_from < request.sequence then
+        keys[#keys + 1], whys[#whys + 1] = pair[1], why_of[pair[2]]
+      end
+    end
+  end
+  local touched, suspect = changing.spread(keys, whys)
+  return { "applied", counters.epoch, counters.sequence, touched, suspect, {}, {} }
 end
 
 -- Carry out `Candidates`.

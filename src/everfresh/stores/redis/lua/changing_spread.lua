@@ -52,15 +52,15 @@ local function _is_probed(group, begun)
 end
 
 -- Whether one of the dependencies fired, or may have fired unseen, after the position.
--- Events that a predicate looked at have touched those that stood in its bucket, as the `linked` groups say; only to
--- those that did not are its marks news.
+-- Events that a predicate looked at have touched those that stood in its bucket, as the groups of the `linked` row say;
+-- only to those that did not are its marks news.
 function changing.is_outrun(groups, begun, linked)
   if begun < tables.counters.fired_floor then
     return true
   end
   local marks, filtered = {}, {}
   for _, group in ipairs(groups) do
-    if not (group.p and linked and _is_among(group, linked)) then
+    if not (group.p and linked and _is_among(group, tables.groups(linked))) then
       -- A shape younger than the build: events before it was known left no mark.
       if (tables.born(group.s) or 0) > begun then
         return true
@@ -213,8 +213,11 @@ end
 -- Touch who was built from the entry.
 function changing.touch_outer(row, text, cause)
   tables.tell_elsewhere(row, "changed", cause)
-  local why = { text = text, cause = cause, is_by_call = true }
   local keys, whys = tables.members(row.call), {}
+  if #keys == 0 then
+    return
+  end
+  local why = { text = text, cause = cause, is_by_call = true }
   for number = 1, #keys do
     whys[number] = why
   end

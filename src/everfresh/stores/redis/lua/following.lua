@@ -3,7 +3,8 @@
 --
 -- Rules
 -- - A follower holds a subscription lease, by the server's clock also where a test has its own, as those who follow do
---   not know that one. It renews the lease each time that it passes on how far it has told its listeners. A follower whose lease has run out uses nothing that it holds near; nobody waits for it.
+--   not know that one. It renews the lease each time that it passes on how far it has told its listeners. A follower
+--   whose lease has run out uses nothing that it holds near; nobody waits for it.
 -- - Who wants an event acknowledged waits until each live follower has passed the event's position.
 -- - A new life of the store knows no follower, while those of the old one may hold a lease for a moment: as long as one
 --   may still run, it counts as behind.
@@ -27,6 +28,9 @@ function following.follow(request)
     local counters, now = tables.counters, tables.server_time()
     local is_known = request.epoch == counters.epoch
         and counters.feed_floor <= request.sequence and request.sequence <= counters.sequence
+    if request.epoch == counters.epoch and request.sequence > counters.sequence then
+        tables.lose("its last writes")
+    end
     local told = is_known and request.sequence or counters.sequence
     local last, records = told, {}
     if is_known then
@@ -34,8 +38,8 @@ function following.follow(request)
         last = counters.sequence
         if #records == request.n_max then last = records[#records][1] end
     end
-    _forget()
-    call('ZADD', P .. 'w', string.format('%.6f', tables.now + request.lease_s), request.id)
+    _forget(now)
+    call('ZADD', P .. 'w', string.format('%.6f', now + request.lease_s), request.id)
     -- One that is told to start over has not done so yet.
     call('HSET', P .. 'wp', request.id, is_known and string.format('%s.%.0f', counters.epoch, told) or '')
     return { records, counters.epoch, last, not is_known }
@@ -43,16 +47,17 @@ end
 
 -- For how many seconds at most some follower may still use what is older than the position; 0 when none may.
 function following.behind(request)
-    local counters = tables.counters
-    local left_s = math.max(0, counters.born_at + CONST.SUBSCRIPTION_LEASE_S - tables.now)
+    local counters, now = tables.counters, tables.server_time()
+    local left_s = math.max(0, counters.born_at + CONST.SUBSCRIPTION_LEASE_S - now)
     -- Followers hear of records, and an event that left none has outdated nothing that anybody holds.
     local newest = call('XREVRANGE', P .. 'x', string.format('%.0f-0', request.sequence), '-', 'COUNT', 1)[1]
     local needed = newest and tonumber(newest[1]:match('^%d+')) or counters.feed_floor
-    local live = call('ZRANGE', P .. 'w', string.format('%.6f', tables.now), '+inf', 'BYSCORE', 'WITHSCORES')
+    local live = call('ZRANGE', P .. 'w', string.format('%.6f', now), '+inf', 'BYSCORE', 'WITHSCORES')
     for i = 1, #live, 2 do
         local passed = call('HGET', P .. 'wp', live[i]) or ''
         local epoch, sequence = passed:match('^(.*)%.(%d+)$')
-        if request.epoch ~= counters.epoch or epoch ~= counters.epoch or tonumber(sequence) < needed then
+        -- Who has started over since a new life began has let go of all that is older, whatever it was.
+        if epoch ~= counters.epoch or (request.epoch == counters.epoch and tonumber(sequence) < needed) then
             left_s = math.max(left_s, tonumber(live[i + 1]) - now)
         end
     end

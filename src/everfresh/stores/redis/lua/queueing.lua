@@ -157,18 +157,17 @@ function queueing.note(request)
   return true
 end
 
--- Begin a new life; false when the store has another one than the asker knows.
+-- Say that somebody sweeps, for as long as a chunk may take.
 local function _sweep_on()
   call("SET", P .. "sweeper", "1", "EX", SWEEPER_S)
 end
 
 local function _distrust(request)
   tables.begin_life(request.h[4], request.reason)
-  -- What is left to sweep is remembered until it is done, and who does it, for as long as a chunk may take.
-  call("SET", P .. "unswept", tables.counters.epoch)
   _sweep_on()
 end
 
+-- Begin a new life; false when the store has another one than the asker knows.
 function queueing.distrust_begin(request)
   local counters = tables.counters
   if request.only_epoch ~= nil and request.only_epoch ~= counters.epoch then
@@ -180,11 +179,15 @@ end
 
 -- Say which run of a server answers; whether somebody should sweep.
 function queueing.greet(request)
+  local n_shards = tables.other_number()
+  if n_shards ~= nil then
+    return n_shards
+  end
   local known = call("GET", P .. "run")
   if known ~= request.run_id then
     call("SET", P .. "run", request.run_id)
-    -- A store that was never written has nothing to distrust.
-    if known and tables.counters.sequence > 0 then
+    -- A store that was never written has nothing to distrust. One that was and does not know by whom was meddled with.
+    if tables.counters.sequence > 0 then
       _distrust(request)
       return true
     end
@@ -194,7 +197,8 @@ end
 
 -- The sweep has come to its end.
 function queueing.distrust_end(request)
-  if call("GET", P .. "unswept") == request.epoch then
+  -- Else another life has begun meanwhile, which has to be swept again.
+  if tables.counters.epoch == request.epoch then
     call("UNLINK", P .. "unswept", P .. "sweeper")
   end
   return true

@@ -26,7 +26,7 @@ function showing.loaded(row, fingerprint)
     return answer
   end
   -- One that was put in another life of the store is stale, and will be dropped.
-  local has_ended = row.func == nil and tables.is_gone(row)
+  local has_ended = row.func == nil and (tables.has_expired(row) or row.life ~= tables.life())
   if row.version > 0 and not has_ended and (fingerprint == nil or fingerprint == row.fingerprint) then
     answer[1] = showing.entry_of(row)
   end

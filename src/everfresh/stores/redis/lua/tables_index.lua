@@ -1,12 +1,11 @@
--- Which entries stand in a bucket, and which shapes are known.
--- needs: tables_saving
+-- Which entries stand in a bucket.
+-- needs: tables_saving, tables_shapes
 --
 -- A bucket is a shape's 8 bytes and a hash of 8; a filtered one has 8 more, and its first 16 are its stem. The buckets
 -- of a shape are spread over 16384 small hashes by 14 bits of the first hash, so that a bucket costs some 20 bytes:
 -- P..i:<shape><part> has, by the rest of the bucket, the ids of its members: a number when it is one, ":" and 5 bytes
 -- each when they are a few, "*" when they are more and stand in a set of their own, P..b:<bucket>. P..o:<shape><part>
 -- has a filtered bucket's operands in the same way, and P..p:<shape> the parts that are not empty.
--- P..s has, by shape, its number, the position at which it was born, and the shape; P..d those that need no number.
 --
 -- Rules
 -- - An entry's links are written when it is linked, and name its id, which is never given twice.
@@ -61,8 +60,8 @@ local function _packed_ids(ids)
   return ":" .. table.concat(packed)
 end
 
-
 local function _link(bucket, id)
+  _met = {}
   local shape, part, suffix, rest = _place(bucket)
   local packed = call("HGET", P .. "i:" .. suffix, rest)
   if not packed then
@@ -100,6 +99,7 @@ local function _link(bucket, id)
 end
 
 local function _unlink(bucket, id)
+  _met = {}
   local shape, part, suffix, rest = _place(bucket)
   local packed = call("HGET", P .. "i:" .. suffix, rest)
   if not packed then
@@ -173,8 +173,7 @@ local function _keys_of(ids, bucket)
   return keys
 end
 
--- The keys of the entries in the bucket.
-function tables.members(bucket)
+local function _find_members(bucket)
   local shape, part, suffix, rest = _place(bucket)
   local packed = call("HGET", P .. "i:" .. suffix, rest)
   if not packed then
@@ -194,6 +193,16 @@ function tables.members(bucket)
     end
   end
   return _keys_of(ids, bucket)
+end
+
+-- The keys of the entries in the bucket. A step asks several times who was built from an entry.
+function tables.members(bucket)
+  local keys = _met[bucket]
+  if keys == nil then
+    keys = _find_members(bucket)
+    _met[bucket] = keys
+  end
+  return keys
 end
 
 -- The buckets of a filtered shape that begin with the stem and have members, each with its operands.
@@ -282,18 +291,6 @@ function tables.members_of_shape(shape)
   return _keys_of(ids)
 end
 
-local function _are_equal(groups, others)
-  if #groups ~= #others then
-    return false
-  end
-  for number, group in ipairs(groups) do
-    if group.s ~= others[number].s or group.v ~= others[number].v then
-      return false
-    end
-  end
-  return true
-end
-
 local function _buckets_of(groups)
   local found = {}
   for _, group in ipairs(groups) do
@@ -326,10 +323,12 @@ end
 
 -- Take the entry out of its buckets and put it into those of the groups.
 function tables.relink(row, groups)
-  local before = tables.groups(row)
-  if _are_equal(before, groups) then
+  -- Most are what they were: to see that, nothing need be unpacked.
+  local packed = _packed_groups(groups)
+  if packed == row.packed_groups then
     return
   end
+  local before = tables.groups(row)
   local old, new = _buckets_of(before), _buckets_of(groups)
   if row.id ~= nil then
     for bucket in pairs(old) do
@@ -341,7 +340,7 @@ function tables.relink(row, groups)
   if #groups > 0 then
     _link_all(row, groups, old)
   end
-  row.groups = groups
+  row.groups, row.packed_groups = groups, packed
   if tables.n_shards then
     tables.forget_unused(before)
   end
@@ -353,60 +352,4 @@ function tables.link_anew(row)
   if #groups > 0 then
     _link_all(row, groups, {})
   end
-end
-
--- The position of the events applied last when the shape was learnt; nil when it is not known.
-function tables.born(shape_id)
-  local born = _shapes[shape_id]
-  if born == nil then
-    local packed = call("HGET", P .. "s", shape_id)
-    born = false
-    if packed then
-      local _
-      _, born = unpack_(packed)
-    end
-    _shapes[shape_id] = born
-  end
-  return born or nil
-end
-
--- The shape itself, packed; nil when it is not known.
-function tables.shape_blob(shape_id)
-  local packed = call("HGET", P .. "s", shape_id)
-  if packed then
-    local _, _, shape = unpack_(packed)
-    return shape
-  end
-  return call("HGET", P .. "d", shape_id) or nil
-end
-
--- How many shapes are known.
-function tables.n_known()
-  return tables.counters.n_shapes
-end
-
--- The shapes from that number on, packed, in the order in which they were learnt.
-function tables.known(start)
-  local found = {}
-  for _, packed in ipairs(call("HVALS", P .. "s")) do
-    local number, _, shape = unpack_(packed)
-    if number > start then
-      found[#found + 1] = { number, shape }
-    end
-  end
-  table.sort(found, function(one, other)
-    return one[1] < other[1]
-  end)
-  for number, item in ipairs(found) do
-    found[number] = item[2]
-  end
-  return found
-end
-
--- Add a shape.
-function tables.learn(shape_id, shape, born)
-  local counters = tables.counters
-  counters.n_shapes = counters.n_shapes + 1
-  call("HSET", P .. "s", shape_id, pack(counters.n_shapes, born, shape))
-  _shapes[shape_id] = born
 end

@@ -147,7 +147,8 @@ function tables.scan(after_id, n)
   tables.flush()
   local rows, newest = {}, tables.counters.id
   local id, last_block = after_id, math.floor(newest / BLOCK_LENGTH)
-  for block = math.floor((after_id + 1) / BLOCK_LENGTH), math.min(last_block, math.floor(after_id / BLOCK_LENGTH) + n) do
+  local first_block = math.floor((after_id + 1) / BLOCK_LENGTH)
+  for block = first_block, math.min(last_block, first_block + n) do
     local items = call("HGETALL", P .. "n:" .. block)
     local key_at = {}
     for number = 1, #items, 2 do

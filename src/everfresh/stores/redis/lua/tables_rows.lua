@@ -17,9 +17,13 @@ local tables = {}
 -- All of these are one step's, in whatever file they are used: `open` sets them.
 local _rows, _values, _keys, _packed_counters
 local _unsaved, _n_unsaved
-local _shapes, _paces, _n_appended
--- By the keys' beginning: the counters as the last step here left them, packed and not. Whoever finds the same packed
--- need not unpack them.
+local _shapes, _met, _paces, _n_appended
+-- Rows and values to be set when the step ends, all by one command.
+local _to_set
+-- The row that was read together with the counters, packed, by its key.
+local _first_key, _first_row
+-- By the keys' beginning: the counters as the last step here left them, packed and not, and what it knew of shapes
+-- and paces. Whoever finds the same packed need not unpack them, nor ask again.
 local _kept = {}
 -- Of so many lives it is known that the counters have counted their rows.
 local N_LIVES = 16
@@ -40,6 +44,12 @@ local function _life_of(epoch)
   return (tonumber(string.sub(epoch, 1, 8), 16) or 0) + 1
 end
 
+-- The server's own time, also where a test gives another one.
+function tables.server_time()
+  local time = call("TIME")
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
 local function _new_counters(epoch)
   local life = _life_of(epoch)
   return {
@@ -58,7 +68,7 @@ local function _new_counters(epoch)
     last_mark = 0,
     marks_max = CONST.MAX_FIRED,
     cold_id = 0,
-    born_at = tables.now,
+    born_at = tables.server_time(),
     distrusted_at = tables.now,
     distrust_reason = "the store lost its memory",
     life = life,
@@ -66,23 +76,35 @@ local function _new_counters(epoch)
   }
 end
 
+-- stylua: ignore
 local function _unpacked_counters(packed)
   local c = {}
-  c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id, c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed, c.last_mark =
-    unpack_(packed)
+  c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
+    c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed,
+    c.last_mark = unpack_(packed)
   return c
 end
 
+-- stylua: ignore
 local function _pack_counters(c)
   return pack(
     c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
-    c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed, c.last_mark
+    c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed,
+    c.last_mark
   )
 end
 
 -- The counters were new to the step, or its life began in it: what there was before is lost, or not to be trusted.
 local function _begin_counters(epoch)
   local counters = _new_counters(epoch)
+  -- What this run of the server loses is seen by the next: `greet` compares.
+  local run_id = string.match(call("INFO", "server"), "run_id:(%x+)")
+  if run_id then
+    call("SET", P .. "run", run_id)
+  end
+  if call("EXISTS", P .. "t") == 1 then
+    call("SET", P .. "unswept", epoch)
+  end
   -- The rows of a life that nobody counted keep their numbers; those of new ones begin above.
   counters.id = (tonumber(call("GET", P .. "t") or 0) or 0) * 64
   call("HSET", P .. "n:" .. counters.id / 64, "whole", "")
@@ -98,7 +120,7 @@ function tables.begin_life(epoch, reason)
   local sequence = c.sequence + 1
   c.epoch, c.life, c.sequence = epoch, _life_of(epoch), sequence
   c.applied, c.fired_floor, c.feed_floor = sequence, sequence, sequence
-  c.born_at, c.distrusted_at, c.distrust_reason = tables.now, tables.now, reason
+  c.born_at, c.distrusted_at, c.distrust_reason = tables.server_time(), tables.now, reason
 end
 
 function tables.life()
@@ -112,7 +134,7 @@ end
 
 -- Have the next step here find the counters as they are now.
 function tables.keep_counters(packed)
-  _kept[P] = { packed, tables.counters }
+  _kept[P] = { packed, tables.counters, _shapes, _paces }
 end
 
 -- The time as the scores of sorted sets have it: in whole microseconds. The server keeps small sets as texts, and goes
@@ -121,27 +143,26 @@ local function _micros(at)
   return math.floor(at * 1000000 + 0.5)
 end
 
--- Read the counters; h is what each request says in its `h`.
-function tables.open(h)
+-- Begin a step, with the counters as they were read; h is what each request says in its `h`.
+function tables.open(h, packed_counters)
   _rows, _values, _keys, _shapes, _paces, tables.records = {}, {}, {}, {}, {}, {}
-  _unsaved, _n_unsaved, _n_appended = {}, 0, 0
+  _unsaved, _n_unsaved, _n_appended, _met, _to_set = {}, 0, 0, {}, {}
   local now = h[1]
   if now == nil then
-    local time = call("TIME")
-    now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+    now = tables.server_time()
   end
   tables.now, tables.room, tables.last_reads = now, { max_entries = h[5], max_bytes = h[6] }, h[8]
   tables.is_reading, tables.new_epoch, tables.loss = h[7], h[4], nil
   tables.n_shards, tables.shard = h[9], h[10]
   if tables.n_shards then
-    tables.mirrors, tables.epochs, tables.told, tables.posted = {}, {}, {}, {}
+    tables.mirrors, tables.epochs, tables.told, tables.posted, tables.paces = {}, {}, {}, {}, {}
   end
-  _packed_counters = call("GET", P .. "m")
+  _packed_counters = packed_counters
   local kept = _kept[P]
   -- It is put back when the step has come to its end.
   _kept[P] = nil
   if kept and kept[1] == _packed_counters then
-    tables.counters = kept[2]
+    tables.counters, _shapes, _paces = kept[2], kept[3], kept[4]
   elseif _packed_counters then
     tables.counters = _unpacked_counters(_packed_counters)
   else
@@ -153,7 +174,7 @@ function tables.open(h)
   if not h[7] and call("HLEN", P .. "s") ~= tables.counters.n_shapes then
     -- Events would pass by what nobody knows to look for.
     call("UNLINK", P .. "s")
-    tables.counters.n_shapes = 0
+    tables.counters.n_shapes, _shapes = 0, {}
     tables.begin_life(h[4], "the store lost its shapes")
   end
 end
@@ -197,18 +218,46 @@ local function _distrust(row)
   row.is_unlinked = true
 end
 
+local NUMBERS = { "version", "good_from", "changed_at", "built_at", "build_s", "attempts", "n_bytes", "read_at",
+  "watched_until", "begun", "n_died", "life", "rank" }
+
+-- Whether a row can be what was packed here.
+local function _is_sound(row)
+  for _, name in ipairs(NUMBERS) do
+    if type(row[name]) ~= "number" then
+      return false
+    end
+  end
+  return type(row.state) == "string" and type(row.digest) == "string" and type(row.terms) == "table"
+end
+
 -- The entry's row; nil when there is none.
 function tables.row(key)
   local row = _rows[key]
   if row ~= nil then
     return row or nil
   end
-  local packed = call("GET", P .. "r:" .. key)
+  local packed
+  if key == _first_key then
+    packed = _first_row
+  else
+    packed = call("GET", P .. "r:" .. key)
+  end
   if not packed then
     _rows[key] = false
     return nil
   end
-  row = _unpacked(key, packed)
+  local is_read, found = pcall(_unpacked, key, packed)
+  if not is_read or not _is_sound(found) then
+    -- Somebody wrote into it by hand. Nobody can tell any more who was built from it.
+    tables.lose("an entry")
+    if not tables.is_reading then
+      call("UNLINK", P .. "r:" .. key, P .. "v:" .. key)
+    end
+    _rows[key] = false
+    return nil
+  end
+  row = found
   _rows[key] = row
   local life = tables.counters.life
   if row.life ~= life and row.life ~= -life then

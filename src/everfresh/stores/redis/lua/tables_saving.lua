@@ -13,6 +13,8 @@
 -- - A row is written once in a step, at its end or before somebody looks where it stands.
 -- - What is due when it is written goes where the rank decides at once.
 local ID_FORMAT = ">I5"
+-- Names and data.
+local N_SET = 1000
 
 function tables.id_bytes(id)
   return struct.pack(ID_FORMAT, id)
@@ -77,7 +79,7 @@ end
 -- Store the value.
 function tables.set_value(row, value)
   _values[row] = value
-  call("SET", P .. "v:" .. row.key, value)
+  _to_set["v:" .. row.key] = value
 end
 
 -- Take the row out of the queue and out of the leases, as far as it stood there when it was written last.
@@ -131,15 +133,13 @@ local function _lease(row, func)
   end
 end
 
-local function _packed_groups(row)
-  if not row.groups then
-    return row.packed_groups
-  end
-  if #row.groups == 0 then
+-- The groups as a row has them; nil when there are none.
+local function _packed_groups(groups)
+  if #groups == 0 then
     return nil
   end
   local packed = {}
-  for number, group in ipairs(row.groups) do
+  for number, group in ipairs(groups) do
     local tails = {}
     for place, bucket in ipairs(group.b) do
       tails[place] = string.sub(bucket, SHAPE_BYTES + 1)
@@ -156,7 +156,6 @@ end
 
 -- stylua: ignore
 local function _packed(row)
-  row.packed_groups = _packed_groups(row)
   return pack(
     row.id, row.life, row.state, row.func, row.args, row.call, row.fingerprint, row.digest, row.version, row.good_from,
     row.changed_at, row.built_at, row.build_s, row.packed_groups, _nil_if_empty(row.seen), _nil_if_empty(row.terms),
@@ -201,7 +200,7 @@ local function _write(row)
     call("SADD", P .. "f", func)
   end
   row.was_func, row.was_saved = row.func, true
-  call("SET", P .. "r:" .. row.key, _packed(row))
+  _to_set["r:" .. row.key] = _packed(row)
   _queue(row, func)
   _lease(row, func)
   local room = tables.room
@@ -233,6 +232,7 @@ function tables.remove(row)
   if row.is_unlinked then
     _count_in(row)
   end
+  _to_set["r:" .. key], _to_set["v:" .. key] = nil, nil
   call("UNLINK", P .. "r:" .. key, P .. "v:" .. key)
   if id == nil then
     return
@@ -253,6 +253,22 @@ function tables.remove(row)
   end
 end
 
+-- Set what is to be set; a command takes so many arguments at most.
+local function _set_all()
+  local items, n = {}, 0
+  for name, data in pairs(_to_set) do
+    items[n + 1], items[n + 2] = P .. name, data
+    n = n + 2
+    if n == N_SET then
+      call("MSET", unpack(items))
+      items, n = {}, 0
+    end
+  end
+  if n > 0 then
+    call("MSET", unpack(items))
+  end
+end
+
 -- Write all that this step has changed.
 function tables.finish()
   tables.flush()
@@ -264,19 +280,22 @@ function tables.finish()
     tables.begin_life(tables.new_epoch, tables.loss)
   end
   if counters.epoch ~= tables.first_epoch then
-    counters.life, counters.born_at = _life_of(counters.epoch), tables.now
+    counters.life, counters.born_at = _life_of(counters.epoch), tables.server_time()
     table.insert(counters.lives, 1, counters.life)
     counters.lives[N_LIVES + 1] = nil
     for _, func in ipairs(call("SMEMBERS", P .. "f")) do
       call("UNLINK", P .. "g:" .. func)
     end
+    -- Somebody has to drop or queue what is distrusted now; that is remembered until it is done.
+    call("SET", P .. "unswept", counters.epoch)
   end
   if tables.trim_feed then
     tables.trim_feed()
   end
   local packed = _pack_counters(counters)
   if packed ~= _packed_counters then
-    call("SET", P .. "m", packed)
+    _to_set.m = packed
   end
+  _set_all()
   tables.keep_counters(packed)
 end

@@ -17,6 +17,22 @@
 -- - A place that nobody used is gone after a while.
 local PLACE_S = 600
 
+-- Into how many shards the store is divided, when that is another number than the asker's. The first one knows.
+function tables.other_number()
+  if (tables.shard or 0) ~= 0 then
+    return nil
+  end
+  local n_shards, known = tables.n_shards or 1, tonumber(call("GET", P .. "N") or nil)
+  if known == nil and n_shards > 1 then
+    if tables.counters.sequence == 0 and tables.counters.id == 0 then
+      call("SET", P .. "N", n_shards)
+      return nil
+    end
+    known = 1
+  end
+  return known ~= nil and known ~= n_shards and known or nil
+end
+
 -- Which shard has the key.
 function tables.shard_of(key)
   return tonumber(string.sub(redis.sha1hex(key), 1, 8), 16) % tables.n_shards
@@ -24,6 +40,23 @@ end
 
 function tables.is_elsewhere(key)
   return tables.n_shards ~= nil and tables.shard_of(key) ~= tables.shard
+end
+
+-- The token of a lease: no other lease of the store has it.
+function tables.new_token()
+  local counters = tables.counters
+  counters.token = counters.token + 1
+  if tables.n_shards == nil then
+    return counters.token
+  end
+  return counters.token * tables.n_shards + tables.shard
+end
+
+-- How refreshes of a function fail is known to all shards.
+function tables.post_pace(func, pace)
+  if tables.n_shards ~= nil then
+    tables.paces[#tables.paces + 1] = { func, pace.failed, pace.n_failures, pace.n_pauses, pace.paused_until }
+  end
 end
 
 -- The epoch in which another shard is, as far as is heard; nil when nothing was.

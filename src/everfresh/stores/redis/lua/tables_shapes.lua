@@ -1,0 +1,64 @@
+-- The shapes that the store knows, in the order in which it learnt them.
+-- needs: tables_rows
+--
+-- P..s has, by shape, its number, the position at which it was born, and the shape; P..d those that need no number.
+--
+-- Rules
+-- - How many there are is a counter too: when the two differ, shapes were lost, and the store begins a new life.
+
+-- The position of the events applied last when the shape was learnt; nil when it is not known.
+function tables.born(shape_id)
+  local born = _shapes[shape_id]
+  if born == nil then
+    local packed = call("HGET", P .. "s", shape_id)
+    born = false
+    if packed then
+      local _
+      -- The shape itself stays packed.
+      _, _, born = cmsgpack.unpack_limit(packed, 2, 0)
+    end
+    _shapes[shape_id] = born
+  end
+  return born or nil
+end
+
+-- The shape itself, packed; nil when it is not known.
+function tables.shape_blob(shape_id)
+  local packed = call("HGET", P .. "s", shape_id)
+  if packed then
+    local _, _, shape = unpack_(packed)
+    return shape
+  end
+  return call("HGET", P .. "d", shape_id) or nil
+end
+
+-- How many shapes are known.
+function tables.n_known()
+  return tables.counters.n_shapes
+end
+
+-- The shapes from that number on, packed, in the order in which they were learnt.
+function tables.known(start)
+  local found = {}
+  for _, packed in ipairs(call("HVALS", P .. "s")) do
+    local number, _, shape = unpack_(packed)
+    if number > start then
+      found[#found + 1] = { number, shape }
+    end
+  end
+  table.sort(found, function(one, other)
+    return one[1] < other[1]
+  end)
+  for number, item in ipairs(found) do
+    found[number] = item[2]
+  end
+  return found
+end
+
+-- Add a shape.
+function tables.learn(shape_id, shape, born)
+  local counters = tables.counters
+  counters.n_shapes = counters.n_shapes + 1
+  call("HSET", P .. "s", shape_id, pack(counters.n_shapes, born, shape))
+  _shapes[shape_id] = born
+end

@@ -1,0 +1,137 @@
+"""Events over shards: each is applied by all of them, and all that this has to tell is carried before it counts.
+
+The shards learn shapes each for itself. The rules know one list of them, which the store keeps: all shapes that any
+shard knows. Of each shard it remembers how many of its shapes are in that list.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from everfresh.matching.index import Generation
+from everfresh.matching.shapes import Shape
+from everfresh.matching.triage import Touched
+from everfresh.model.entry import Key
+from everfresh.model.position import Position
+from everfresh.protocol.applying import Applied, Apply, ShapesMoved
+from everfresh.protocol.requests import Put
+from everfresh.stores.redis.sharding import Part, Parts, Sharding, Spread
+from everfresh.stores.redis.sharding_routes import elsewhere_below, fenced
+
+
+class KnownShapes:
+    """The shapes of all shards; safe from every thread."""
+
+    def __init__(self, n_shards: int) -> None:
+        self._lock = threading.Lock()
+        self._epoch = secrets.token_hex(8)
+        self._shapes: dict[Shape, None] = {}
+        self._known = [Generation("", 0)] * n_shards
+
+    def missing(self, generation: Generation) -> ShapesMoved | None:
+        """What the asker does not know; None when that is nothing."""
+        with self._lock:
+            shapes = tuple(self._shapes)
+        if generation.epoch != self._epoch:
+            return ShapesMoved(Generation(self._epoch, 0), shapes)
+        if generation.n_shapes < len(shapes):
+            return ShapesMoved(generation, shapes[generation.n_shapes :])
+        return None
+
+    def of_shard(self, shard: int) -> Generation:
+        """How much is known of the shard's list."""
+        return self._known[shard]
+
+    def learn(self, shard: int, moved: ShapesMoved) -> None:
+        """The shard knows these as well."""
+        epoch, n_shapes = moved.after
+        with self._lock:
+            known = self._known[shard]
+            if n_shapes and (known.epoch != epoch or known.n_shapes < n_shapes):
+                # Those between are not known; whoever asks next is given them.
+                return
+            self._shapes.update(dict.fromkeys(moved.shapes))
+            n_known = n_shapes + len(moved.shapes)
+            if known.epoch != epoch or known.n_shapes < n_known:
+                self._known[shard] = Generation(epoch, n_known)
+
+
+def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Applied | ShapesMoved]:
+    """Carry out `Apply`."""
+    if shapes.missing(request.generation) is not None:
+        yield from _look(sharding, shapes)
+        moved = shapes.missing(request.generation)
+        if moved is not None:
+            return moved
+    numbers = _numbers_of(sharding, request.puts)
+    yield from _prepare(sharding, request, numbers)
+    spread = Spread()
+    applied: dict[int, Applied] = {}
+    while len(applied) < sharding.n_shards:
+        waiting = [shard for shard in range(sharding.n_shards) if shard not in applied]
+        parts = [_part(sharding, shapes, shard, request, numbers.get(shard, ())) for shard in waiting]
+        answers: list[Any] = yield from sharding.done(parts, spread)
+        for part, answer in zip(parts, answers, strict=True):
+            if isinstance(answer, ShapesMoved):
+                shapes.learn(part.shard, answer)
+            else:
+                applied[part.shard] = answer
+        moved = shapes.missing(request.generation)
+        if moved is not None:
+            # Some were touched already, and will be once more, which does no harm.
+            return moved
+    return _joined([applied[shard] for shard in range(sharding.n_shards)], numbers, spread)
+
+
+def _prepare(sharding: Sharding, request: Apply, numbers: dict[int, list[int]]) -> Parts[None]:
+    """Have the shards of puts to come know what these hang on, before anything is changed."""
+    if request.is_dry:
+        return
+    for shard, some in numbers.items():
+        groups = [group for number in some for group in request.puts[number].groups]
+        elsewhere = elsewhere_below(sharding, shard, groups)
+        if elsewhere:
+            yield from sharding.learn(shard, elsewhere)
+
+
+def _look(sharding: Sharding, shapes: KnownShapes) -> Parts[None]:
+    """Take up all shapes that there are: whoever learns of some is to learn of all at once."""
+    nothing = Apply(Touched(), Generation("", 0), (), is_dry=True)
+    parts = [
+        Part(shard, msgspec.structs.replace(nothing, generation=shapes.of_shard(shard)))
+        for shard in range(sharding.n_shards)
+    ]
+    answers = yield from sharding.done(parts)
+    for part, answer in zip(parts, answers, strict=True):
+        if isinstance(answer, ShapesMoved):
+            shapes.learn(part.shard, answer)
+
+
+def _numbers_of(sharding: Sharding, puts: Sequence[Put]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for number, put in enumerate(puts):
+        found.setdefault(sharding.shard_of(put.key), []).append(number)
+    return found
+
+
+def _part(sharding: Sharding, shapes: KnownShapes, shard: int, request: Apply, numbers: Sequence[int]) -> Part:
+    puts = tuple(fenced(sharding, shard, request.puts[number]) for number in numbers)
+    return Part(shard, msgspec.structs.replace(request, generation=shapes.of_shard(shard), puts=puts))
+
+
+def _joined(applied: Sequence[Applied], numbers: dict[int, list[int]], spread: Spread) -> Applied:
+    touched = dict.fromkeys(key for answer in applied for key in answer.touched) | spread.touched
+    suspect: dict[Key, None] = {key: None for answer in applied for key in answer.suspect} | spread.suspect
+    outrun = {
+        numbers[shard][number] for shard, answer in enumerate(applied) for number in answer.outrun if shard in numbers
+    }
+    # Who has followed so far has seen every mark that the events left.
+    places = [(answer.position.epoch, answer.position.sequence) for answer in applied]
+    position = Position.of([max(place, spread.places.get(shard, place)) for shard, place in enumerate(places)])
+    found: Any = (key for key in suspect if key not in touched)
+    return Applied(position, tuple(touched), tuple(found), frozenset(outrun))
