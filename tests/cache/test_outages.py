@@ -170,7 +170,7 @@ async def test_a_build_that_went_on_without_the_store_is_not_kept_as_good(
     truth["price"] = 2
     await cache.invalidate(dep.Tag("price"))
 
-    entry = await outer.entry()
+    entry = await done(outer.entry())
     assert entry is not None
     assert entry.stale_since is not None
 

@@ -63,9 +63,11 @@ from tests.stores.test_stores_agree import (
 )
 
 # More than one shard cannot be had yet: after `Distrust` with leases held they disagree, in one of some hundred runs.
-pytestmark = pytest.mark.skip(reason="more than one shard cannot be had yet: see docs/explanation/redis.md")
-
-pytestmark = [pytest.mark.searching, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.skip(reason="more than one shard cannot be had yet: see docs/explanation/redis.md"),
+    pytest.mark.searching,
+    pytest.mark.timeout(600),
+]
 
 N_SHARDS = 16
 A = TypeVar("A")

@@ -95,7 +95,7 @@ class FeedStream(Protocol):
         """What comes next; waits for it, but comes back in time to renew the lease. What was taken before was told.
 
         Raises:
-            StoreUnavailable: the stream has broken off. Open another; it goes on where this was, or begins with a reset.
+            StoreUnavailable: the stream has broken off. Open another; it goes on there, or begins with a reset.
             StoreClosed: the store was closed.
         """
         ...
