@@ -160,7 +160,7 @@ async def test_a_build_that_went_on_without_the_store_is_not_kept_as_good(
     async def outer() -> int:
         await gate.stop()
         with out_of_order(sqlite_url):
-            price = await inner()
+            price = await done(inner())
         return 10 * price
 
     builder = colour.start(outer)
