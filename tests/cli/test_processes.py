@@ -124,16 +124,14 @@ def test_a_web_process_refreshes_nothing(folder: Path, shop: Shop) -> None:
 @pytest.mark.parametrize("name", ["waiting", "blocking"])
 def test_what_a_worker_cannot_finish_another_takes_at_once(folder: Path, shop: Shop, name: str) -> None:
     """SIGTERM gives the lease back, which lasts an hour, though a thread cannot be cancelled."""
-    with child(folder, *WORKER) as first, child(folder, *WORKER) as second:
-        second.told("process.ready")
-        second.signal(signal.SIGSTOP)
+    with child(folder, *WORKER) as first:
         first.told("process.ready")
         key = shop.queue(name)
         building(folder, name)
         code, took_s = first.ends_in_s()
         was_leased = shop.is_leased(key)
-        (folder / "go").touch()
-        second.signal(signal.SIGCONT)
+    (folder / "go").touch()
+    with child(folder, *WORKER) as second:
         second.told("refresh.done")
 
     assert (code, was_leased, shop.has(key)) == (0, False, True)

@@ -124,7 +124,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreForked(StoreError):
-    """The cache was made before this process was forked. Make it after the fork."""
+    """The cache was made before this process was forked."""
 
     code = "store.forked"
 

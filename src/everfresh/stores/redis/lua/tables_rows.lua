@@ -99,8 +99,10 @@ local function _begin_counters(epoch)
   local counters = _new_counters(epoch)
   -- What this run of the server loses is seen by the next: `greet` compares.
   local run_id = string.match(call("INFO", "server"), "run_id:(%x+)")
+  local copied = string.match(call("INFO", "replication"), "master_replid:(%x+)")
   if run_id then
-    call("SET", P .. "run", run_id)
+    -- As identity.py names it.
+    call("SET", P .. "run", run_id .. "." .. (copied or ""))
   end
   if call("EXISTS", P .. "t") == 1 then
     call("SET", P .. "unswept", epoch)
