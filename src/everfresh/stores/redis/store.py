@@ -32,6 +32,7 @@ from everfresh.protocol.requests import Load, Loaded, ReadFeed, Request, Steps
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address, address_of
 from everfresh.stores.redis.applying import apply
+from everfresh.stores.redis.cancelling import Cancellations
 from everfresh.stores.redis.chunks import CHUNKED, Greet, sweep
 from everfresh.stores.redis.circuit import Gate
 from everfresh.stores.redis.clients import CLOSED, BlockingClient, Clients, LoopClient, Reply
@@ -240,13 +241,14 @@ class RedisStore(Store):
                 return replied
 
     async def _replied_async(self, tries: Tries, script: Script | None, ask: Callable[[LoopClient], Awaitable[T]]) -> T:
-        client = self.clients.of_loop()
+        client, cancellations = self.clients.of_loop(), Cancellations()
         while True:
             self._gate.check()
             try:
                 if not self.clients.identity.is_known:
                     await asyncio.to_thread(self._look_at_server)
                 replied = await ask(client)
+                cancellations.heed()
             except DRIVER_ERRORS as error:
                 pause_s = self._pause_after(tries, error, script)
                 await client.forget_idle()
