@@ -24,6 +24,7 @@ N_READERS = 8
 N_PROCESSES = 4
 # What is promised, for the two cases that differ most; the others take less.
 LONG_S, SHORT_S = 5.0, 0.4
+N_RUNS = 8
 NEAR, FAR = 10_000, 0
 
 
@@ -98,10 +99,13 @@ def test_readers_of_this_process_who_take_old_values_are_counted(store: str, tmp
 
 @pytest.mark.parametrize("store", ["sqlite", "redis"], indirect=True)
 def test_readers_of_four_processes_who_take_old_values_are_counted(store: str, tmp_path: Path) -> None:
-    """As above, over processes."""
-    load = load_on_processes(store, tmp_path, NEAR, "blocking", seconds=SHORT_S, patience="patient")
-
-    assert load.n_stale > 0, load
+    """As above, over processes. On a busy machine there are few changes, and one run may meet none of them."""
+    loads: list[Load] = []
+    while not any(load.n_stale for load in loads):
+        assert len(loads) < N_RUNS, loads
+        folder = tmp_path / str(len(loads))
+        folder.mkdir()
+        loads.append(load_on_processes(store, folder, NEAR, "blocking", seconds=SHORT_S, patience="patient"))
 
 
 def load_here(store: str, folder: Path, near: int, colour: str, *, seconds: float, patience: str = "strict") -> Load:
