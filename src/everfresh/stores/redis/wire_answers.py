@@ -333,27 +333,24 @@ def shape_of(blob: bytes) -> Shape:
 
 
 def apply(_: Apply, reply: Reply) -> Decoded[Applied | ShapesMoved]:
-    """Of `Apply`."""
-    told = _decode_apply(reply[0])
-    match told.answer:
-        case _Applied(epoch, sequence, touched, suspect, outrun, _):
-            return decoded(told, Applied(Position(epoch, sequence), touched, suspect, outrun))
-        case _Moved(epoch, n_shapes, shapes):
-            known = tuple(shape_of(reply[blob]) for blob in shapes)
-            return decoded(told, ShapesMoved(Generation(epoch, n_shapes), known))
-        case _:
-            assert_never(told.answer)
+    """Of `Apply`, which leaves nothing."""
+    told, begun = _begun(reply)
+    return decoded(told, begun.applied)
 
 
 def apply_first(_: ApplyFirst | Touch, reply: Reply) -> Decoded[Begun]:
     """Of `ApplyFirst` and `Touch`."""
+    return decoded(*_begun(reply))
+
+
+def _begun(reply: Reply) -> tuple[Told[_Applied | _Moved], Begun]:
     told = _decode_apply(reply[0])
     match told.answer:
         case _Applied(epoch, sequence, touched, suspect, outrun, left):
-            return decoded(told, Begun(Applied(Position(epoch, sequence), touched, suspect, outrun), left))
+            return told, Begun(Applied(Position(epoch, sequence), touched, suspect, outrun), left)
         case _Moved(epoch, n_shapes, shapes):
             known = tuple(shape_of(reply[blob]) for blob in shapes)
-            return decoded(told, Begun(ShapesMoved(Generation(epoch, n_shapes), known)))
+            return told, Begun(ShapesMoved(Generation(epoch, n_shapes), known))
         case _:
             assert_never(told.answer)
 
