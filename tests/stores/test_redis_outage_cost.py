@@ -10,7 +10,8 @@ import pytest
 from everfresh import Cache
 from tests.redis_servers import RedisServer, redis_server
 
-N_READS = 1_000
+# A thousand reads, in ten rounds: the best of each kind is compared, since a machine is busy in bursts.
+ROUNDS = [range(first, first + 100) for first in range(0, 1_000, 100)]
 # About half a millisecond of work, as of a query that is answered from memory.
 WORK = bytes(500_000)
 # To read without a store takes a tenth of a millisecond beside it, and some more on a busy machine.
@@ -43,40 +44,44 @@ def cache(request: pytest.FixtureRequest, server: RedisServer) -> Iterator[Cache
             server.resume()
 
 
-def test_reads_cost_little_more_than_their_calls(cache: Cache, server: RedisServer) -> None:
+def test_reads_cost_little_more_than_their_calls(cache: Cache) -> None:
     """Of a thousand, and of each a different one."""
     cached = cache.cached(work)
-    began = time.perf_counter()
-    plain = [work(number) for number in range(N_READS)]
-    plain_s = time.perf_counter() - began
+    plain_s, cached_s = [], []
+    for numbers in ROUNDS:
+        began = time.perf_counter()
+        plain = [work(number) for number in numbers]
+        plain_s.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
-    found = [cached(number) for number in range(N_READS)]
-    cached_s = time.perf_counter() - began
+        began = time.perf_counter()
+        found = [cached(number) for number in numbers]
+        cached_s.append(time.perf_counter() - began)
+        assert found == plain
 
-    print(f"plain {plain_s:.3f} s, cached {cached_s:.3f} s")  # noqa: T201 - pytest shows it with -s
-    assert found == plain
-    assert cached_s < FACTOR * plain_s
+    print(f"plain {min(plain_s):.3f} s, cached {min(cached_s):.3f} s")  # noqa: T201 - pytest shows it with -s
+    assert min(cached_s) < FACTOR * min(plain_s)
 
 
-async def test_coroutines_cost_little_more_than_their_calls(cache: Cache, server: RedisServer) -> None:
+async def test_coroutines_cost_little_more_than_their_calls(cache: Cache) -> None:
     """One after the other, and then all at once."""
 
     async def working(number: int) -> str:
         return work(number)
 
     cached = cache.cached(working)
-    began = time.perf_counter()
-    plain = [await working(number) for number in range(N_READS)]
-    plain_s = time.perf_counter() - began
+    plain_s, cached_s, together_s = [], [], []
+    for numbers in ROUNDS:
+        began = time.perf_counter()
+        plain = [await working(number) for number in numbers]
+        plain_s.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
-    found = [await cached(number) for number in range(N_READS)]
-    cached_s = time.perf_counter() - began
-    began = time.perf_counter()
-    together = await asyncio.gather(*map(cached, range(N_READS)))
-    together_s = time.perf_counter() - began
+        began = time.perf_counter()
+        found = [await cached(number) for number in numbers]
+        cached_s.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        together = await asyncio.gather(*map(cached, numbers))
+        together_s.append(time.perf_counter() - began)
+        assert found == together == plain
 
-    print(f"plain {plain_s:.3f} s, cached {cached_s:.3f} s, together {together_s:.3f} s")  # noqa: T201 - as above
-    assert found == together == plain
-    assert max(cached_s, together_s) < FACTOR * plain_s
+    print(f"plain {min(plain_s):.3f} s, cached {min(cached_s):.3f} s, together {min(together_s):.3f} s")  # noqa: T201
+    assert max(min(cached_s), min(together_s)) < FACTOR * min(plain_s)
