@@ -19,7 +19,7 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format soak mutants bench build lock clean
+.PHONY: help install demo test lint style types floors format soak mutants bench valkey build lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,11 @@ mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a 
 
 bench: $(INSTALLED) ## Measure
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+valkey: $(INSTALLED) ## Run the tests of the store on Redis with a Valkey server
+	@scripts/system_packages valkey
+	@EVERFRESH_REDIS_SERVER=/usr/bin/valkey-server $(BIN)/python -m pytest $(BESIDE) -m 'redis and not alone' $(ARGS)
+	@EVERFRESH_REDIS_SERVER=/usr/bin/valkey-server $(BIN)/python -m pytest $(BESIDE) -m 'not redis and not alone' $(wildcard tests/stores/test_redis*.py) $(ARGS)
 
 build: $(INSTALLED) ## Build the wheel and the source archive into dist/
 	$(BIN)/hatchling build

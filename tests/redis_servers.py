@@ -20,7 +20,9 @@ import redis
 
 from everfresh.testing.waiting import until
 
-SERVER, CLI = Path("/usr/bin/redis-server"), Path("/usr/bin/redis-cli")
+# Another that speaks the same, as Valkey does: make valkey.
+SERVER = Path(os.environ.get("EVERFRESH_REDIS_SERVER", "/usr/bin/redis-server"))
+CLI = SERVER.with_name(SERVER.name.replace("-server", "-cli"))
 HOST = "127.0.0.1"
 SERVICE = "store"
 # A Cluster's nodes talk on their port and this much above it.
