@@ -58,6 +58,8 @@ _PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAG
 # Whatever is asked for.
 _IS_DOWN = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 
+_CERTIFICATE = "Name the file of who signed its certificate: rediss://...?ssl_ca_certs=/path/ca.pem."
+
 
 def described(address: Address, error: Exception, script: Script | None = None) -> Exception:
     """The error in our words; a script's own error with the places in its files."""
@@ -67,7 +69,8 @@ def described(address: Address, error: Exception, script: Script | None = None) 
     if isinstance(error, exceptions.TimeoutError):
         return StoreUnavailable(f"{address}: no answer in time. Is it overloaded, or the network cut? Ask again.")
     if isinstance(error, exceptions.ConnectionError | OSError | exceptions.RedisClusterException):
-        return StoreUnavailable(f"{address}: no connection. Is Redis running there? The driver says: {_said(error)}.")
+        hint = _CERTIFICATE if "CERTIFICATE_VERIFY_FAILED" in str(error) else "Is Redis running there?"
+        return StoreUnavailable(f"{address}: no connection. {hint} The driver says: {_said(error)}.")
     if script is not None:
         return type(error)(f"{script.name}: {script.located(str(error))}")
     return error
