@@ -81,9 +81,9 @@ def test_a_certificate_of_an_unknown_authority_is_refused(secured: Secured, tmp_
     """The message says what is to be named."""
     stranger = tmp_path / "stranger.pem"
     trustme.CA().cert_pem.write_to_path(stranger)
-    with Cache(secured.url(ssl_ca_certs=stranger), on_store_failure="raise") as cache:
-        with pytest.raises(StoreUnavailable, match="ssl_ca_certs="):
-            cache.blocking.put("k", 1)
+    url = secured.url(ssl_ca_certs=stranger)
+    with Cache(url) as cache, pytest.raises(StoreUnavailable, match="ssl_ca_certs="):
+        cache.blocking.put("k", 1)
 
 
 @pytest.mark.parametrize("asks_clients", ["no"], indirect=True)
@@ -98,6 +98,5 @@ def test_a_certificate_need_not_be_checked(secured: Secured) -> None:
 @pytest.mark.parametrize("asks_clients", ["yes"], indirect=True)
 def test_a_client_without_its_certificate_is_refused(secured: Secured) -> None:
     """The server asks for one."""
-    with Cache(secured.url(ssl_ca_certs=secured.authority), on_store_failure="raise") as cache:
-        with pytest.raises(StoreUnavailable):
-            cache.blocking.put("k", 1)
+    with Cache(secured.url(ssl_ca_certs=secured.authority)) as cache, pytest.raises(StoreUnavailable):
+        cache.blocking.put("k", 1)
