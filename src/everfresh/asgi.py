@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -25,25 +25,43 @@ class Request(msgspec.Struct, frozen=True):
     method: str
     headers: list[tuple[bytes, bytes]] = []
     query_string: bytes = b""
+    path: str = "/"
+    root_path: str = ""
+    client: Any = None  # a host and a port, or whatever else a server knows of who sent it
 
     def texts(self) -> dict[str, str]:
         """The headers as text by lower-case name; of equal names the first."""
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(self.headers)}
 
+    @property
+    def own_path(self) -> str:
+        """The path below where the application is mounted."""
+        return self.path.removeprefix(self.root_path) or "/"
+
+    @property
+    def host(self) -> str:
+        """The address that sent it, as the server tells it; empty when it does not."""
+        match self.client:
+            case [str(host), *_]:
+                return host
+            case _:
+                return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal. `at` names the field, header or parameter that is wrong, if it is one."""
+    """A refusal. `at` names the field, header or parameter that is wrong, if it is one; `more` is told beside it."""
 
     status: HTTPStatus
     detail: str
     at: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    more: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def document(self) -> dict[str, object]:
         """The refusal as RFC 9457 writes it."""
         fields = {"field": self.at} if self.at else {}
-        return {"title": self.status.phrase, "status": self.status.value, "detail": self.detail, **fields}
+        return {"title": self.status.phrase, "status": self.status.value, "detail": self.detail, **fields, **self.more}
 
 
 class BodyTooLarge(Exception):
@@ -71,8 +89,10 @@ def request_of(scope: Scope) -> Request:
     return msgspec.convert(scope, Request)
 
 
-async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
+async def read_body(receive: Receive, *, max_bytes: int, grow: Callable[[int], None] | None = None) -> bytes:
     """The request's body, counted while it comes in, whatever its headers say of its length.
+
+    `grow` is told how many bytes more are held, and may raise to refuse them.
 
     Raises:
         BodyTooLarge: it goes beyond `max_bytes`.
@@ -83,7 +103,10 @@ async def read_body(receive: Receive, *, max_bytes: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        body += cast("bytes", message.get("body", b""))
+        piece = cast("bytes", message.get("body", b""))
+        if grow is not None:
+            grow(len(piece))
+        body += piece
         if len(body) > max_bytes:
             raise BodyTooLarge
         if not message.get("more_body", False):

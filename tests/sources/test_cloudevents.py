@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfresh import Event
-from everfresh.sources.cloudevents import batched_events, binary_event, structured_event
+from everfresh.sources.cloudevents import binary_event, structured_event
 from everfresh.sources.messages import Malformed
 
 WHOLE: dict[str, Any] = {
@@ -40,10 +40,9 @@ def without(fields: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != name}
 
 
-def test_the_three_forms_say_the_same() -> None:
+def test_both_forms_say_the_same() -> None:
     """Type, data and id make the event; what else is known becomes headers."""
     assert structured_event(WHOLE) == EXPECTED
-    assert batched_events([WHOLE, WHOLE]) == [EXPECTED, EXPECTED]
     assert binary_event({**HEADERS, "content-type": "application/json"}, BODY) == EXPECTED
 
 
@@ -53,12 +52,10 @@ def test_a_required_attribute_is_never_made_up(name: str, value: object) -> None
     """An id that is made up here would make each retry another event."""
     wrong = without(WHOLE, name) if value is None else {**WHOLE, name: value}
 
-    with pytest.raises(Malformed, match=f"^{name}: ") as structured:
+    with pytest.raises(Malformed, match=f"^{name}: ") as caught:
         structured_event(wrong)
-    with pytest.raises(Malformed) as batched:
-        batched_events([WHOLE, wrong])
 
-    assert (structured.value.at, batched.value.at) == (name, f"[1].{name}")
+    assert caught.value.at == name
 
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "type"])
@@ -144,18 +141,10 @@ def test_headers_are_percent_encoded() -> None:
         binary_event({**HEADERS, "ce-subject": "%FF"}, BODY)
 
 
-@pytest.mark.parametrize("batch", [{}, "text", None])
-def test_a_batch_is_an_array(batch: object) -> None:
-    """One event is sent in another form."""
-    with pytest.raises(Malformed, match="array"):
-        batched_events(batch)
-
-
 @given(st.recursive(JSON, lambda inner: st.dictionaries(st.sampled_from([*WHOLE, "data_base64"]), inner)))
 def test_whatever_is_sent_is_an_event_or_malformed(message: object) -> None:
     """No sender can cause another error."""
-    for read in (structured_event, lambda value: batched_events([value])):
-        try:
-            read(message)
-        except Malformed as error:
-            assert str(error)  # noqa: PT017 - an event is as good an outcome
+    try:
+        structured_event(message)
+    except Malformed as error:
+        assert str(error)  # noqa: PT017 - an event is as good an outcome

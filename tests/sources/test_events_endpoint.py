@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from everfresh import Cache, Event, InvalidOption, Position, StoreClosed, StoreUnavailable, dep
-from everfresh.sources.http import EventsEndpoint
+from everfresh import Cache, Event, Position, StoreClosed, StoreUnavailable, dep
+from everfresh.sources.http import EventsEndpoint, Hook
 from tests.push.fake import calling
 from tests.push.serving import DEADLINE_S, serving
 
@@ -27,7 +27,7 @@ async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerato
 @pytest.fixture
 async def client(cache: Cache) -> AsyncGenerator[httpx2.AsyncClient]:
     async with (
-        serving(EventsEndpoint(cache, max_bytes=MAX_BYTES)) as url,
+        serving(EventsEndpoint(cache, Hook(max_bytes=MAX_BYTES))) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE_S) as client,
     ):
         yield client
@@ -71,15 +71,22 @@ async def test_an_empty_batch_is_accepted(client: httpx2.AsyncClient) -> None:
     assert Position.parse(answer.json()["position"])
 
 
-async def test_a_batch_with_one_malformed_event_is_not_applied(cache: Cache, client: httpx2.AsyncClient) -> None:
-    """Its sender sends it again, as a whole."""
+async def test_a_batch_with_malformed_events_says_which(cache: Cache, client: httpx2.AsyncClient) -> None:
+    """The others are applied, so that none of them waits for its sender to mend one."""
     await cache.put("touched", 1, dep.Topic("t"))
 
-    answer = await send(client, "application/cloudevents-batch+json", [WHOLE, {**WHOLE, "id": ""}])
+    answer = await send(client, "application/cloudevents-batch+json", [{**WHOLE, "id": ""}, WHOLE, 7])
 
     assert answer.status_code == 400
-    assert answer.json()["field"] == "[1].id"
-    assert await cache.has("touched")
+    assert not await cache.has("touched")
+    problem = answer.json()
+    assert problem["field"] == "[0].id"
+    assert (problem["n_applied"], problem["n_failed"]) == (1, 2)
+    assert problem["failed"] == [
+        {"index": 0, "field": "id", "detail": "required, and empty"},
+        {"index": 2, "field": "", "detail": "an event must be a JSON object, not a number"},
+    ]
+    assert (await cache.position()).covers(Position.parse(problem["position"]))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +210,7 @@ async def test_a_sender_that_leaves_in_the_middle_publishes_nothing() -> None:
 
 async def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
     """It could have none."""
-    async with calling(EventsEndpoint(Publisher(), max_bytes=10), **SCOPE) as call:
+    async with calling(EventsEndpoint(Publisher(), Hook(max_bytes=10)), **SCOPE) as call:
         for message in request(b"[" * 6, b"[" * 6, b"[" * 6):
             call.inbox.put_nowait(message)
         await call.ended()
@@ -224,10 +231,3 @@ async def test_it_lives_with_a_server_that_runs_nothing_else() -> None:
 
     assert [message["type"] for message in server.sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert socket.sent == [{"type": "websocket.close"}]
-
-
-@pytest.mark.parametrize("max_bytes", [0, -1])
-def test_a_limit_leaves_room_for_something(max_bytes: int) -> None:
-    """Otherwise nothing would ever be accepted."""
-    with pytest.raises(InvalidOption, match="max_bytes"):
-        EventsEndpoint(Publisher(), max_bytes=max_bytes)

@@ -1,1 +1,5 @@
-"""Sources: whatever brings events in. `http` is a webhook endpoint, `files` reads recorded messages."""
+"""Sources: whatever brings events in.
+
+`http` takes them by POST; which they are say `webhooks` (CloudEvents, messages, Debezium) and `rules` (anybody's
+webhooks), and from whom `signatures`. `files` reads recorded messages.
+"""

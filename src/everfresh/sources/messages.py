@@ -48,8 +48,10 @@ def event_of(message: object) -> Event:
     body = object_of(fields.get("body", {}), "body", "the body")
     headers = object_of(fields.get("headers") or {}, "headers", "the headers")
     identity = None if fields.get("id") is None else text_of(fields, "id")
-    with topic_named("topic"):
+    try:
         return Event(topic, body, id=identity, headers=headers)
+    except InvalidEvent as error:
+        raise Malformed("topic", str(error)) from error
 
 
 @contextmanager
