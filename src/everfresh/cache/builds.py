@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from everfresh.cache.tracking import Frame
 from everfresh.cache.values import LEFT_OUT
 from everfresh.matching.shapes import Group, Shape, Values, grouped, shape_and_values
 from everfresh.model import dependency as dep
-from everfresh.model.entry import Lease
+from everfresh.model.entry import Entry, Key, Lease
 from everfresh.model.errors import ArgumentNotSupported, ValueNotSupported
 from everfresh.protocol.requests import Built, Call, Seen
 
@@ -37,18 +37,17 @@ class Runs:
         self._n_under_way = 0
         self._lock = threading.Lock()
 
-    @contextmanager
-    def one(self) -> Generator[None]:
-        """One run, as long as the block."""
+    def begin(self) -> None:
+        """One run begins; whoever says so says its `end` too."""
         with self._lock:
             self._n_begun += 1
             self._n_under_way += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                # What forked in the middle of its own run was begun in another process.
-                self._n_under_way = max(self._n_under_way - 1, 0)
+
+    def end(self) -> None:
+        """One run has ended."""
+        with self._lock:
+            # What forked in the middle of its own run was begun in another process.
+            self._n_under_way = max(self._n_under_way - 1, 0)
 
     def mark(self) -> int:
         """A mark of now, for `is_quiet_since`."""
@@ -143,6 +142,15 @@ class Run:
                 error.add_note(f"everfresh: it is not cached, though cache_errors names it: {why}")
             return (error,)
         return (self._built(0, data, digest, *self._closed(), build_s, is_error=True),)
+
+    @property
+    def owed(self) -> tuple[Key, ...]:
+        """The entries that are to be looked at when the function has ended."""
+        return () if self._frame is None else self._frame.owed
+
+    def saw_late(self, key: Key, entry: Entry | None) -> None:
+        """One of them was looked at."""
+        cast("Frame", self._frame).saw_late(key, entry)
 
     def end(self) -> None:
         """Whatever still runs in its context is no part of a build any more."""

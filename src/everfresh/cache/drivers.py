@@ -11,25 +11,30 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from concurrent import futures
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any, TypeVar, cast
 
-from everfresh.cache.builds import Outcome, Run, runs
+from everfresh.cache.builds import Outcome, Run
 from everfresh.cache.caching_errors import own_error
 from everfresh.cache.engine import BoundCall, Engine
+from everfresh.cache.finishing import finished
+from everfresh.cache.flights import Party, landed
+from everfresh.cache.holding import running
 from everfresh.cache.keeper import running_loop
+from everfresh.cache.looking import having_looked, having_looked_blocking
 from everfresh.cache.running import blocking_result_of, result_of
 from everfresh.cache.secrets import holds_secret, kept_secret, told_of
 from everfresh.cache.tracking import open_frame
 from everfresh.feed.bells import ringer
 from everfresh.feed.wakers import Waiter
-from everfresh.model.entry import Entry, Lease
+from everfresh.model.entry import Entry
 from everfresh.model.errors import ArgumentNotSupported, BuildError, UnknownFunction
 from everfresh.protocol.acknowledging import Pause
 from everfresh.protocol.applying import Judge
 from everfresh.protocol.outage import lease_alone
-from everfresh.protocol.queueing import TookDue
 from everfresh.protocol.reading import read
 from everfresh.protocol.requests import (
     STRICT,
@@ -55,7 +60,7 @@ from everfresh.protocol.requests import (
     Steps,
     Wait,
 )
-from everfresh.stores.store import STEPS, Store, is_reading
+from everfresh.stores.store import STEPS
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -96,8 +101,10 @@ class BlockingDriver:
         if type(request) in _FOR_THE_STORE_ALONE:
             return self._engine.store.carry_out(request)
         match request:
-            case Build() | BuildMany() | BuildAlone():
+            case Build() | BuildMany():
                 return _outcome_for(request, self._run(_run_of(self._engine, request)))
+            case BuildAlone():
+                return self._build_alone(request)
             case Wait():
                 return self._wait(request)
             case Bring(call):
@@ -120,14 +127,27 @@ class BlockingDriver:
         self.run(_bringing(call))
 
     def _run(self, run: Run) -> tuple[Outcome, ...]:
-        with _holding(self._engine, run):
+        with running(run, self._engine.keeper):
             started = time.perf_counter()
             try:
-                result = blocking_result_of(run, run.open(), is_refresh=self._role == "refresh")
+                give = partial(blocking_result_of, run, run.open(), is_refresh=self._role == "refresh")
+                result = having_looked_blocking(run, self._engine.store, give)
                 outcomes = run.done(result, time.perf_counter() - started)
             except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
                 outcomes = run.raised(error, time.perf_counter() - started)
             return _shared(self._engine, run, outcomes)
+
+    def _build_alone(self, request: BuildAlone) -> tuple[Outcome, ...]:
+        if running_loop() is not None:
+            # A task of this very loop may be calling it, and cannot go on while we wait.
+            return self._run(_run_of(self._engine, request))
+        with Party(self._engine.flights, request) as party:
+            while (todo := party.next()) is not None:
+                if isinstance(todo, BuildAlone):
+                    party.built(self._run(_run_of(self._engine, todo)))
+                else:
+                    futures.wait((todo.landed,), party.wait_s)
+            return party.outcomes()
 
     def _wait(self, request: Wait) -> None:
         engine = self._engine
@@ -185,8 +205,10 @@ class AsyncDriver:
         if type(request) in _LOOKS:
             return await self._engine.store.carry_out_async(request)
         match request:
-            case Build() | BuildMany() | BuildAlone():
+            case Build() | BuildMany():
                 return _outcome_for(request, await self._run(_run_of(self._engine, request)))
+            case BuildAlone():
+                return await self._build_alone(request)
             case Wait():
                 return await self._wait(request)
             case Bring(call):
@@ -202,11 +224,12 @@ class AsyncDriver:
                 return answer
 
     async def _run(self, run: Run) -> tuple[Outcome, ...]:
-        with _holding(self._engine, run):
+        with running(run, self._engine.keeper):
             started = time.perf_counter()
             try:
                 # Calls of sync functions never come here: their whole way is gone in a thread.
-                result = await result_of(run, run.open(), is_refresh=self._role == "refresh")
+                given = result_of(run, run.open(), is_refresh=self._role == "refresh")
+                result = await having_looked(run, self._engine.store, given)
                 outcomes = run.done(result, time.perf_counter() - started)
             except Exception as error:  # noqa: BLE001 - whatever the function raises is kept for whoever asked
                 outcomes = run.raised(error, time.perf_counter() - started)
@@ -218,6 +241,15 @@ class AsyncDriver:
             return
         # All of it in a thread, its commit too: a synchronous reader in this loop may be waiting for it.
         await asyncio.to_thread(self._blocking.run, _bringing(call))
+
+    async def _build_alone(self, request: BuildAlone) -> tuple[Outcome, ...]:
+        with Party(self._engine.flights, request) as party:
+            while (todo := party.next()) is not None:
+                if isinstance(todo, BuildAlone):
+                    party.built(await self._run(_run_of(self._engine, todo)))
+                else:
+                    await landed(todo, party.wait_s)
+            return party.outcomes()
 
     async def _wait(self, request: Wait) -> None:
         engine = self._engine
@@ -234,38 +266,6 @@ class AsyncDriver:
             engine.wakers.remove(request.key, waiter)
         if waiter.error is not None:
             raise own_error(waiter.error)
-
-
-async def finished(store: Store, request: Request[A]) -> A:
-    """Carry out a step that is not lost to a cancellation: it is finished, and a lease that it gave is given back."""
-    if not store.is_shared or is_reading(request):
-        return await store.carry_out_async(request)
-    step = asyncio.ensure_future(store.carry_out_async(request))
-    try:
-        return await asyncio.shield(step)
-    except asyncio.CancelledError:
-        answer = await _to_the_end(step)
-        for lease in _leases_in(answer):
-            await _to_the_end(asyncio.ensure_future(store.carry_out_async(GiveUp(lease))))
-        raise
-
-
-async def _to_the_end(step: asyncio.Future[A]) -> A | None:
-    """The answer of a step, whoever cancels meanwhile; None when it raised."""
-    while not step.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([step])
-    return None if step.cancelled() or step.exception() is not None else step.result()
-
-
-def _leases_in(answer: object) -> tuple[Lease, ...]:
-    match answer:
-        case Lease():
-            return (answer,)
-        case TookDue(due):
-            return tuple(one.lease for one in due)
-        case _:
-            return ()
 
 
 def within_build(bounds: Bounds) -> Bounds:
@@ -335,17 +335,6 @@ def _outcome_for(request: Build | BuildMany | BuildAlone, outcomes: tuple[Outcom
     return outcome
 
 
-@contextlib.contextmanager
-def _holding(engine: Engine, run: Run) -> Generator[None]:
-    """Renew the leases of the run while it runs, and end it, however that goes."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(runs.one())
-        stack.callback(run.end)
-        for lease in () if run.is_alone else run.leases:
-            stack.enter_context(engine.keeper.holding(lease, run.spec.policy.lease_s))
-        yield
-
-
 def _shared(engine: Engine, run: Run, outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     """The same; errors are given to those who wait for the builds too, unless they might not meet them themselves."""
     for lease, outcome in zip(run.leases, outcomes, strict=True):
@@ -367,8 +356,7 @@ def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:
     match request:
         case Commit(lease=lease):
             engine.hushed.pop((lease.begun.epoch, lease.token), None)
-            builder = f"{'worker' if role == 'refresh' else 'reader'} {platform.node()}:{os.getpid()}"
-            return replace(request, builder=builder)
+            return replace(request, builder=_builder(role, os.getpid()))
         case Fail(lease=lease, reason=reason):
             return replace(request, reason=engine.hushed.pop((lease.begun.epoch, lease.token), reason))
         case GiveUp(lease):
@@ -376,6 +364,11 @@ def _signed(engine: Engine, request: Request[Any], role: str) -> Request[Any]:
             return request
         case _:
             return request
+
+
+@lru_cache(maxsize=4)
+def _builder(role: str, pid: int) -> str:
+    return f"{'worker' if role == 'refresh' else 'reader'} {platform.node()}:{pid}"
 
 
 def _announce(engine: Engine, role: str, request: Request[Any], answer: Any) -> None:  # noqa: ANN401 - as above

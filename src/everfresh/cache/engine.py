@@ -8,24 +8,26 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from everfresh.cache.attention import Attention
+from everfresh.cache.flights import Flights
 from everfresh.cache.keeper import LeaseKeeper
 from everfresh.cache.near import NearCache
 from everfresh.cache.notices import NoticeBoard
 from everfresh.cache.predicates import Predicates
-from everfresh.cache.signatures import Arguments
+from everfresh.cache.signatures import Arguments, is_unchangeable
 from everfresh.cache.spec import BoundCall, Spec
-from everfresh.cache.tracking import Frame, generations_of, open_frame
+from everfresh.cache.telling import Teller
+from everfresh.cache.tracking import LATER, Frame, Later, generations_of, open_frame
 from everfresh.feed.follower import Follower
 from everfresh.feed.following import follower_of
 from everfresh.feed.wakers import Wakers
 from everfresh.matching.index import Shapes
-from everfresh.matching.shapes import Shape, ShapeId
+from everfresh.matching.shapes import Shape
 from everfresh.model.clock import Clock, Dice, fair_dice, wall_clock
 from everfresh.model.dependency import Undescribed
 from everfresh.model.entry import Entry, Key, Lease, Recipe, State
 from everfresh.model.errors import StoreUnavailable, UnknownFunction
 from everfresh.model.position import Position
-from everfresh.protocol.requests import Committed, Fail, Load, Loaded, Register
+from everfresh.protocol.requests import Committed, Fail, Load, Loaded
 from everfresh.stores.store import Store
 
 __all__ = ["BoundCall", "Engine", "Spec"]
@@ -58,19 +60,27 @@ class Engine:
         self.follower.add(self.wakers)
         self.hushed: dict[tuple[str, int], str] = {}
         """All that may be told of a build whose error may hold a secret, by its lease until that ends."""
-        self._told: set[ShapeId] = set()
+        # Calls of functions that readers share while the store does not answer.
+        self.flights = Flights()
+        self.teller = Teller(store, self.follower)
 
     def bind(self, spec: Spec, arguments: Arguments, key: Key) -> BoundCall:
         """The call of the function with these arguments."""
+        # What the caller may change meanwhile is encoded now; to encode what it cannot costs a tenth of a hit.
+        is_same_later = is_unchangeable(arguments)
+        made = None if is_same_later else Recipe(spec.name, spec.signature.encode(arguments))
+        return self._bound(spec, arguments, key, made)
+
+    def _bound(self, spec: Spec, arguments: Arguments, key: Key, made: Recipe | None) -> BoundCall:
         return BoundCall(
             key=key,
-            recipe=Recipe(spec.name, spec.signature.encode(arguments)),
             fingerprint=spec.fingerprint(),
             shapes=spec.shapes,
             policy=spec.policy,
             watched=spec.watched,
             spec=spec,
             arguments=arguments,
+            made=made,
         )
 
     def resolve(self, key: Key, recipe: Recipe) -> BoundCall:
@@ -84,7 +94,7 @@ class Engine:
         if spec is None:
             msg = f"{key}: this process has no function {recipe.function!r}. Import the module that declares it."
             raise UnknownFunction(msg)
-        return self.bind(spec, spec.signature.decode(recipe.arguments), key)
+        return self._bound(spec, spec.signature.decode(recipe.arguments), key, recipe)
 
     def frame(
         self, keys: tuple[Key, ...], leases: Sequence[Lease], *, is_strict: bool = False, is_alone: bool = False
@@ -101,10 +111,10 @@ class Engine:
         return Frame(
             keys if outer is None else (*outer.chain, *keys),
             _begun(leases),
-            tell=_tell_nobody if is_alone else self._tell,
-            see=_see_nothing if is_alone else self._see,
+            tell=_tell_nobody if is_alone else self.teller.tell,
+            see=_see_nothing if is_alone else self.see,
             warn=warn if self.production_mode else None,
-            cause=max((generations_of(outer, lease) for lease in leases), key=len),
+            cause=max([generations_of(outer, lease) for lease in leases], key=len),
             outer=outer,
             is_strict=is_strict,
         )
@@ -167,15 +177,10 @@ class Engine:
             # Who asks the store now hears of it, and does what its function's policy says.
             self.near.lapse()
 
-    def _tell(self, shape: Shape) -> None:
-        if shape.id in self._told:
-            return
-        # Else the commit makes it known, and what began before that is built again if an event has come meanwhile.
-        with suppress(StoreUnavailable):
-            self.store.carry_out(Register((shape,)))
-            self._told.add(shape.id)
-
-    def _see(self, key: Key) -> Entry | None:
+    def see(self, key: Key) -> Entry | Later | None:
+        """The entry, for the build that calls; None where it cannot be seen."""
+        if self.teller.must_not_wait:
+            return LATER
         # What cannot be seen counts as not there, which no commit takes for the truth.
         with suppress(StoreUnavailable):
             return self.store.carry_out(Load(key)).entry
@@ -184,6 +189,8 @@ class Engine:
 
 def _begun(leases: Sequence[Lease]) -> Position:
     """Where a run under all of them began; in no epoch when they are of several shards, whose orders do not compare."""
+    if len(leases) == 1:
+        return leases[0].begun
     latest = max((lease.begun for lease in leases), key=lambda begun: begun.sequence)
     return latest if len({lease.begun.epoch for lease in leases}) == 1 else Position("", latest.sequence)
 

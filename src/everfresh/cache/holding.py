@@ -6,13 +6,32 @@ value stored long after it has ended.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
+from everfresh.cache.builds import Run, runs
 from everfresh.cache.keeper import LeaseKeeper
 from everfresh.model.entry import Lease
 from everfresh.protocol.requests import Begin, Commit, Fail, GiveUp, Steps
 
 T = TypeVar("T")
+
+
+@contextmanager
+def running(run: Run, keeper: LeaseKeeper) -> Generator[None]:
+    """Renew the leases of the run while it runs, and end it, however that goes."""
+    held: list[Lease] = []
+    runs.begin()
+    try:
+        leases, lease_s = () if run.is_alone else run.leases, run.spec.policy.lease_s
+        held.extend(lease for lease in leases if keeper.hold(lease, lease_s))
+        yield
+    finally:
+        for lease in held:
+            keeper.release(lease)
+        run.end()
+        runs.end()
 
 
 def holding(steps: Steps[T], keeper: LeaseKeeper) -> Steps[T]:

@@ -6,7 +6,6 @@ A reader looks for slots, asks the store for the rest by the rules, and hands wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Generic, TypeVar, cast
@@ -19,7 +18,7 @@ from everfresh.cache.near import Slot, SlotsOfArgs, Ticket
 from everfresh.cache.secrets import kept_secret
 from everfresh.cache.tracking import open_frame
 from everfresh.model.entry import Entry, Key
-from everfresh.model.errors import InvalidPosition, StoreUnavailable
+from everfresh.model.errors import InvalidPosition
 from everfresh.model.position import Position
 from everfresh.protocol.outage import despite_outage, read_alone
 from everfresh.protocol.queueing import Enqueue
@@ -148,10 +147,7 @@ class Reads(Generic[R]):
         """Tell the build that called that this value could not be had, in case that it goes on without."""
         frame = open_frame()
         if frame is not None and isinstance(error, Exception):
-            found = None
-            with suppress(StoreUnavailable):
-                found = self.engine.store.carry_out(Load(key)).entry
-            frame.stumbled(key, found, takes_old=self.spec.policy.bounds.stale_if_error_s > 0)
+            frame.stumbled(key, self.engine.see(key), takes_old=self.spec.policy.bounds.stale_if_error_s > 0)
 
     # --------------------------------------------------------------------------------------------------- many at once
 

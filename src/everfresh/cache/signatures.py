@@ -26,6 +26,11 @@ _DECODER = msgspec.msgpack.Decoder(dict[str, bytes])
 _UNCHANGEABLE = frozenset({str, int, bool, float, bytes, type(None)})
 
 
+def is_unchangeable(arguments: Arguments) -> bool:
+    """Whether nobody can change one of them."""
+    return _UNCHANGEABLE.issuperset(map(type, arguments.values()))
+
+
 class CallSignature:
     """How one function's arguments become a key and a recipe."""
 
@@ -136,7 +141,7 @@ class CallSignature:
         Raises:
             ArgumentNotSupported: the bytes were written for another signature.
         """
-        if _UNCHANGEABLE.issuperset(map(type, arguments.values())):
+        if is_unchangeable(arguments):
             # As most calls are; to look at each would take ten times as long.
             return arguments
         told = [value for name, value in arguments.items() if name not in self.ignored and name != self._var_keyword]

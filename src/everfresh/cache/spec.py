@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import BoundArguments
 from typing import Any, cast
 
@@ -14,8 +14,10 @@ from everfresh.cache.tracking import Frame, current_frame
 from everfresh.cache.values import Codec
 from everfresh.matching.shapes import Group, Shape, predicate_shape, shape_and_values
 from everfresh.model import dependency as dep
+from everfresh.model.entry import Recipe
 from everfresh.model.errors import InvalidDependency
 from everfresh.model.event import Event
+from everfresh.model.marks import override
 from everfresh.protocol.requests import Call, Policy
 
 
@@ -65,10 +67,20 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundCall(Call):
-    """A call with the function and the arguments themselves."""
+    """A call with the function and the arguments themselves; its recipe is made when it is needed, if it was not."""
 
     spec: Spec
     arguments: Arguments
+    made: Recipe | None = field(default=None, compare=False)
+
+    @property
+    @override
+    def recipe(self) -> Recipe:
+        made = self.made
+        if made is None:
+            made = Recipe(self.spec.name, self.spec.signature.encode(self.arguments))
+            object.__setattr__(self, "made", made)
+        return made
 
 
 def shapes_of(dependencies: tuple[dep.Dependency, ...], signature: CallSignature, name: str) -> tuple[Shape, ...]:

@@ -21,6 +21,13 @@ from everfresh.protocol.requests import ABSENT, Seen
 _TWO_VALUES = "?"
 
 
+class Later:
+    """Stands for what nobody can look at now without keeping an event loop waiting."""
+
+
+LATER = Later()
+
+
 class Frame:
     """What one build has said and was seen to depend on so far; safe from every thread.
 
@@ -31,12 +38,14 @@ class Frame:
     """
 
     __slots__ = (
+        "_begun",
         "_digests",
         "_epoch",
         "_is_open",
         "_lock",
         "_n_outer",
         "_outer",
+        "_owed",
         "_parts",
         "_see",
         "_shapes",
@@ -58,7 +67,7 @@ class Frame:
         begun: Position,
         *,
         tell: Callable[[Shape], None],
-        see: Callable[[Key], Entry | None],
+        see: Callable[[Key], Entry | Later | None],
         warn: Callable[[dep.Undescribed], None] | None = None,
         cause: tuple[str, ...] = (),
         outer: Frame | None = None,
@@ -66,6 +75,7 @@ class Frame:
     ) -> None:
         self.chain = chain
         self.good_from = begun.sequence
+        self._begun = begun.sequence
         self._epoch = begun.epoch
         self.cause = cause
         self.expires_at: float | None = None
@@ -81,6 +91,7 @@ class Frame:
         self._parts: set[tuple[Shape, Values]] = set()
         self._shapes: set[Shape] = set()
         self._digests: dict[Key, str] = {}
+        self._owed: dict[Key, None] = {}
         self._is_open = True
         # Held for single facts, never while the store is asked.
         self._lock = threading.Lock()
@@ -91,12 +102,21 @@ class Frame:
         return self._is_open
 
     @property
+    def owed(self) -> tuple[Key, ...]:
+        """The entries that are to be looked at when the function has ended, before the frame is closed."""
+        with self._lock:
+            return tuple(self._owed)
+
+    @property
     def generations(self) -> tuple[str, ...]:
         """The chain of builds that an event has behind it which this build publishes."""
         return (*self.cause, self.chain[-1])
 
     def add(self, dependency: dep.Dependency) -> None:
-        """Depend on it. A shape that appears for the first time is known to the store before this returns.
+        """Depend on it.
+
+        A shape that appears for the first time is known to the store before this returns, if that answers. Another
+        entry was looked at, or is, in an event loop that the store would keep waiting, when the function has ended.
 
         Raises:
             InvalidDependency: it is one that nobody described, and this is no production.
@@ -108,7 +128,7 @@ class Frame:
                 self._add_undescribed(dependency)
             case dep.Call():
                 key = Key(dependency.key)
-                self.saw(key, self._see(key))
+                self._note(key, self._see(key))
             case _:
                 shape, values = shape_and_values(dependency)
                 if shape not in self._shapes:
@@ -142,12 +162,21 @@ class Frame:
             if entry.expires_at is not None:
                 self.expires_at = min(self.expires_at or entry.expires_at, entry.expires_at)
 
-    def stumbled(self, key: Key, entry: Entry | None, *, takes_old: bool = False) -> None:
+    def saw_late(self, key: Key, entry: Entry | None) -> None:
+        """Depend on the value of another entry as it is now, if it was the same all the time."""
+        changed_at = None if entry is None else entry.changed_at
+        # The order of another shard says nothing in this one.
+        if changed_at is not None and changed_at.epoch == self._epoch and changed_at.sequence > self._begun:
+            with self._lock:
+                self._digests[key] = _TWO_VALUES
+        self.saw(key, entry)
+
+    def stumbled(self, key: Key, entry: Entry | Later | None, *, takes_old: bool = False) -> None:
         """Note that the build of another entry failed: if this one goes on without it, what it makes is makeshift.
 
         With `takes_old` that entry's function lets an old value stand in for it, which a strict build refuses.
         """
-        self.saw(key, entry)
+        self._note(key, entry)
         self.is_makeshift = True
         if takes_old and self.is_strict:
             for frame in self._with_outer():
@@ -170,6 +199,13 @@ class Frame:
         with self._lock:
             self._is_open = False
             return grouped(self._parts), tuple(Seen(key, digest) for key, digest in sorted(self._digests.items()))
+
+    def _note(self, key: Key, entry: Entry | Later | None) -> None:
+        if not isinstance(entry, Later):
+            self.saw(key, entry)
+        elif not self._is_under_way(key):
+            with self._lock:
+                self._owed[key] = None
 
     def _add_undescribed(self, dependency: dep.Undescribed) -> None:
         if self._warn is None:

@@ -31,6 +31,17 @@ class TookDue:
     cold: tuple[Key, ...] = ()
 
 
+def leases_in(answer: object) -> tuple[Lease, ...]:
+    """The leases that the answer to a step gives."""
+    match answer:
+        case Lease():
+            return (answer,)
+        case TookDue(due):
+            return tuple(one.lease for one in due)
+        case _:
+            return ()
+
+
 @dataclass(frozen=True, slots=True)
 class TakeDue(Request[TookDue]):
     """Lease the due entries of these functions within their limits, most urgent first, at most `n_max`."""

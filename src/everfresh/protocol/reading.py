@@ -140,13 +140,13 @@ def read(call: Call, bounds: Bounds, *, good_from: int | None = None) -> Steps[E
 
 
 def _read(call: Call, bounds: Bounds, good_from: int | None) -> Steps[list[Entry]]:
-    queueing: _Queueing | None = None
+    first: Loaded | None = None
     # Whether what is below was brought up to date, None before it was tried.
     is_settled_below: bool | None = None
     while True:
         loaded = yield from ask(Load(call.key, call.fingerprint))
         good_from = loaded.position.sequence if good_from is None else good_from
-        queueing = _queueing(loaded) if queueing is None else queueing
+        first = first or loaded
         match verdict(loaded, bounds, good_from):
             case Serve(entry, is_stale):
                 if is_stale:
@@ -158,7 +158,7 @@ def _read(call: Call, bounds: Bounds, good_from: int | None) -> Steps[list[Entry
             case Settle(keys) if is_settled_below is None:
                 is_settled_below = yield from settle(keys)
             case _:
-                found = yield from _build_or_wait(call, bounds, queueing, good_from)
+                found = yield from _build_or_wait(call, bounds, _queueing(first), good_from)
                 if found is not None:
                     return [found]
 

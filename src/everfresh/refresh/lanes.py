@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
-from everfresh.cache.drivers import AsyncDriver, BlockingDriver, finished
+from everfresh.cache.drivers import AsyncDriver, BlockingDriver
 from everfresh.cache.engine import Engine
+from everfresh.cache.finishing import finished
 from everfresh.cache.secrets import told_of
 from everfresh.feed.bells import ringer
 from everfresh.model.entry import Lease

@@ -4,6 +4,7 @@ from everfresh.matching.shapes import Shape, ShapeKind
 from everfresh.model.entry import PLAIN_TERMS, Entry, Key, Lease, Recipe, State, Terms
 from everfresh.model.position import Position
 from everfresh.protocol.requests import Begin, Built, Call, Commit, Committed, Fail, Load, Loaded, Policy
+from everfresh.testing.calls import CallByHand
 
 NOW = 100.0
 KEY = Key("f(1)")
@@ -14,7 +15,7 @@ SHAPES = (Shape(ShapeKind.ID, "article"),)
 
 def call(policy: Policy = POLICY, *, key: Key = KEY) -> Call:
     """A call as the engine binds it."""
-    return Call(key=key, recipe=Recipe("f", b"\x80"), fingerprint="f1", shapes=SHAPES, policy=policy)
+    return CallByHand(key=key, made=Recipe("f", b"\x80"), fingerprint="f1", shapes=SHAPES, policy=policy)
 
 
 def at(sequence: int) -> Position:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from everfresh.model.entry import Lease, Recipe
+from everfresh.protocol.queueing import Due, TookDue, leases_in
 from everfresh.protocol.reading import attempt
 from everfresh.protocol.reading_many import read_many, refresh_many
 from everfresh.protocol.requests import NOTHING_OLD, Build, BuildMany, GiveUp, LoadMany
@@ -44,3 +46,18 @@ def test_who_is_cancelled_gives_its_lease_back_first(script_at_build: Callable[[
 
     with pytest.raises(Cancelled):
         script.gets(None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "leases"),
+    [
+        (LEASE, (LEASE,)),
+        (TookDue((Due(LEASE, Recipe("f", b"")),), now=1.0, next_due=None), (LEASE,)),
+        (TookDue((), now=1.0, next_due=None), ()),
+        (NOTHING, ()),
+        (None, ()),
+    ],
+)
+def test_the_leases_that_an_answer_gives_are_known(answer: object, leases: tuple[Lease, ...]) -> None:
+    """So that who is too late to use them can give them back."""
+    assert leases_in(answer) == leases
