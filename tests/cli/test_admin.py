@@ -13,7 +13,6 @@ from tests.redis_servers import RedisServer, new_prefix
 A = Tag("a")
 
 
-@pytest.mark.skip(reason="more than one shard cannot be had yet")
 def test_a_store_is_divided_anew(shared_redis: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     """All that has a function waits to be built, under its own terms; nothing of what was is left."""
     url = f"{shared_redis.url}?prefix={new_prefix()}"
@@ -37,7 +36,6 @@ def test_a_store_is_divided_anew(shared_redis: RedisServer, capsys: pytest.Captu
     store.close()
 
 
-@pytest.mark.skip(reason="more than one shard cannot be had yet")
 def test_to_one_and_back(shared_redis: RedisServer) -> None:
     """One shard is a number like any other."""
     url = f"{shared_redis.url}?prefix={new_prefix()}"
@@ -51,7 +49,6 @@ def test_to_one_and_back(shared_redis: RedisServer) -> None:
         store.close()
 
 
-@pytest.mark.skip(reason="more than one shard cannot be had yet")
 def test_the_number_that_it_has_must_be_right(shared_redis: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Else most entries would not be found, and lost."""
     url = f"{shared_redis.url}?prefix={new_prefix()}"

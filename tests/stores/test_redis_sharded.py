@@ -4,38 +4,28 @@ What a test of the contract asks of the one order of a store, several shards do 
 with what there is instead.
 """
 
+from math import inf
+
 import pytest
 
+from everfresh.model.entry import State
+from everfresh.protocol.inspecting import Count
 from everfresh.stores.redis.sharded import ShardedStore
+from everfresh.stores.redis.sharding import share_of
+from everfresh.stores.tables import Room
+from everfresh.testing.by_hand import ByHand
 from everfresh.testing.store_contract import LastingStoreContract, MakeStore, OpenStore
 from tests.redis_servers import RedisServer, new_prefix
 
 N_SHARDS = 16
 
-VECTOR = "the position of a store is one of each shard, and that of an entry is its shard's alone"
-ORDER = "between two shards nothing says which came first"
+SIDE_BY_SIDE = "what is due on two shards is taken side by side, whatever one of the steps drops on another"
+KEPT = "each shard keeps as many records as one store does"
 SHARE = "each shard holds its share of the room, and lets go of what was read longest ago of its own"
 SWEEP = "what is over is cleared away by who writes to the same shard"
-LIST = "the list of shapes that publishers know has a name of its own"
-EACH = "each shard tells by itself"
 OTHERWISE = {
-    "test_a_commit_is_fresh": VECTOR,
-    "test_a_put_leaves_nothing_of_what_was_built": VECTOR,
-    "test_a_distrusted_entry_is_well_after_its_build": VECTOR,
-    "test_records_are_in_order": VECTOR,
-    "test_the_feed_resumes_from_any_position": VECTOR,
-    "test_the_feed_is_read_in_batches": ORDER,
-    "test_a_position_before_what_is_kept_starts_over": VECTOR,
-    "test_events_of_one_request_are_one_step": VECTOR,
-    "test_a_job_that_nobody_began_is_given_up": ORDER,
-    "test_what_nobody_reads_is_dropped_instead_of_refreshed": ORDER,
-    "test_what_went_with_a_cold_entry_is_not_taken": ORDER,
-    "test_each_function_has_its_own_limit": ORDER,
-    "test_an_entry_that_came_between_is_touched": ORDER,
-    "test_distrust_begins_a_new_life": EACH,
-    "test_publishers_learn_of_new_shapes": LIST,
-    "test_publishers_learn_of_shapes_that_came_since": LIST,
-    "test_publishers_learn_that_the_list_is_another_one": LIST,
+    "test_a_position_before_what_is_kept_starts_over": KEPT,
+    "test_what_went_with_a_cold_entry_is_not_taken": SIDE_BY_SIDE,
     "test_expired_values_are_cleared_away_by_later_puts": SWEEP,
     "test_commits_clear_away_what_is_over": SWEEP,
     "test_what_is_over_is_cleared_away_whoever_stands_before_it": SWEEP,
@@ -55,6 +45,41 @@ OTHERWISE = {
     "test_a_value_as_large_as_all_room_is_kept_alone": SHARE,
     "test_whatever_happens_the_counts_are_right": SHARE,
 }
+
+
+def test_all_shards_together_hold_no_more_than_there_is_room_for(redis_url: str) -> None:
+    """Each holds its share, and the shares are as much as the whole; though all are used."""
+    store = ShardedStore(redis_url, N_SHARDS, room=Room(max_entries=50))
+    hand = ByHand(store)
+    hand.store.ask_last_read(lambda _: inf)
+
+    for number in range(300):
+        hand.put(f"k{number}", 1)
+
+    assert store.carry_out(Count()).n_known == 50
+    store.close()
+
+
+@pytest.mark.parametrize("n_max", [16, 17, 50, 1_000_003])
+def test_the_shares_of_all_shards_are_the_whole(n_max: int) -> None:
+    """Of entries and of bytes."""
+    shares = [share_of(Room(n_max, 2 * n_max), N_SHARDS, shard) for shard in range(N_SHARDS)]
+
+    assert sum(share.max_entries or 0 for share in shares) == n_max
+    assert sum(share.max_bytes or 0 for share in shares) == 2 * n_max
+
+
+def test_each_shard_may_hold_one_entry(redis_url: str) -> None:
+    """Also where there is less room than there are shards: else some keys could never be kept."""
+    store = ShardedStore(redis_url, N_SHARDS, room=Room(max_entries=1))
+    hand = ByHand(store)
+
+    for number in range(100):
+        hand.put(f"k{number}", 1)
+        assert hand.entry(f"k{number}").state is State.FRESH
+
+    assert store.carry_out(Count()).n_known <= N_SHARDS
+    store.close()
 
 
 class TestShardedStore(LastingStoreContract):

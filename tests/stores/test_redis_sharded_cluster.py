@@ -1,22 +1,13 @@
 """Shards over the nodes of a Cluster, held to the contract."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.testing.store_contract import OpenStore, StoreContract
-from tests.redis_servers import Cluster, new_prefix, redis_cluster
+from tests.redis_servers import Cluster, new_prefix
 from tests.stores.test_redis_sharded import N_SHARDS, OTHERWISE
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """Six nodes for all tests."""
-    with redis_cluster() as one:
-        yield one
 
 
 class TestShardedCluster(StoreContract):
@@ -28,6 +19,6 @@ class TestShardedCluster(StoreContract):
             pytest.skip(OTHERWISE[name])
 
     @pytest.fixture
-    def open_store(self, cluster: Cluster) -> OpenStore:
+    def open_store(self, shared_cluster: Cluster) -> OpenStore:
         prefix = new_prefix()
-        return lambda clock: ShardedStore(f"{cluster.url}?prefix={prefix}", N_SHARDS, clock=clock)
+        return lambda clock: ShardedStore(f"{shared_cluster.url}?prefix={prefix}", N_SHARDS, clock=clock)

@@ -69,7 +69,6 @@ def test_a_stream_brings_what_any_shard_tells(url: str) -> None:
     store.close()
 
 
-@pytest.mark.skip(reason="more than one shard cannot be had yet")
 def test_an_acknowledged_event_is_seen_by_all(url: str) -> None:
     """Also in values near another process that were built from entries of other shards."""
     prices = dict.fromkeys(range(8), 0)

@@ -1,17 +1,20 @@
 """What becomes of what crosses shards when a process dies in between, a shard loses its memory, or news come late."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from everfresh.model.dependency import Tag
-from everfresh.model.entry import Key, Lease, State
+from everfresh.model.entry import FeedRecord, Key, Lease, OnChange, State
 from everfresh.model.errors import StoreUnavailable
 from everfresh.protocol.inspecting import Explain
-from everfresh.protocol.requests import Load
+from everfresh.protocol.queueing import Distrust
+from everfresh.protocol.requests import Load, ReadFeed
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.redis.sharding import Done, Part, Parts, shard_of
 from everfresh.stores.redis.sharding_steps import Asked, Attach, Carry, Delivered
-from everfresh.testing.by_hand import ByHand, commit_of
+from everfresh.testing.by_hand import NOT_THERE, ByHand, commit_of
 from tests.redis_servers import RedisServer, new_prefix
 
 N_SHARDS = 16
@@ -289,6 +292,114 @@ def test_nobody_is_told_once_nothing_is_built_from_it(url: str, shared_redis: Re
     store.close()
 
 
+def test_what_the_last_change_drops_is_told_no_more(url: str) -> None:
+    """The value changed and is outdated again, and who was built from it is dropped by that, not refreshed."""
+    store = ShardedStore(url, N_SHARDS)
+    hand = ByHand(store)
+    hand.build("in", 1, A)
+    hand.build("out", 1, seen={"in": 1}, on_change=OnChange.DROP)
+    lease = hand.lease("in")
+    hand.touch(A)
+
+    hand.commit(lease, 2, A)
+
+    assert store.carry_out(Load(Key("out"))).entry is None
+    assert hand.state("in") is State.DIRTY
+    store.close()
+
+
+def test_what_is_not_there_is_not_told_as_unsettled(url: str) -> None:
+    """In a new life nothing is known of the other shards, until somebody asks."""
+    store = ShardedStore(url, N_SHARDS)
+    hand = ByHand(store)
+    hand.build("out", 1, seen={"in": NOT_THERE})
+    store.carry_out(Distrust("it was put back"))
+
+    explained = store.carry_out(Explain(Key("out")))
+
+    assert explained is not None
+    assert explained.unsettled == ()
+    store.close()
+
+
+def test_reading_the_feed_changes_nothing(url: str) -> None:
+    """Whoever is told of a step reads the feed, and would be told of what that did, in the middle of it."""
+    store, other = ShardedStore(url, N_SHARDS), ShardedStore(url, N_SHARDS)
+    _built(ByHand(store))
+    position = ByHand(store).position()
+    depths: list[int] = []
+    n_reading = 0
+
+    def read(_: Sequence[FeedRecord]) -> None:
+        nonlocal n_reading
+        depths.append(n_reading)
+        n_reading += 1
+        assert n_reading > 1 or store.carry_out(ReadFeed(position)).is_reset
+        n_reading -= 1
+
+    store.listen(read)
+    other.carry_out(Distrust("it was put back"))
+
+    ByHand(store).touch(A)
+
+    assert set(depths) == {0}
+    store.close()
+    other.close()
+
+
+def test_whichever_key_is_deleted_by_hand_costs_rebuilds_at_most(shared_redis: RedisServer) -> None:
+    """A change of the inner entry outdates the outer ones all the same, whatever was lost of either shard."""
+    url, store, hand = _made(shared_redis)
+    with shared_redis.client() as client:
+        names = sorted({_part(url, name) for name in client.scan_iter(f"{_prefix(url)}:*")})
+        store.close()
+        assert {b"N", b"l", b"z", b"h:in"} <= {name.partition(b":")[2] for name in names}
+        for name in names:
+            url, store, hand = _made(shared_redis)
+            client.delete(f"{_prefix(url)}:".encode() + name)
+
+            hand.touch(A)
+            hand.build("in", 2, A)
+
+            for key in ("out", "page"):
+                entry = store.carry_out(Load(Key(key))).entry
+                assert entry is None or entry.state is not State.FRESH, (name, key)
+            store.close()
+
+
+def test_news_that_are_deleted_before_they_were_carried_cost_rebuilds(url: str, shared_redis: RedisServer) -> None:
+    """Who was to carry them died, and then somebody deleted them: the next worker that comes by notices."""
+    dying, other = Dies(url, N_SHARDS), ShardedStore(url, N_SHARDS)
+    hand = ByHand(other)
+    _built(hand)
+    with pytest.raises(StoreUnavailable):
+        ByHand(dying).touch(A)
+    with shared_redis.client() as client:
+        assert client.delete(f"{_prefix(url)}:{{s{shard_of('in', N_SHARDS)}}}:u")
+
+    _sweep(hand)
+
+    assert (hand.state("out"), hand.state("page")) == (State.DIRTY, State.SUSPECT)
+    dying.close()
+    other.close()
+
+
+def test_a_number_of_shards_that_is_deleted_is_known_all_the_same(url: str, shared_redis: RedisServer) -> None:
+    """Another number is refused as before, and the store can be opened with its own."""
+    store = ShardedStore(url, N_SHARDS)
+    ByHand(store).build("k", 1)
+    store.close()
+    with shared_redis.client() as client:
+        assert client.delete(f"{_prefix(url)}:{{s0}}:N")
+
+    with pytest.raises(StoreUnavailable, match="16 shards"):
+        ShardedStore(url, 4)
+
+    again = ShardedStore(url, N_SHARDS)
+    assert ByHand(again).state("k") is State.FRESH
+    again.close()
+
+
 def test_another_number_of_shards_is_refused(url: str) -> None:
     """Nothing would be where it is looked for; the message says what to do."""
     store = ShardedStore(url, N_SHARDS)
@@ -332,6 +443,18 @@ def test_two_lease_tokens_are_never_alike(url: str) -> None:
     leases: list[Lease] = [hand.lease(f"k{number}") for number in range(50)]
     assert len({lease.token for lease in leases}) == len(leases)
     store.close()
+
+
+def _made(server: RedisServer) -> tuple[str, ShardedStore, ByHand]:
+    url = f"{server.url}?prefix={new_prefix()}"
+    store = ShardedStore(url, N_SHARDS)
+    hand = ByHand(store)
+    _built(hand)
+    return url, store, hand
+
+
+def _part(url: str, name: bytes) -> bytes:
+    return name.removeprefix(f"{_prefix(url)}:".encode())
 
 
 def _prefix(url: str) -> str:

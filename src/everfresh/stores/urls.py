@@ -52,7 +52,7 @@ def _sqlite_path(rest: str) -> Path:
 def _redis_store(url: str, clock: Clock, room: Room) -> Store:
     try:
         # Who has no Redis needs no driver for it.
-        from everfresh.stores.redis import RedisStore, address_of, check_shards  # noqa: PLC0415
+        from everfresh.stores.redis import RedisStore, ShardedStore, address_of  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name not in {"redis", "hiredis"}:
             raise
@@ -61,5 +61,6 @@ def _redis_store(url: str, clock: Clock, room: Room) -> Store:
     # The machines of one store need not agree on the time: the server's counts, but for tests.
     of_server = None if clock is wall_clock else clock
     address = address_of(url)
-    check_shards(address.shards)
+    if address.shards > 1:
+        return ShardedStore(address, clock=of_server, room=room)
     return RedisStore(address, clock=of_server, room=room)

@@ -136,17 +136,6 @@ def _shards(scheme: str, text: str) -> int:
     return int(text)
 
 
-def check_shards(n_shards: int) -> None:
-    """See that the number of shards is one that applications may use.
-
-    Raises:
-        StoreUrlInvalid: it is not, as long as shards are on trial.
-    """
-    if n_shards > 1:
-        msg = "store URL: more than one shard cannot be had yet; leave out the option shards."
-        raise StoreUrlInvalid(msg)
-
-
 def _prefix(scheme: str, prefix: str) -> str:
     # What stands in braces decides the slot of a key, and that is the shard.
     if not prefix or len(prefix) > _MAX_PREFIX or not prefix.isprintable() or set(prefix) & set("{} "):

@@ -16,7 +16,7 @@ from everfresh.protocol.inspecting import Explain, ListEntries
 from everfresh.protocol.queueing import Enqueue
 from everfresh.protocol.requests import Load
 from everfresh.stores.redis.addresses import Address
-from everfresh.stores.redis.clients import Clients
+from everfresh.stores.redis.nodes import Nodes
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.redis.store import RedisStore
 from everfresh.stores.store import Store
@@ -83,11 +83,11 @@ def _queued(store: Store, terms: Terms, recipes: dict[Key, Recipe]) -> int:
 
 
 def _removed(address: Address) -> int:
-    clients = Clients(address)
+    nodes = Nodes(address)
     try:
-        return clients.blocking.remove(f"{_plain(address.prefix)}:{{s*}}:*")
+        return nodes.remove(f"{_plain(address.prefix)}:{{s*}}:*")
     finally:
-        clients.close()
+        nodes.close()
 
 
 def _plain(text: str) -> str:

@@ -10,10 +10,8 @@ Rules
 
 from __future__ import annotations
 
-import asyncio
-from contextvars import ContextVar
+from collections.abc import Sequence
 from itertools import count
-from math import ceil
 from typing import Any, TypeVar, cast
 from zlib import crc32
 
@@ -21,68 +19,26 @@ from everfresh.model.clock import Clock
 from everfresh.model.entry import State
 from everfresh.model.marks import override
 from everfresh.protocol.applying import Apply
-from everfresh.protocol.queueing import TakeDue
-from everfresh.protocol.requests import Load, Loaded, ReadFeed, Request
+from everfresh.protocol.queueing import Distrust, Enqueue, Retry, TakeDue
+from everfresh.protocol.requests import Commit, Delete, Fail, GiveUp, Load, Loaded, Put, ReadFeed, Request
 from everfresh.stores.redis.addresses import Address, address_of
-from everfresh.stores.redis.sharding import Done, Part, Parts, Sharding, Spread
+from everfresh.stores.redis.nodes import Nodes
+from everfresh.stores.redis.shard import Shard
+from everfresh.stores.redis.sharding import Done, Parts, Sharding, share_of
 from everfresh.stores.redis.sharding_events import KnownShapes, apply
-from everfresh.stores.redis.sharding_queue import take_due
+from everfresh.stores.redis.sharding_queue import Known, take_due
+from everfresh.stores.redis.sharding_rounds import side_by_side, side_by_side_async
 from everfresh.stores.redis.sharding_routes import ROUTES
-from everfresh.stores.redis.sharding_steps import Pending
+from everfresh.stores.redis.sharding_steps import Asked, Unattached
 from everfresh.stores.redis.sharding_streams import ShardedStream
-from everfresh.stores.redis.store import RedisStore
-from everfresh.stores.redis.wire_replies import Decoded, Message, Pace
 from everfresh.stores.store import FeedStream, StepListener, Store
 from everfresh.stores.tables import NO_ROOM_LIMIT, LastRead, Room
 
 A = TypeVar("A")
 
 _SEQUENCES_OF_ONE_LIFE = 2**64
-
-
-class _Told:
-    """What the steps of one part have to tell."""
-
-    __slots__ = ("paces", "posted")
-
-    def __init__(self) -> None:
-        self.posted: list[Message] = []
-        self.paces: list[Pace] = []
-
-
-# A step may be carried out in any thread or task.
-_told: ContextVar[_Told | None] = ContextVar("told", default=None)
-
-
-class Shard(RedisStore):
-    """One of them."""
-
-    def do(self, request: Request[Any]) -> Done:
-        """Carry out a part."""
-        told = _Told()
-        token = _told.set(told)
-        try:
-            return Done(self.carry_out(request), told.posted, told.paces, self.epoch)
-        finally:
-            _told.reset(token)
-
-    async def do_async(self, request: Request[Any]) -> Done:
-        """The same in an event loop."""
-        told = _Told()
-        token = _told.set(told)
-        try:
-            return Done(await self.carry_out_async(request), told.posted, told.paces, self.epoch)
-        finally:
-            _told.reset(token)
-
-    @override
-    def _tell(self, decoded: Decoded[Any]) -> None:
-        told = _told.get()
-        # What a sweep in the background has to tell stays in the outbox, and is carried from there.
-        if told is not None:
-            told.posted += decoded.posted
-            told.paces += decoded.paces
-        super()._tell(decoded)
+# After these other entries may be due than were seen.
+_QUEUEING = (Apply, Delete, Distrust, Enqueue, Fail, GiveUp, Put, Retry)
 
 
 class ShardedStore(Store):
@@ -95,16 +51,16 @@ class ShardedStore(Store):
         n_shards = n_shards or self.address.shards
         self.sharding = Sharding(n_shards)
         self._shapes = KnownShapes(n_shards)
-        of_each = Room(
-            None if room.max_entries is None else ceil(room.max_entries / n_shards),
-            None if room.max_bytes is None else ceil(room.max_bytes / n_shards),
-        )
+        self._nodes = Nodes(self.address)
         self.shards = tuple(
-            Shard(self.address, clock=clock, room=of_each, place=(n_shards, number)) for number in range(n_shards)
+            Shard(self.address, self._nodes, (n_shards, number), clock=clock, room=share_of(room, n_shards, number))
+            for number in range(n_shards)
         )
         """The stores that it is made of."""
         self._is_open = False
         self._turns = count()
+        # By a clock of a test more may be due in no time.
+        self._known = Known() if clock is None else None
 
     @property
     @override
@@ -118,6 +74,12 @@ class ShardedStore(Store):
             loaded = self.shards[number].carry_out(request)
             if not self._is_unclear(loaded, number):
                 return cast("A", loaded)
+        if isinstance(request, Commit) and self._is_open:
+            number = self.sharding.shard_of(request.lease.key)
+            done = self.shards[number].do(Asked(request, 0, is_last=False))
+            if self._is_all(done, number):
+                return cast("A", done.answer)
+            return cast("A", self._run(self._steps_after(request, done)))
         return cast("A", self._run(self._steps_of(request)))
 
     @override
@@ -127,6 +89,12 @@ class ShardedStore(Store):
             loaded = await self.shards[number].carry_out_async(request)
             if not self._is_unclear(loaded, number):
                 return cast("A", loaded)
+        if isinstance(request, Commit) and self._is_open:
+            number = self.sharding.shard_of(request.lease.key)
+            done = await self.shards[number].do_async(Asked(request, 0, is_last=False))
+            if self._is_all(done, number):
+                return cast("A", done.answer)
+            return cast("A", await self._run_async(self._steps_after(request, done)))
         return cast("A", await self._run_async(self._steps_of(request)))
 
     @override
@@ -149,10 +117,12 @@ class ShardedStore(Store):
     def close(self) -> None:
         for shard in self.shards:
             shard.close()
+        if not self.shards[0].is_forked:
+            self._nodes.close()
 
     def stream(self) -> FeedStream:
         """A place in the feed, at its end as it is when it is first asked."""
-        return ShardedStream([shard.stream() for shard in self.shards])
+        return ShardedStream(self.shards)
 
     def _is_unclear(self, loaded: Loaded, number: int) -> bool:
         """Whether more than its shard has to be asked."""
@@ -160,14 +130,32 @@ class ShardedStore(Store):
             return True
         return bool(loaded.unsettled) and loaded.entry is not None and loaded.entry.state is State.SUSPECT
 
+    def _is_all(self, done: Done, number: int) -> bool:
+        """Whether what came of the first step is all that there is to do."""
+        is_said = done.posted or done.paces or isinstance(done.answer, Unattached)
+        return not is_said and done.epoch == self.sharding.epochs[number]
+
+    def _steps_after(self, request: Request[Any], done: Done) -> Parts[Any]:
+        """The steps of a request whose first was carried out already."""
+        steps = ROUTES[type(request)](self.sharding, request)
+        next(steps)
+        dones: Sequence[Done] = [done]
+        while True:
+            try:
+                parts = steps.send(dones)
+            except StopIteration as stop:
+                return stop.value
+            dones = yield parts
+
     def _steps_of(self, request: Request[Any]) -> Parts[Any]:
         if not self._is_open:
             yield from self._open()
+        if isinstance(request, _QUEUEING) and self._known is not None:
+            self._known.forget()
         if isinstance(request, Apply):
             return (yield from apply(self.sharding, self._shapes, request))
         if isinstance(request, TakeDue):
-            yield from self._sweep()
-            return (yield from take_due(self.sharding, request))
+            return (yield from take_due(self.sharding, request, next(self._turns), self._known))
         return (yield from ROUTES[type(request)](self.sharding, request))
 
     def _open(self) -> Parts[None]:
@@ -176,17 +164,14 @@ class ShardedStore(Store):
         yield from self.sharding.hear({shard: done.answer.position.epoch for shard, done in enumerate(dones)})
         self._is_open = True
 
-    def _sweep(self) -> Parts[None]:
-        """Carry what somebody else has left; one shard at a time, as workers ask often."""
-        shard = next(self._turns) % self.sharding.n_shards
-        (done,) = yield from self.sharding.ask([Part(shard, Pending())])
-        yield from self.sharding.carry(done.answer, Spread())
-
     def _run(self, steps: Parts[Any]) -> Any:  # noqa: ANN401 - whatever the request is answered with
         try:
             parts = next(steps)
             while True:
-                parts = steps.send([self.shards[part.shard].do(part.request) for part in parts])
+                if len(parts) == 1:
+                    parts = steps.send([self.shards[parts[0].shard].do(parts[0].request)])
+                else:
+                    parts = steps.send(side_by_side(self.shards, parts))
         except StopIteration as stop:
             return stop.value
 
@@ -195,9 +180,8 @@ class ShardedStore(Store):
             parts = next(steps)
             while True:
                 if len(parts) == 1:
-                    dones = [await self.shards[parts[0].shard].do_async(parts[0].request)]
+                    parts = steps.send([await self.shards[parts[0].shard].do_async(parts[0].request)])
                 else:
-                    dones = await asyncio.gather(*(self.shards[part.shard].do_async(part.request) for part in parts))
-                parts = steps.send(dones)
+                    parts = steps.send(await side_by_side_async(self.shards, parts))
         except StopIteration as stop:
             return stop.value

@@ -16,6 +16,7 @@ from everfresh.model.position import Position
 from everfresh.protocol.requests import Request
 from everfresh.stores.redis.sharding_steps import Attach, Carried, Carry, Delivered, Expect, Hear, SetPaces
 from everfresh.stores.redis.wire_replies import Message, Pace
+from everfresh.stores.tables import Room
 
 T = TypeVar("T")
 
@@ -57,6 +58,15 @@ class Spread:
 def shard_of(key: str, n_shards: int) -> int:
     """Which shard has the key; the same in Lua."""
     return int(sha1(key.encode(), usedforsecurity=False).hexdigest()[:_N_DIGITS], 16) % n_shards
+
+
+def share_of(room: Room, n_shards: int, shard: int) -> Room:
+    """What one of the shards may hold, so that all of them together hold no more than that; one entry at least."""
+
+    def share(n_max: int | None) -> int | None:
+        return None if n_max is None else max(1, n_max // n_shards + (shard < n_max % n_shards))
+
+    return Room(share(room.max_entries), share(room.max_bytes))
 
 
 class Sharding:

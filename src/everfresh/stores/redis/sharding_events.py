@@ -20,6 +20,7 @@ from everfresh.model.entry import Key
 from everfresh.model.position import Position
 from everfresh.protocol.applying import Applied, Apply, ShapesMoved
 from everfresh.protocol.requests import Put
+from everfresh.stores.redis.applying import ApplyToShard, Once
 from everfresh.stores.redis.sharding import Part, Parts, Sharding, Spread
 from everfresh.stores.redis.sharding_routes import elsewhere_below, fenced
 
@@ -72,9 +73,10 @@ def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Appl
     yield from _prepare(sharding, request, numbers)
     spread = Spread()
     applied: dict[int, Applied] = {}
+    once = Once()
     while len(applied) < sharding.n_shards:
         waiting = [shard for shard in range(sharding.n_shards) if shard not in applied]
-        parts = [_part(sharding, shapes, shard, request, numbers.get(shard, ())) for shard in waiting]
+        parts = [_part(sharding, shapes, shard, (request, once), numbers.get(shard, ())) for shard in waiting]
         answers: list[Any] = yield from sharding.done(parts, spread)
         for part, answer in zip(parts, answers, strict=True):
             if isinstance(answer, ShapesMoved):
@@ -119,9 +121,13 @@ def _numbers_of(sharding: Sharding, puts: Sequence[Put]) -> dict[int, list[int]]
     return found
 
 
-def _part(sharding: Sharding, shapes: KnownShapes, shard: int, request: Apply, numbers: Sequence[int]) -> Part:
+def _part(
+    sharding: Sharding, shapes: KnownShapes, shard: int, asked: tuple[Apply, Once], numbers: Sequence[int]
+) -> Part:
+    request, once = asked
     puts = tuple(fenced(sharding, shard, request.puts[number]) for number in numbers)
-    return Part(shard, msgspec.structs.replace(request, generation=shapes.of_shard(shard), puts=puts))
+    own = msgspec.structs.replace(request, generation=shapes.of_shard(shard), puts=puts)
+    return Part(shard, own if request.is_dry else ApplyToShard(own, once))
 
 
 def _joined(applied: Sequence[Applied], numbers: dict[int, list[int]], spread: Spread) -> Applied:

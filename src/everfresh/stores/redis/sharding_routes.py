@@ -156,15 +156,17 @@ def _candidates(sharding: Sharding, request: Candidates) -> Parts[tuple[Candidat
 
 
 def _read_feed(sharding: Sharding, request: ReadFeed) -> Parts[FeedBatch]:
+    """Whoever follows is told of each step, and reads then: so this changes nothing, not even if a shard is lost."""
     after = request.after
     if after is None:
-        answers = yield from sharding.done(sharding.everywhere(request))
-        return FeedBatch((), sharding.position([batch.position for batch in answers]))
+        dones = yield sharding.everywhere(request)
+        return FeedBatch((), sharding.position([done.answer.position for done in dones]))
     if len(after.parts()) != sharding.n_shards:
         batch = yield from _read_feed(sharding, ReadFeed(None))
         return FeedBatch((), batch.position, is_reset=True)
     parts = [Part(shard, replace(request, after=type(after)(*part))) for shard, part in enumerate(after.parts())]
-    batches: list[FeedBatch] = yield from sharding.done(parts)
+    dones = yield parts
+    batches: list[FeedBatch] = [done.answer for done in dones]
     if any(batch.is_reset for batch in batches):
         return FeedBatch((), sharding.position([batch.position for batch in batches]), is_reset=True)
     return _merged(sharding, batches, after.parts(), request.n_max)
@@ -221,7 +223,14 @@ def _count(sharding: Sharding, request: Count) -> Parts[Counted]:
 
 
 def _explain(sharding: Sharding, request: Explain) -> Parts[Explained | None]:
-    explained: Explained | None = yield from sharding.one(sharding.shard_of(request.key), request)
+    shard = sharding.shard_of(request.key)
+    explained: Explained | None = yield from sharding.one(shard, request)
+    if explained is not None:
+        elsewhere = [key for key in explained.unsettled if sharding.shard_of(key) != shard]
+        if elsewhere:
+            # They may be settled, or gone, and the shard has not heard of it.
+            yield from sharding.learn(shard, elsewhere)
+            explained = yield from sharding.one(shard, request)
     if explained is None:
         return None
     answers = yield from sharding.done(sharding.everywhere(Outer(request.key)))

@@ -1,75 +1,167 @@
-"""ShardedStream: the feeds of all shards as one, each taken by a thread of its own."""
+"""ShardedStream: the feeds of all shards as one, in the thread that takes.
+
+    wait for all streams, or until leases are to be renewed ──▶ follow those shards, one packet to each node ──▶ told
+         ▲                                                                                                     │
+         └─────────────────────────────────────────────────────────────────────────────────────────────────────┘
+
+A shard that brought something is followed again before anything is waited for, to pass on that it was told.
+"""
 
 from __future__ import annotations
 
-import queue
 import threading
+import time
 from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from redis import exceptions
 
 from everfresh.model.entry import FeedRecord
+from everfresh.model.errors import StoreClosed
 from everfresh.model.marks import override
+from everfresh.protocol.requests import FeedBatch
+from everfresh.stores.redis import wire
+from everfresh.stores.redis.clients import CLOSED
+from everfresh.stores.redis.exchange import Ask, exchange
+from everfresh.stores.redis.failures import DRIVER_ERRORS, described
+from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
+from everfresh.stores.redis.repairing import is_damage
+from everfresh.stores.redis.scripts import script_of
+from everfresh.stores.redis.shard import Shard
+from everfresh.stores.redis.sharding_waits import Waits
 from everfresh.stores.store import FeedStream, News
+
+# A renewal may fail, and the next still comes in time. Where one is due, all are that will be soon.
+_RENEW_S = SUBSCRIPTION_LEASE_S / 4
+_RENEW_WITH_S = _RENEW_S / 2
+_MAX_RECORDS = 1_000
+_LONGEST_PAUSE_S = 0.01
+# Whether a sweep was left off, and whether the store is closed.
+_LOOK_EVERY_S = 5.0
+
+
+class _Followed:
+    """How far one shard's feed was followed by this stream."""
+
+    __slots__ = ("asked_at", "is_told", "look_at", "shard")
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self.look_at = -inf
+        self.asked_at = -inf
+        # Whether all that it brought was told, as far as the shard knows.
+        self.is_told = False
 
 
 class ShardedStream(FeedStream):
-    """Follows all shards. A shard's stream goes on once what it brought was told."""
+    """Follows all shards."""
 
-    def __init__(self, streams: Sequence[FeedStream]) -> None:
-        self._streams = streams
-        self._news: queue.SimpleQueue[tuple[int, News | Exception]] = queue.SimpleQueue()
-        self._told = [threading.Semaphore(0) for _ in streams]
-        self._current_until: list[float] = [float("-inf")] * len(streams)
-        self._is_at_end = [False] * len(streams)
-        self._was_given: list[int] = []
-        self._threads: list[threading.Thread] = []
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._address = shards[0].address
+        self._all = [_Followed(shard) for shard in shards]
+        self._waits = Waits(shards, is_together=self._address.kind != "cluster")
+        # How long it took to follow what brought records.
+        self._busy_s = 0.0
+        self._taking = threading.Lock()
         self._is_closed = False
 
     @override
     def take(self) -> News:
-        if not self._threads:
-            self._begin()
-        for shard in self._was_given:
-            self._told[shard].release()
-        self._was_given = []
-        found = [self._news.get()]
-        while not self._news.empty():
-            found.append(self._news.get())
-        records: list[FeedRecord] = []
-        is_reset = False
-        for shard, news in found:
-            if isinstance(news, Exception):
-                raise news
-            self._was_given.append(shard)
-            records += news.records
-            is_reset = is_reset or news.is_reset
-            self._current_until[shard] = news.current_until
-            self._is_at_end[shard] = news.is_at_end
-        told = () if is_reset else tuple(records)
-        return News(told, is_reset, min(self._current_until), all(self._is_at_end))
+        with self._taking:
+            try:
+                return self._taken()
+            except DRIVER_ERRORS as error:
+                for one in self._all:
+                    # It may say that a server is another one by now, or was in between.
+                    one.shard.standing.forget()
+                raise described(self._address, error) from error
+            finally:
+                if self._is_closed:
+                    self._waits.close()
 
     @override
     def close(self) -> None:
         self._is_closed = True
-        for stream in self._streams:
-            stream.close()
-        for told in self._told:
-            told.release()
+        self._waits.ring()
+        # Who takes closes what it waits on; else nobody takes.
+        if self._taking.acquire(blocking=False):
+            self._waits.close()
+            self._taking.release()
 
-    def _begin(self) -> None:
-        self._threads = [
-            threading.Thread(target=self._take_all, args=(shard,), name=f"everfresh-shard-{shard}", daemon=True)
-            for shard in range(len(self._streams))
-        ]
-        for thread in self._threads:
-            thread.start()
+    def _taken(self) -> News:
+        self._check()
+        self._look()
+        if self._busy_s:
+            # Where much is told, at most a third of the time goes into telling; what comes meanwhile is told together.
+            self._waits.pause(min(2 * self._busy_s, _LONGEST_PAUSE_S))
+            self._check()
+        began_at = time.monotonic()
+        due = self._due()
+        if not due:
+            woken = self._waits.wait(min(one.asked_at for one in self._all) + _RENEW_S)
+            self._check()
+            due = [one for one in self._all if one.shard in woken] or self._due()
+            began_at = time.monotonic()
+        batches = self._followed(due)
+        self._busy_s = time.monotonic() - began_at if any(batch.records for batch in batches) else 0.0
+        records: list[FeedRecord] = []
+        is_reset = any(batch.is_reset for batch in batches)
+        for batch in () if is_reset else batches:
+            records += batch.records
+        is_at_end = all(len(batch.records) < _MAX_RECORDS for batch in batches)
+        until = min(one.asked_at for one in self._all) + SUBSCRIPTION_LEASE_S
+        return News(tuple(records), is_reset, until, is_at_end)
 
-    def _take_all(self, shard: int) -> None:
-        while not self._is_closed:
-            try:
-                news: News | Exception = self._streams[shard].take()
-            except Exception as error:  # noqa: BLE001 - raised where it is taken
-                news = error
-            self._news.put((shard, news))
-            if isinstance(news, Exception):
-                return
-            self._told[shard].acquire()
+    def _look(self) -> None:
+        now = time.monotonic()
+        for place, one in enumerate(self._all):
+            if now >= one.look_at or not one.shard.standing.is_known:
+                # Not all at the same moment.
+                one.look_at = now + _LOOK_EVERY_S * (1 + place / len(self._all))
+                one.shard.look_again()
+
+    def _due(self) -> list[_Followed]:
+        """Those that are not waited for now."""
+        now = time.monotonic()
+        untold = [one for one in self._all if not one.is_told]
+        if untold or now >= min(one.asked_at for one in self._all) + _RENEW_S:
+            return [one for one in self._all if not one.is_told or now >= one.asked_at + _RENEW_WITH_S]
+        return []
+
+    def _followed(self, some: Sequence[_Followed]) -> list[FeedBatch]:
+        asked_at = time.monotonic()
+        asks = [_ask_of(one.shard) for one in some]
+        exchange([ask for _, ask in asks])
+        batches: list[FeedBatch] = []
+        for one, (request, ask) in zip(some, asks, strict=True):
+            batch = wire.decode(request, _reply_of(one.shard, ask)).answer
+            one.asked_at = asked_at
+            one.shard.followed.told, one.shard.followed.is_damaged = batch.position, False
+            one.is_told = not batch.is_reset and not batch.records
+            batches.append(batch)
+        return batches
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise StoreClosed(CLOSED)
+
+
+def _ask_of(shard: Shard) -> tuple[Follow, Ask]:
+    request = Follow(shard.followed.id, shard.followed.told, _MAX_RECORDS)
+    payload = wire.encode(request, shard.unrepeated_head())
+    script, arguments = script_of(payload.script), (payload.packed, *payload.blobs)
+    return request, Ask(shard.standing, shard.key, script, arguments, shard.standing.place())
+
+
+def _reply_of(shard: Shard, ask: Ask) -> Any:  # noqa: ANN401 - the driver's
+    if not isinstance(ask.found, Exception):
+        return ask.found
+    try:
+        if not isinstance(ask.found, exceptions.ResponseError):
+            raise ask.found
+        # It may have to be told what a follower is, or the shard is elsewhere.
+        return shard.clients.blocking.run(ask.script, ask.key, ask.arguments)
+    except DRIVER_ERRORS as error:
+        shard.followed.is_damaged = is_damage(error)
+        raise

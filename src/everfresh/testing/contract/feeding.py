@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from everfresh.model.dependency import Tag
@@ -22,15 +23,20 @@ class FeedContract(StoreFixtures):
     """More records than the store keeps."""
 
     def test_records_are_in_order(self, hand: ByHand) -> None:
-        """Each has its own sequence, above all before it, and the position of the end covers them all."""
+        """Each has its own sequence, above all before it, and the position of the end covers them all.
+
+        Of several shards each has an order of its own, in which all records of an entry stand.
+        """
         begin = hand.position()
         _make_history(hand)
 
         batch = hand.store.carry_out(ReadFeed(begin))
 
-        sequences = [record.sequence for record in batch.records]
-        assert sequences == sorted(set(sequences))
-        assert begin.sequence < sequences[0] <= sequences[-1] <= batch.position.sequence
+        for records in _by_order(batch.records, begin):
+            sequences = [record.sequence for record in records]
+            assert sequences == sorted(set(sequences))
+            if not begin.others:
+                assert begin.sequence < sequences[0] <= sequences[-1] <= batch.position.sequence
         assert batch.position == hand.position()
         assert not batch.is_reset
 
@@ -57,8 +63,12 @@ class FeedContract(StoreFixtures):
         _make_history(hand)
         records = hand.feed(begin)
 
+        after = begin
         for number, record in enumerate(records):
-            after = Position(begin.epoch, record.sequence)
+            batch = hand.store.carry_out(ReadFeed(after, 1))
+            after = batch.position
+            assert list(batch.records) == [record]
+            assert after.others or after == Position(begin.epoch, record.sequence)
             assert hand.feed(after) == records[number + 1 :]
 
     def test_the_feed_is_read_in_batches(self, hand: ByHand) -> None:
@@ -67,7 +77,8 @@ class FeedContract(StoreFixtures):
         _make_history(hand)
 
         for n_max in (1, 2, 3, 1_000):
-            assert _in_batches(hand, begin, n_max) == hand.feed(begin)
+            found, all_at_once = _in_batches(hand, begin, n_max), hand.feed(begin)
+            assert _by_order(found, begin) == _by_order(all_at_once, begin)
 
     def test_nothing_new_is_an_empty_batch(self, hand: ByHand) -> None:
         """At the end of the feed there is nothing to read and nothing to start over."""
@@ -156,6 +167,14 @@ def _fill_feed(hand: ByHand, n_records: int) -> None:
     for _ in range(0, n_records, 2 * n_outer):
         hand.touch(A)
         hand.build("in", 1, A)
+
+
+def _by_order(records: Sequence[FeedRecord], position: Position) -> list[list[FeedRecord]]:
+    """The records whose order is told: all of them, or those of each entry where there are several shards."""
+    if not position.others:
+        return [list(records)]
+    keys = sorted({record.key for record in records})
+    return [[record for record in records if record.key == key] for key in keys]
 
 
 def _in_batches(hand: ByHand, after: Position, n_max: int) -> list[FeedRecord]:

@@ -57,7 +57,10 @@ class PaceContract(StoreFixtures):
 
         took = hand.store.carry_out(request)
 
-        assert sorted(due.lease.key for due in took.due) == ["k0", "other"]
+        # Both slow ones are as urgent.
+        slow, other = sorted(due.lease.key for due in took.due)
+        assert slow in KEYS[:2]
+        assert other == "other"
         assert hand.store.carry_out(request).due == ()
 
     def test_a_rate_allows_so_many_a_second(self, hand: ByHand, clock: FakeClock) -> None:

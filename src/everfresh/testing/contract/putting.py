@@ -239,7 +239,7 @@ class PutContract(StoreFixtures):
         hand.touch(A)
         hand.fail(hand.lease("k"), reason="down")
         clock.advance(5.0)
-        position = hand.position()
+        position = hand.load("k").position
 
         hand.put("k", 1)
 

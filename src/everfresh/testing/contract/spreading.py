@@ -275,6 +275,18 @@ class SpreadContract(StoreFixtures):
         assert not hand.load("k").is_leased
         assert hand.build("k", 2, A).state is FRESH
 
+    def test_who_found_no_value_is_not_unsettled_by_a_build_that_fails(self, hand: ByHand) -> None:
+        """There was none before and there is none now; the first value that comes touches them."""
+        hand.enqueue("in")
+        lease = hand.take()[0].lease
+        hand.build("out", 1, seen={"in": NOT_THERE})
+
+        hand.fail(lease, retry_in_s=0.0)
+
+        assert hand.state("out") is State.FRESH
+        hand.commit(hand.take()[0].lease, 1)
+        assert hand.state("out") is State.DIRTY
+
 
 def _chain(hand: ByHand, *names: str, on_change: OnChange = OnChange.REFRESH) -> None:
     """Entries with the value 1, each built from the one before; the first depends on A."""

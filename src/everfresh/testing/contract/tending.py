@@ -233,7 +233,8 @@ class TendContract(StoreFixtures):
         after = hand.position()
         assert after.epoch != before.epoch
         assert after.sequence > before.sequence
-        assert [list(records) for records in told] == [[]]
+        # Of several shards each tells.
+        assert [list(records) for records in told] == [[]] * len(after.parts())
         assert hand.store.carry_out(ReadFeed(before)).is_reset
         assert hand.store.carry_out(ReadFeed(Position(after.epoch, before.sequence))).is_reset
         assert not hand.store.carry_out(ReadFeed(after)).is_reset
@@ -271,7 +272,7 @@ class TendContract(StoreFixtures):
 
         new = hand.commit(hand.take()[0].lease, 2, A).entry
 
-        assert (new.state, new.position.epoch) == (State.FRESH, hand.position().epoch)
+        assert (new.state, new.position.epoch) == (State.FRESH, hand.load("k").position.epoch)
         assert new.version > old.version
         assert hand.touch(A).touched == ("k",)
 

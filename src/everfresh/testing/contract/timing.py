@@ -172,7 +172,7 @@ class TimingContract(StoreFixtures):
 
         assert (took.due, took.expired, took.cold) == ((), ("k",), ())
         assert hand.load("k").entry is None
-        assert (hand.feed(position)[0].key, hand.feed(position)[0].kind) == ("k", Kind.DROPPED)
+        assert ("k", Kind.DROPPED) in [(record.key, record.kind) for record in hand.feed(position)]
         assert [due.lease.key for due in hand.take()] == ["out"]
 
     def test_a_job_is_wanted_to_its_last_moment(self, hand: ByHand, clock: FakeClock) -> None:
@@ -230,7 +230,7 @@ class TimingContract(StoreFixtures):
 
         assert (took.due, took.expired, took.cold) == ((), (), ("k",))
         assert hand.load("k").entry is None
-        assert (hand.feed(position)[0].key, hand.feed(position)[0].kind) == ("k", Kind.DROPPED)
+        assert ("k", Kind.DROPPED) in [(record.key, record.kind) for record in hand.feed(position)]
         assert [due.lease.key for due in hand.take()] == ["out"]
 
     def test_an_entry_is_warm_to_its_last_moment(self, hand: ByHand, clock: FakeClock) -> None:

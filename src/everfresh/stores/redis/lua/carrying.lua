@@ -87,6 +87,10 @@ local function _spread(old, mirror, members, news, found)
   local is_changed = not old.is_unknown and old.changed_at ~= mirror.changed_at
   if is_changed or news.is_changed then
     _touch(members, news, found)
+    if #tables.members(news.call) == 0 then
+      -- All of them were dropped, and the mirror was forgotten with the last one.
+      return
+    end
   end
   if mirror.version > 0 and mirror.stale_since ~= nil then
     _append(found.suspect, changing.shake_outward({ mirror.key }))
@@ -128,11 +132,13 @@ end
 
 -- News were carried: the outbox forgets them, unless there are newer ones; and nobody is told of what was detached.
 function carrying.delivered(request)
+  tables.check_outbox()
+  local counters = tables.counters
   for _, item in ipairs(request.carried) do
     local field = item[1] .. ":" .. item[2]
     local packed = call("HGET", P .. "u", field)
     if packed and (unpack_(packed)) <= item[3] then
-      call("HDEL", P .. "u", field)
+      counters.n_posted = counters.n_posted - call("HDEL", P .. "u", field)
     end
   end
   for _, item in ipairs(request.detached) do
@@ -143,19 +149,20 @@ end
 
 -- Some of what is in the outbox, as it stands now: whoever posted it may have died.
 function carrying.pending()
-  local found = {}
+  tables.check_outbox()
+  local counters, found = tables.counters, {}
   local items = call("HRANDFIELD", P .. "u", N_PENDING, "WITHVALUES")
   for number = 1, #items, 2 do
     local field, packed = items[number], items[number + 1]
     local shard, key = string.match(field, "^(%d+):(.*)$")
-    local place = call("HGET", P .. "z:" .. key, shard)
+    local place = tables.attached_place(key, tonumber(shard))
     if place then
       local news = tables.news_of(key, tonumber(shard), place)
       local _
       _, news.cause, news.is_changed, news.is_settled, news.is_evicted = unpack_(packed)
       found[#found + 1] = news
     else
-      call("HDEL", P .. "u", field)
+      counters.n_posted = counters.n_posted - call("HDEL", P .. "u", field)
     end
   end
   return found
@@ -230,10 +237,8 @@ function carrying.peek(request)
     local n, next_at = scheduling.quota_of({}, tables.pace(name), 0, request.n_max, tables.now)
     local ranks = {}
     if n > 0 then
-      local rows, next_due = tables.due({ [name] = n }, request.n_max)
-      for place, row in ipairs(rows) do
-        ranks[place] = row.rank
-      end
+      local next_due
+      ranks, next_due = tables.due_ranks(name, math.min(n, request.n_max))
       if next_due ~= nil and (next_at == nil or next_due < next_at) then
         next_at = next_due
       end

@@ -1,10 +1,11 @@
 -- What this shard knows of entries that stand on others, and what others are to know of its own.
 -- needs: tables_rows
 --
--- P..h:<key> is a mirror: of an entry elsewhere that one here was built from, its state as it was told last. P..z:<key>
--- is a hash of the shards that have a mirror of an entry here; P..u, the outbox, a hash of what they were not told yet,
--- by shard and key. P..l is a hash of the epochs of the other shards: the one heard of last, by the shard's number, and
--- behind an "s" the one because of which all entries here were gone through.
+-- P..h:<key> is a mirror: of an entry elsewhere that one here was built from, its state as it was told last. P..z is a
+-- hash of the shards that have mirrors of entries here, by key: an array of each shard's number and the place that it
+-- gave. P..u, the outbox, is a hash of what they were not told yet, by shard and key. P..l is a hash of the epochs of
+-- the other shards: the one heard of last, by the shard's number, and behind an "s" the one because of which all entries
+-- here were gone through.
 --
 -- Rules
 -- - With one shard there is nothing of all this: `tables.n_shards` is nil, and each question is answered by that.
@@ -15,7 +16,22 @@
 -- - Each place has a number, which grows. A shard forgets a mirror by the number that it was given, so that what comes
 --   late does not undo what came after it.
 -- - A place that nobody used is gone after a while.
+-- - The counters say how many fields P..z and P..u have. Where that is not so, somebody meddled with them, and nobody
+--   knows who was not told of what: a new life begins here, which the other shards hear of.
 local PLACE_S = 600
+
+-- Into how many shards the store is divided, as far as the epochs of the others tell, if somebody deleted the number.
+local function _n_heard()
+  local n_others = 0
+  for _, field in ipairs(call("HKEYS", P .. "l")) do
+    n_others = n_others + (tonumber(field) and 1 or 0)
+  end
+  if n_others == 0 then
+    return nil
+  end
+  call("SET", P .. "N", n_others + 1)
+  return n_others + 1
+end
 
 -- Into how many shards the store is divided, when that is another number than the asker's. The first one knows.
 function tables.other_number()
@@ -23,6 +39,9 @@ function tables.other_number()
     return nil
   end
   local n_shards, known = tables.n_shards or 1, tonumber(call("GET", P .. "N") or nil)
+  if known == nil then
+    known = _n_heard()
+  end
   if known == nil and n_shards > 1 then
     if tables.counters.sequence == 0 and tables.counters.id == 0 then
       call("SET", P .. "N", n_shards)
@@ -224,6 +243,55 @@ function tables.forget_unused(groups)
   end
 end
 
+-- Notice when some of what is to be told, or to whom, was lost; before anything is read there or written.
+local function _check(name, count, what)
+  local n_fields = call("HLEN", P .. name)
+  if n_fields ~= tables.counters[count] then
+    tables.counters[count] = n_fields
+    tables.lose(what)
+  end
+end
+
+local function _check_attached()
+  _check("z", "n_attached", "whom it has to tell")
+end
+
+function tables.check_outbox()
+  _check("u", "n_posted", "what it has to tell")
+end
+
+-- The shards that have a mirror of the entry, each followed by the place that it gave.
+local function _attached(key)
+  _check_attached()
+  local packed = call("HGET", P .. "z", key)
+  return packed and unpack_(packed) or {}
+end
+
+local function _set_attached(key, attached)
+  local counters = tables.counters
+  if #attached > 0 then
+    counters.n_attached = counters.n_attached + call("HSET", P .. "z", key, pack(attached))
+  else
+    counters.n_attached = counters.n_attached - call("HDEL", P .. "z", key)
+  end
+end
+
+-- Where in the array the shard stands; behind its end if it does not.
+local function _index_of(attached, shard)
+  for number = 1, #attached, 2 do
+    if attached[number] == shard then
+      return number
+    end
+  end
+  return #attached + 1
+end
+
+-- The place that the shard gave; nil when it has no mirror of the entry.
+function tables.attached_place(key, shard)
+  local attached = _attached(key)
+  return attached[_index_of(attached, shard) + 1]
+end
+
 -- Those that were built from the entry, here, are told what happened to it; have those elsewhere be told too.
 -- `what` says more than its state does: "changed", "settled" or "evicted".
 function tables.tell_elsewhere(row, what, cause)
@@ -232,8 +300,7 @@ function tables.tell_elsewhere(row, what, cause)
   end
   local told = tables.told[row.key]
   if told == nil then
-    local attached = call("HGETALL", P .. "z:" .. row.key)
-    told = { attached = attached, cause = cause or {} }
+    told = { attached = _attached(row.key), cause = cause or {} }
     tables.told[row.key] = told
   end
   if cause and #cause > 0 then
@@ -265,26 +332,31 @@ end
 
 -- Attach the mirror that has this place on that shard.
 function tables.attach(key, shard, epoch, number)
-  local name, place = P .. "z:" .. key, epoch .. "." .. string.format("%.0f", number)
-  local before = call("HGET", name, shard)
+  local place, attached = epoch .. "." .. string.format("%.0f", number), _attached(key)
+  local index = _index_of(attached, shard)
+  local before = attached[index + 1]
   if before then
     local its_epoch, its_number = _place_of(before)
     if its_epoch == epoch and its_number >= number then
       return before
     end
   end
-  call("HSET", name, shard, place)
+  attached[index], attached[index + 1] = shard, place
+  _set_attached(key, attached)
   return place
 end
 
 -- The shard has forgotten the mirror with this place, or an earlier one.
 function tables.detach(key, shard, epoch, number)
-  local name = P .. "z:" .. key
-  local before = call("HGET", name, shard)
+  local attached = _attached(key)
+  local index = _index_of(attached, shard)
+  local before = attached[index + 1]
   if before then
     local its_epoch, its_number = _place_of(before)
     if its_epoch == epoch and its_number <= number then
-      call("HDEL", name, shard)
+      table.remove(attached, index)
+      table.remove(attached, index)
+      _set_attached(key, attached)
     end
   end
 end
@@ -298,19 +370,20 @@ function tables.post()
   if not is_any then
     return
   end
+  tables.check_outbox()
   -- What is told later has to be known as later, though the step wrote nothing into the feed.
   if #tables.records == 0 then
     counters.sequence = counters.sequence + 1
   end
   for key, told in pairs(tables.told) do
     for number = 1, #told.attached, 2 do
-      local shard = tonumber(told.attached[number])
+      local shard = told.attached[number]
       local news = tables.news_of(key, shard, told.attached[number + 1])
       news.is_changed, news.is_settled, news.is_evicted = told.changed, told.settled, told.evicted
       news.cause = told.cause
       tables.posted[#tables.posted + 1] = news
       local packed = pack(news.sequence, told.cause, told.changed, told.settled, told.evicted)
-      call("HSET", P .. "u", shard .. ":" .. key, packed)
+      counters.n_posted = counters.n_posted + call("HSET", P .. "u", shard .. ":" .. key, packed)
     end
   end
 end
