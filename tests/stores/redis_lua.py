@@ -19,8 +19,8 @@ class Lua:
 
     def __init__(self, client: redis.Redis, names: Sequence[str], step: str) -> None:
         self._client = client
-        # Every script begins with them.
-        constants = script_of("scan").text.partition("\n")[0]
+        # Every script begins with its flags and with them.
+        constants = script_of("scan").text.split("\n")[1]
         texts = [(_LUA / f"{name}.lua").read_text("utf-8") for name in names]
         self._text = "\n".join([constants, "local NULL = cjson.null", *texts, step])
 

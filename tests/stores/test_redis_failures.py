@@ -8,7 +8,7 @@ import socketserver
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TypeVar
 
 import pytest
@@ -184,6 +184,30 @@ def test_a_full_server_says_so() -> None:
         assert set(hand.touch(A).touched) == {"k"}
         assert hand.delete("k") == 1
         hand.store.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_full_server_that_forgot_the_steps_goes_on(is_async: bool) -> None:
+    """It takes no library, which is data; what may be done though it is full is done. It has the library later."""
+    with redis_server() as server, server.client() as client:
+        store = RedisStore(server.url)
+        hand = ByHand(store)
+        hand.build("k", 1, A)
+        client.config_set("maxmemory", "1mb")
+        client.execute_command("FUNCTION", "FLUSH")
+        client.script_flush()
+
+        assert _asked(store, ReadFeed(None), is_async=is_async).position == hand.position()
+        assert set(hand.touch(A).touched) == {"k"}
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            _asked(store, put_of("other", 1), is_async=is_async)
+        with closing(RedisStore(server.url)) as newcomer:
+            assert ByHand(newcomer).value("k") == 1
+
+        client.config_set("maxmemory", "0")
+        assert _asked(store, put_of("other", 1), is_async=is_async)
+        assert client.execute_command("FUNCTION", "LIST")
+        store.close()
 
 
 def test_a_replica_says_so() -> None:

@@ -1,5 +1,10 @@
 """Events that touch more entries than one step may: nobody is forgotten, and nobody is built for nothing."""
 
+from contextlib import closing
+from typing import Any
+
+import redis
+
 from everfresh.matching.index import Shapes
 from everfresh.model.dependency import Tag
 from everfresh.model.entry import State
@@ -10,6 +15,7 @@ from everfresh.protocol.requests import Request
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.redis.applying import MAX_TOUCHED, ApplyFirst, Begun, Touch, apply
 from everfresh.testing.by_hand import ByHand
+from tests.redis_servers import RedisServer, new_prefix
 
 A = Tag("a")
 N = 2 * MAX_TOUCHED + 7
@@ -55,6 +61,22 @@ def test_who_was_built_in_between_is_left_alone(redis_url: str) -> None:
     store.close()
 
 
+def test_no_row_is_read_twice(shared_redis: RedisServer) -> None:
+    """The first step leaves the rows of those that it does not touch to the next."""
+    tags = [Tag(f"t{number}") for number in range(MAX_TOUCHED + 50)]
+    with closing(RedisStore(f"{shared_redis.url}?prefix={new_prefix()}")) as store, shared_redis.client() as client:
+        hand = ByHand(store)
+        for number, tag in enumerate(tags):
+            hand.build(f"k{number:05}", 1, tag)
+        hand.touch(Tag("another"))
+        n_before = _n_read(client)
+
+        applied = hand.touch(*tags)
+
+        assert len(applied.touched) == len(tags)
+        assert _n_read(client) - n_before == len(tags)
+
+
 def test_what_was_left_before_a_new_life_is_left(redis_url: str) -> None:
     """There all that was built before is dirty already."""
     store = RedisStore(redis_url)
@@ -72,6 +94,11 @@ def test_what_was_left_before_a_new_life_is_left(redis_url: str) -> None:
     assert isinstance(done.applied, Applied)
     assert done.applied.touched == ()
     store.close()
+
+
+def _n_read(client: redis.Redis) -> int:
+    stats: Any = client.info("commandstats")
+    return int(stats["cmdstat_get"]["calls"])
 
 
 def _apply_of(store: RedisStore) -> Apply:

@@ -88,6 +88,34 @@ def test_who_has_to_start_over_is_waited_for_until_it_has(
     assert behind(store, position) == 0
 
 
+def test_who_follows_is_waited_for_though_the_list_was_lost(
+    store: RedisStore, stream: FeedStream, shared_redis: RedisServer, prefix: str
+) -> None:
+    """It holds its lease, whoever knows of it; for as long as that may be, somebody is waited for."""
+    stream.take()
+    with shared_redis.client() as client:
+        client.delete(f"{prefix}:{{s0}}:w", f"{prefix}:{{s0}}:wp")
+    position = put(store, 1)
+
+    assert 0 < behind(store, position) <= SUBSCRIPTION_LEASE_S
+    until(lambda: behind(store, position) == 0, what="the end of every lease")
+
+
+def test_nobody_is_waited_for_longer_than_a_lease(store: RedisStore, shared_redis: RedisServer, prefix: str) -> None:
+    """Not though the server's clock was put back by hours: what was listed before it looks as if it lay ahead."""
+    hours = 10_000.0
+    names = f"{prefix}:{{s0}}:w", f"{prefix}:{{s0}}:wp"
+    with shared_redis.client() as client:
+        seconds, _ = client.time()
+        client.delete(*names)
+        client.zadd(names[0], {"dead": seconds + hours, f"{seconds + hours:.6f}": "+inf"})
+        client.hset(names[1], "dead", "gone.1")
+    position = put(store, 1)
+
+    assert 0 < behind(store, position) <= SUBSCRIPTION_LEASE_S
+    until(lambda: behind(store, position) == 0, what="the end of every lease")
+
+
 @pytest.mark.parametrize("now", [1_000_000.0, 4_000_000_000.0], ids=["past", "future"])
 def test_leases_of_followers_are_by_the_servers_time(redis_url: str, now: float) -> None:
     """A test's clock stands still or jumps, and those who follow do not go by it."""

@@ -27,7 +27,7 @@ from tests.redis_servers import HOST, RedisServer, new_prefix
 NOW = 1000.0
 A = Tag("a")
 KEY = Key("k")
-_COUNTERS = ("e1", 5, 4, 0, 0, 0, 1, 1, 9, 1, 1, 10_000, 0, 900, 900.5, "lost", 77, [77], 0, 0)
+_COUNTERS = ("e1", 5, 4, 0, 0, 0, 1, 1, 9, 1, 1, 10_000, 0, 900, 900.5, "lost", 77, [77], 0, 0, 0, 0)
 _ROW: dict[str, object] = {
     "id": 1,
     "life": 77,

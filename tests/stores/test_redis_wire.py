@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -60,6 +61,7 @@ from everfresh.protocol.requests import (
     Request,
     Seen,
 )
+from everfresh.stores.redis.applying import Touch
 from everfresh.stores.redis.chunks import (
     CHUNKED,
     DistrustBegin,
@@ -119,6 +121,12 @@ class _AsLua:
             return self._take(code & 0x1F)
         return self._readers[code](self)
 
+    def read_all(self) -> list[Any]:
+        found: list[Any] = []
+        while self._place < len(self._data):
+            found.append(self.read())
+        return found
+
     def _take(self, n: int) -> bytes:
         self._place += n
         assert self._place <= len(self._data)
@@ -152,9 +160,13 @@ class _AsLua:
 
 def _sent(request: Request[Any]) -> dict[str, Any]:
     """The request's fields, as Lua reads them, without the head."""
-    fields = _AsLua(encode(request, HEAD).packed).read()
-    del fields["h"]
+    fields: dict[str, Any] = _AsLua(encode(request, HEAD).packed).read()
     return fields
+
+
+def _committed(commit: Commit) -> list[Any]:
+    """What travels behind a commit's value."""
+    return _AsLua(encode(commit, HEAD).blobs[1]).read_all()
 
 
 def _packed_by_lua(value: object) -> bytes:
@@ -202,10 +214,10 @@ def test_bytes_come_back_as_they_were(data: bytes) -> None:
 
 
 def test_the_head_is_sent_as_it_is_given() -> None:
-    """What every script is told stands beside the request."""
+    """What every script is told stands behind the request, one value after the other."""
     packed = encode(Load(KEY), [5.5, "slot", 3, "epoch", 10, None, False, {"a": 1.5}]).packed
 
-    assert _AsLua(packed).read()["h"] == [5.5, b"slot", 3, b"epoch", 10, None, False, {"a": 1.5}]
+    assert _AsLua(packed).read_all()[1:] == [5.5, b"slot", 3, b"epoch", 10, None, False, {"a": 1.5}]
 
 
 @pytest.mark.parametrize("request_type", [*STEPS, Scan, DistrustBegin, DistrustScan, DistrustRows, Follow, Coldest])
@@ -229,7 +241,7 @@ def test_a_dry_run_reads() -> None:
 
 def test_values_travel_beside_the_request() -> None:
     """They may be large, and Lua need not look into them."""
-    assert encode(COMMIT, HEAD).blobs == (BUILT.value,)
+    assert encode(COMMIT, HEAD).blobs[:1] == (BUILT.value,)
     assert encode(PUT, HEAD).blobs == (PUT.value,)
     assert encode(Load(KEY), HEAD).blobs == ()
 
@@ -279,28 +291,60 @@ def test_a_begin_carries_what_a_new_entry_needs() -> None:
 
 
 def test_a_commit_carries_lease_and_build() -> None:
-    """All that the step asks of them; the value travels by itself."""
-    sent = _sent(COMMIT)
+    """All that the step asks of them, in the order in which it takes them; the value travels by itself."""
+    sent = _committed(COMMIT)
 
-    built = sent.pop("built")
-    assert sent == {
-        "lease": _LEASE_SENT,
-        "fingerprint": b"f1",
-        "terms": {},
-        "retry_in_s": 1.5,
-        "builder": b"host",
-    }
-    assert [group["s"] for group in built.pop("groups")] == [group.shape.id for group in GROUPS]
-    assert built == {
-        "digest": b"d1",
-        "seen": [[b"inner", b"d0"], [b"gone", b""]],
-        "good_from": 40,
-        "build_s": 0.25,
-        "expires_at": 99.5,
-        "is_error": False,
-        "is_private": False,
-        "is_awaited": False,
-    }
+    assert _sent(COMMIT) == {"key": KEY.encode()}
+    assert sent[:17] == [
+        9,
+        b"e1",
+        60.5,
+        2,
+        [b"a", b"b"],
+        b"d1",
+        40,
+        0.25,
+        99.5,
+        False,
+        False,
+        False,
+        b"f1",
+        {},
+        1.5,
+        b"host",
+        [[b"inner", b"d0"], [b"gone", b""]],
+    ]
+
+
+def test_a_commit_carries_what_its_script_looks_up() -> None:
+    """The marks of plain dependencies stand behind it, and its groups and shapes are as they are kept."""
+    plain = grouped([ID, TAG, CALL])
+    commit = Commit(lease=LEASE, built=replace(BUILT, groups=plain), fingerprint="f1")
+
+    groups, shapes, ids, is_plain, *marks = _committed(commit)[17:]
+
+    assert is_plain
+    assert ids == ID[0].id
+    assert marks == [one for group in plain for one in (group.shape.id, *group.buckets())]
+    assert [group[:2] for group in _AsLua(groups).read()] == [
+        [group.shape.id, b"".join(bucket[8:] for bucket in group.buckets())] for group in plain
+    ]
+    assert [_shape_of(blob) for blob, _ in _AsLua(shapes).read()] == [group.shape for group in plain]
+
+
+@pytest.mark.parametrize("parts", [[FILTERED], [(JUDGE, ())], [(ID[0], (str(number),)) for number in range(200)]])
+def test_dependencies_of_which_more_is_to_be_looked_at_are_no_marks(parts: list[tuple[Shape, tuple[str, ...]]]) -> None:
+    """Conditions, functions that judge, and more than go as arguments of one function."""
+    commit = Commit(lease=LEASE, built=replace(BUILT, groups=grouped(parts)), fingerprint="f1")
+
+    assert _committed(commit)[20:] == [False]
+
+
+def test_a_commit_without_dependencies_has_no_groups() -> None:
+    """As a row without any is kept."""
+    commit = Commit(lease=LEASE, built=replace(BUILT, groups=(), seen=()), fingerprint="f1")
+
+    assert _committed(commit)[16:] == [None, None, b"\x90", b"", True]
 
 
 def test_other_ends_of_a_lease_carry_it() -> None:
@@ -314,7 +358,7 @@ def test_other_ends_of_a_lease_carry_it() -> None:
 
 def test_a_group_carries_what_lua_cannot_compute() -> None:
     """Buckets are hashes; equal groups have equal values, encoded; tags and calls are not registered."""
-    by_shape = {group["s"]: group for group in _sent(COMMIT)["built"]["groups"]}
+    by_shape = {group["s"]: group for group in _sent(PUT)["groups"]}
 
     for group in GROUPS:
         sent = by_shape[group.shape.id]
@@ -384,6 +428,19 @@ def test_an_apply_carries_all_that_events_touch() -> None:
         "mentions": [[b"book.update", b"\xffbook.update"], [b"by name", None]],
         "cause": [b"c"],
         "is_dry": False,
+    }
+
+
+def test_what_was_left_carries_its_own_mentions_alone() -> None:
+    """They are numbered anew: of all events, few may be left."""
+    sent = _sent(Touch(((KEY, 1), (Key("other"), 1)), BEGUN, APPLY))
+
+    assert sent == {
+        "left": [[KEY.encode(), 0], [b"other", 0]],
+        "epoch": b"e1",
+        "sequence": 41,
+        "mentions": [[b"by name", None]],
+        "cause": [b"c"],
     }
 
 
@@ -953,7 +1010,7 @@ def test_one_of_each_is_sent_by_its_own_script() -> None:
     payloads = [encode(one, HEAD) for one in ONE_OF_EACH]
 
     assert len({payload.script for payload in payloads}) == len(ONE_OF_EACH)
-    assert all(_AsLua(payload.packed).read()["h"][3] == b"epoch" for payload in payloads)
+    assert all(_AsLua(payload.packed).read_all()[4] == b"epoch" for payload in payloads)
 
 
 def test_kinds_of_shapes_other_than_tags_and_calls_are_registered() -> None:

@@ -134,12 +134,12 @@ def fail(tables: Tables, request: Fail) -> Loaded:
     broken = None if paused_s is None else (row.function(), paused_s)
     if row.version == 0 and not row.is_wanted:
         drop(tables, row)
-        return replace(loaded(tables, None, None), broken=broken)
+        return msgspec.structs.replace(loaded(tables, None, None), broken=broken)
     if _is_unharmed(row, now):
         _keep(tables, row, request.lease, again_s=request.retry_in_s)
     else:
         _fail(tables, row, request)
-    return replace(loaded(tables, row, request.fingerprint), broken=broken)
+    return msgspec.structs.replace(loaded(tables, row, request.fingerprint), broken=broken)
 
 
 def _note_failure(tables: Tables, row: Row, roll: float) -> float | None:

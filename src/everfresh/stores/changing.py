@@ -338,6 +338,10 @@ def shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:
     shaken: list[Key] = []
     while frontier:
         inner = frontier.pop()
+        below = tables.row(inner)
+        if below is None or below.version == 0:
+            # Whoever found no value here hears of the first one.
+            continue
         for outer in tables.members(call_bucket(inner)):
             row = tables.row(outer)
             if row is None or row.stale_since is not None:

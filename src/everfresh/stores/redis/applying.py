@@ -28,11 +28,21 @@ class Begun:
     left: Left = ()
 
 
+class Once:
+    """What of an event is the same for all shards, encoded once; empty before that."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self) -> None:
+        self.fields: dict[str, object] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyFirst(Request[Begun]):
-    """Apply, and touch as many as one step may."""
+    """Apply, and touch as many as one step may; `once` is given where others are sent the same."""
 
     apply: Apply
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +54,17 @@ class Touch(Request[Begun]):
     apply: Apply
 
 
-def apply(request: Apply) -> Steps[Applied | ShapesMoved]:
+@dataclass(frozen=True, slots=True)
+class ApplyToShard(Request["Applied | ShapesMoved"]):
+    """Apply to one shard what others are sent too."""
+
+    apply: Apply
+    once: Once
+
+
+def apply(request: Apply, once: Once | None = None) -> Steps[Applied | ShapesMoved]:
     """Carry out `Apply`."""
-    begun = yield from ask(ApplyFirst(request))
+    begun = yield from ask(ApplyFirst(request, once))
     if isinstance(begun.applied, ShapesMoved) or not begun.left:
         return begun.applied
     applied, touched, suspect = begun.applied, [*begun.applied.touched], [*begun.applied.suspect]

@@ -15,6 +15,7 @@ from redis import exceptions
 
 from everfresh.model.errors import StoreUnavailable
 from everfresh.stores.redis.addresses import Address
+from everfresh.stores.redis.deadlines import LATE
 from everfresh.stores.redis.identity import AnotherRun
 from everfresh.stores.redis.scripts import Script
 
@@ -27,6 +28,7 @@ _RIGHTS = "Look at the user and the password in the store URL, and at the rights
 # The first word of the server's answer, and what to do. These steps were not carried out.
 _SAYS = {
     "OOM": "it has reached its maxmemory. Raise that, or bound the cache by max_bytes below it",
+    LATE: "it was reached too late: it stood still, or the network did. Ask again",
     "READONLY": "it is a replica, which takes no writes. Name the master, or use 'redis+sentinel:'",
     "LOADING": "it is still loading its data. Ask again",
     "MASTERDOWN": "it is a replica that has lost its master. Ask again",
@@ -94,19 +96,28 @@ class Tries:
     """The tries of one step, at most three within `retry_s` seconds."""
 
     def __init__(self, retry_s: float) -> None:
-        self._ends_at = time.monotonic() + retry_s
+        self.ends_at = time.monotonic() + retry_s
+        """No try begins later, by the monotonic clock."""
         self._n_failed = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether none has failed yet."""
+        return not self._n_failed
 
     def pause_after(self, error: Exception) -> float | None:
         """How many seconds to wait before the next try; None when there is none."""
-        if isinstance(error, AnotherRun) and time.monotonic() < self._ends_at:
+        if isinstance(error, AnotherRun) and time.monotonic() < self.ends_at:
             # Nothing was sent to it yet, and it is there.
             return 0.0
         self._n_failed += 1
+        if _word_of(error) == LATE:
+            # It answers, and nothing was done. By now it is known what time it has.
+            return 0.0 if self._n_failed < MAX_TRIES else None
         if self._n_failed >= MAX_TRIES or not _is_passing(error):
             return None
         pause_s = _PAUSES_S[self._n_failed - 1]
-        return pause_s if time.monotonic() + pause_s < self._ends_at else None
+        return pause_s if time.monotonic() + pause_s < self.ends_at else None
 
 
 def is_out_of_order(error: Exception) -> bool:

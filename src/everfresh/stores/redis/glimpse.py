@@ -29,7 +29,7 @@ Told = tuple[Sequence[bytes], Found]
 # In msgpack: above what says by itself how long a text is, and before the longest text.
 _ABOVE_SHORT, _LONGEST = 0xC0, 0xDB
 # How many fields are packed one after the other; as an array begins with their number, one is read as such.
-_N_COUNTERS, _N_FIELDS = 20, 37
+_N_COUNTERS, _N_FIELDS = 22, 37
 
 
 class _Counters(msgspec.Struct, array_like=True, frozen=True):

@@ -39,8 +39,6 @@ class Identity:
 
     def __init__(self) -> None:
         self.run_id = ""
-        # Of a Cluster, the node of each key that was looked at: its client follows the keys elsewhere by itself.
-        self._nodes: dict[str, str] = {}
 
     @property
     def is_known(self) -> bool:
@@ -61,20 +59,6 @@ class Identity:
         if not run_id:
             raise AnotherRun(_UNKNOWN)
         return getattr(connection, _RUN_OF, run_id) != run_id
-
-    def note_node(self, key: str, node: Any) -> None:  # noqa: ANN401 - the driver's nodes share no type
-        """This node is looked at for the key's sake."""
-        self._nodes[key] = str(node.name)
-
-    def check_node(self, key: str, node: Any) -> None:  # noqa: ANN401 - as above
-        """See, once a step was answered, that the key is still where it was looked at.
-
-        Raises:
-            AnotherRun: it is elsewhere by now; what was answered may come from there.
-        """
-        if self._nodes.get(key, "") != str(node.name):
-            self.run_id = ""
-            raise AnotherRun(_UNKNOWN)
 
     def greet(self, connection: Any) -> None:  # noqa: ANN401 - as above
         """Open a connection as the driver does, and see who answers."""

@@ -24,31 +24,49 @@ class Lines:
 
     def ask(self, commands: bytes, n_replies: int = 1) -> list[Any]:
         """The replies to the commands, of the run that was looked at. Raises the driver's errors."""
+        replies, failed = self._read(self.begin(commands), n_replies)
+        if failed is not None:
+            raise failed
+        return replies
+
+    def begin(self, commands: bytes) -> Any:  # noqa: ANN401 - as above
+        """Send the commands; whoever does so goes on to `end` with what this answers. Raises the driver's errors."""
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = self._pool.get_connection()
-        replies: list[Any] = []
-        failed: exceptions.ResponseError | None = None
         try:
             if self._identity.is_of_another(connection):
                 connection.disconnect()
                 connection.connect()
             connection.send_packed_command((commands,), check_health=False)
+        except BaseException:
+            self.drop(connection)
+            raise
+        return connection
+
+    def end(self, connection: Any, n_replies: int) -> list[Any]:  # noqa: ANN401 - as above
+        """The replies, with errors of the server among them where it replied so. Raises the driver's other errors."""
+        replies, _ = self._read(connection, n_replies)
+        return replies
+
+    def _read(self, connection: Any, n_replies: int) -> tuple[list[Any], Exception | None]:  # noqa: ANN401 - as above
+        replies: list[Any] = []
+        failed: Exception | None = None
+        try:
             for _ in range(n_replies):
                 try:
                     replies.append(connection.read_response())
                 except exceptions.ResponseError as error:
                     # Those that follow have to be read too.
                     failed = failed or error
+                    replies.append(error)
         except BaseException:
             # What is left of the replies would be taken for the next command's.
-            self._drop(connection)
+            self.drop(connection)
             raise
         self._idle.append(connection)
-        if failed is not None:
-            raise failed
-        return replies
+        return replies, failed
 
     def forget_idle(self) -> None:
         """Close the lines that nobody uses."""
@@ -58,8 +76,9 @@ class Lines:
             except IndexError:
                 # Somebody else uses it now.
                 return
-            self._drop(connection)
+            self.drop(connection)
 
-    def _drop(self, connection: Any) -> None:  # noqa: ANN401 - as above
+    def drop(self, connection: Any) -> None:  # noqa: ANN401 - as above
+        """Close a line on which replies may still come."""
         connection.disconnect()
         self._pool.release(connection)

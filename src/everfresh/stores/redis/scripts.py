@@ -2,7 +2,8 @@
 
 All steps are one library of functions: what stands at the top of the files is carried out once. Where nobody may load
 a library, each step is a script of its own, which does that at each call, and takes the server 30 µs more: the files
-that the step needs, each after what it needs itself, and a last line that names the step.
+that the step needs, each after what it needs itself, and a last line that names the step. So it is too where a server
+whose memory is full takes no library, or has lost it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,6 @@ end"""
 _N_NAME_DIGITS = 16
 # What brings more into the store is refused when its memory is full; all else must go on, or nothing could leave it.
 _NEED_MEMORY = frozenset({"begin", "commit", "put", "enqueue", "register", "take_due"})
-_THOUGH_FULL = "'allow-oom'"
 
 _CONSTANTS: dict[str, object] = {
     "CALL_SHAPE": bytes(CALL_SHAPE.id),
@@ -148,6 +148,7 @@ def script_of(step: str) -> Script:
     """
     file = _FILE_OF[step]
     made = _Made()
+    made.add("first", f"#!lua{_flags_of(step, ' flags=allow-oom')}")
     made.add("CONST", _constants_text())
     for name in _needed(file):
         made.add(name, _text_of(name))
@@ -168,7 +169,8 @@ def library() -> Library:
     made.add("last", f"return run, {{{steps}}}\nend")
     made.add("last", _LIBRARY_END)
     for step in _FILE_OF:
-        made.add("last", f"offer('{step}', {{{'' if step in _NEED_MEMORY else _THOUGH_FULL}}})")
+        flags = _flags_of(step, "'allow-oom'")
+        made.add("last", f"offer('{step}', {{{flags}}})")
     name = f"everfresh_{made.sha()[:_N_NAME_DIGITS]}"
     # Its first line names it; the others cannot, as the name is made from them.
     text = made.text().replace(_LIBRARY_NAME, name)
@@ -207,6 +209,10 @@ def _add_file(made: _Made, name: str) -> None:
         text = text.replace(own[0], own[0].removeprefix("local "), 1)
     made.add(name, f"do {text}")
     made.add(name, "end")
+
+
+def _flags_of(step: str, though_full: str) -> str:
+    return "" if step in _NEED_MEMORY else though_full
 
 
 def _needed(file: str) -> list[str]:

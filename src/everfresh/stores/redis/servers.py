@@ -97,14 +97,16 @@ class Sweeper:
         """Leave what is left to others."""
         self._stop.set()
 
-    def sweep(self, make: Callable[[], Steps[int]]) -> None:
-        """Begin, and come back at once."""
+    def sweep(self, make: Callable[[], Steps[int]], reason: str) -> None:
+        """Begin, and come back at once; the reason is for people."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._sweep, args=(make,), name="everfresh-sweeper", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._sweep, args=(make, reason), name="everfresh-sweeper", daemon=True
+                )
                 self._thread.start()
 
-    def _sweep(self, make: Callable[[], Steps[int]]) -> None:
+    def _sweep(self, make: Callable[[], Steps[int]], reason: str) -> None:
         for _ in range(_MAX_TRIES):
             try:
                 n_dirty = self._run(make())
@@ -115,5 +117,5 @@ class Sweeper:
                 if self._stop.wait(_PAUSE_S):
                     return
             else:
-                _log.warning("store.distrusted %s", {"n_entries": n_dirty, "reason": OTHER_RUN})
+                _log.warning("store.distrusted %s", {"n_entries": n_dirty, "reason": reason})
                 return

@@ -2,7 +2,7 @@
 
 The server keeps the last answer of each slot. A step that is sent again under the same slot and serial, as its answer
 was lost, is answered from there. So each slot has one step under way at a time, and one whose step ended in doubt is
-not used again: what was sent may still arrive.
+not used before it is known what became of that: what was sent may still arrive (doubts.py).
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 from zlib import crc32
@@ -24,7 +23,7 @@ from zlib import crc32
 from redis import exceptions
 
 from everfresh.model.clock import Clock
-from everfresh.model.entry import FeedRecord, Key
+from everfresh.model.entry import FeedRecord
 from everfresh.model.errors import StoreClosed, StoreForked, StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.protocol.applying import Apply
@@ -35,13 +34,15 @@ from everfresh.stores.redis.applying import apply
 from everfresh.stores.redis.cancelling import Cancellations
 from everfresh.stores.redis.chunks import CHUNKED, Greet, sweep
 from everfresh.stores.redis.circuit import Gate
-from everfresh.stores.redis.clients import CLOSED, BlockingClient, Clients, LoopClient, Reply
-from everfresh.stores.redis.coldest import Knowing, knowing
+from everfresh.stores.redis.clients import CLOSED, Reply
+from everfresh.stores.redis.coldest import knowing
+from everfresh.stores.redis.doubts import Doubts
 from everfresh.stores.redis.failures import DRIVER_ERRORS, Tries, described, is_out_of_order, is_unanswered
 from everfresh.stores.redis.glimpse import Told, glimpsed, question_of, time_of
-from everfresh.stores.redis.scripts import Script, script_of
+from everfresh.stores.redis.routing import AnyBlocking, AnyLoop, StoreClients, clients_of
+from everfresh.stores.redis.sending import Sender, Sent
 from everfresh.stores.redis.servers import OTHER_RUN, SWEPT_PER_S, Look, Sweeper, run_id_of
-from everfresh.stores.redis.slots import NOBODY, Slot, Slots
+from everfresh.stores.redis.slots import NOBODY
 from everfresh.stores.redis.stream import Place, RedisStream
 from everfresh.stores.redis.wire_replies import Decoded
 from everfresh.stores.store import FeedStream, StepListener, Store
@@ -55,21 +56,6 @@ _log = logging.getLogger("everfresh")
 _SEQUENCES_OF_ONE_LIFE = 2**64
 
 
-_NOTHING_READ: Mapping[Key, float] = {}
-
-
-class _Sent:
-    """One step on its way."""
-
-    __slots__ = ("arguments", "script", "slot", "tries")
-
-    def __init__(self, script: Script, arguments: tuple[bytes, ...], slot: Slot, tries: Tries) -> None:
-        self.script = script
-        self.arguments = arguments
-        self.slot = slot
-        self.tries = tries
-
-
 class RedisStore(Store):
     """Entries in Redis or Valkey. Without a clock the server's time counts; `retry_s` bounds the tries of one step."""
 
@@ -81,21 +67,21 @@ class RedisStore(Store):
         room: Room = NO_ROOM_LIMIT,
         retry_s: float = 3.0,
         place: tuple[int, int] | None = None,
+        clients: StoreClients | None = None,
     ) -> None:
         self.address = address_of(url) if isinstance(url, str) else url
         """Where it is; for whoever follows the feed."""
         self._clock = clock
         self._room = room
-        self._retry_s = retry_s
         self._last_read: LastRead = nobody_knows
         # With several shards: how many, and which one this is.
         self._place = () if place is None else place
         self.key = f"{self.address.prefix}:{{s{0 if place is None else place[1]}}}:m"
         """The key of its counters, which routes each step; for tests."""
         self._counters_key = self.key.encode()
-        # A Cluster's client sends commands to nodes, and no packets.
-        self._may_glimpse = self.address.kind != "cluster"
-        self._slots = Slots()
+        # Seen by tests.
+        self.sender = Sender(clock, room, retry_s, self._place)
+        self._doubts = Doubts(self._ask_what_became_of, self._do_at_once)
         self._listeners: list[StepListener] = []
         # Of its one follower.
         self._followed = Place()
@@ -106,7 +92,7 @@ class RedisStore(Store):
         self._sweeper = Sweeper(self._swept)
         # As of the last step that said it; empty before the first.
         self.epoch = ""
-        self.clients = Clients(self.address)
+        self.clients: StoreClients = clients or clients_of(self.address, self.key)
         """Its connections; for whoever follows the feed."""
         self._begin()
         _STORES.add(self)
@@ -168,8 +154,8 @@ class RedisStore(Store):
     def stream(self) -> FeedStream:
         """A place in the feed, at its end as it is when it is first asked."""
         self._check()
-        head = partial(self._head, NOBODY, is_reading=False)
-        return RedisStream(self.address, self.key, head, self._look_again, self.clients.identity, self._followed)
+        head = partial(self.sender.head, NOBODY, is_reading=False)
+        return RedisStream(self.address, self.key, head, self._look_again, self.clients, self._followed)
 
     def _steps_of(self, request: Request[A]) -> Steps[A] | None:
         """The steps of a request that takes more than one; None for any other."""
@@ -185,20 +171,16 @@ class RedisStore(Store):
 
     def _loaded(self, request: Load) -> Loaded:
         """The reading that everybody waits for, without a script if that will do."""
-        if not self._may_glimpse:
-            return self._carried_out(request)
         self._check()
         question = question_of(self._counters_key, request.key)
-        told = self._replied(Tries(self._retry_s), None, lambda client: client.ask(question))
+        told = self._replied(self.sender.tries(), None, lambda client: client.ask(question))
         loaded = self._glimpsed(request, told)
         return self._carried_out(request) if loaded is None else loaded
 
     async def _loaded_async(self, request: Load) -> Loaded:
-        if not self._may_glimpse:
-            return await self._carried_out_async(request)
         self._check()
         question = question_of(self._counters_key, request.key)
-        told = await self._replied_async(Tries(self._retry_s), None, lambda client: client.ask(question))
+        told = await self._replied_async(self.sender.tries(), None, lambda client: client.ask(question))
         loaded = self._glimpsed(request, told)
         return await self._carried_out_async(request) if loaded is None else loaded
 
@@ -211,19 +193,20 @@ class RedisStore(Store):
 
     def _carried_out(self, request: Request[A]) -> A:
         self._check()
-        sent = self._packed(request)
-        script, arguments = sent.script, sent.arguments
-        reply = self._replied(sent.tries, script, lambda client: client.run(script, self.key, arguments))
-        return self._answered(request, sent, reply)
+        sent = self.sender.sent(request)
+        reply = self._replied(sent.tries, sent, lambda client: client.run(sent.script, self.key, sent.arguments))
+        return cast("A", self._answered(sent, reply))
 
     async def _carried_out_async(self, request: Request[A]) -> A:
         self._check()
-        sent = self._packed(request)
-        script, arguments = sent.script, sent.arguments
-        reply = await self._replied_async(sent.tries, script, lambda client: client.run(script, self.key, arguments))
-        return self._answered(request, sent, reply)
+        sent = self.sender.sent(request)
+        ask = partial(self._run_in_loop, sent)
+        return cast("A", self._answered(sent, await self._replied_async(sent.tries, sent, ask)))
 
-    def _replied(self, tries: Tries, script: Script | None, ask: Callable[[BlockingClient], T]) -> T:
+    async def _run_in_loop(self, sent: Sent, client: AnyLoop) -> Reply:
+        return await client.run(sent.script, self.key, sent.arguments)
+
+    def _replied(self, tries: Tries, sent: Sent | None, ask: Callable[[AnyBlocking], T]) -> T:
         """What the server replies, after as many tries as are worth it."""
         client = self.clients.blocking
         while True:
@@ -233,14 +216,14 @@ class RedisStore(Store):
                     self._look_at_server()
                 replied = ask(client)
             except DRIVER_ERRORS as error:
-                pause_s = self._pause_after(tries, error, script)
+                pause_s = self._pause_after(tries, error, sent)
                 client.forget_idle()
                 time.sleep(pause_s)
             else:
                 self._gate.note_answer()
                 return replied
 
-    async def _replied_async(self, tries: Tries, script: Script | None, ask: Callable[[LoopClient], Awaitable[T]]) -> T:
+    async def _replied_async(self, tries: Tries, sent: Sent | None, ask: Callable[[AnyLoop], Awaitable[T]]) -> T:
         client, cancellations = self.clients.of_loop(), Cancellations()
         while True:
             self._gate.check()
@@ -250,7 +233,7 @@ class RedisStore(Store):
                 replied = await ask(client)
                 cancellations.heed()
             except DRIVER_ERRORS as error:
-                pause_s = self._pause_after(tries, error, script)
+                pause_s = self._pause_after(tries, error, sent)
                 await client.forget_idle()
                 await asyncio.sleep(pause_s)
             else:
@@ -264,44 +247,38 @@ class RedisStore(Store):
             msg = f"{self.address}: it was opened before this process was forked. Make the Cache after the fork."
             raise StoreForked(msg)
 
-    def _packed(self, request: Request[Any]) -> _Sent:
-        last_reads = _NOTHING_READ
-        if isinstance(request, Knowing):
-            last_reads, request = request.last_reads, request.request
-        is_mutating = wire.mutates(request)
-        slot = self._slots.take() if is_mutating else NOBODY
-        head = self._head(slot, is_reading=not is_mutating, last_reads=last_reads)
-        payload = wire.encode(request, head)
-        return _Sent(script_of(payload.script), (payload.packed, *payload.blobs), slot, Tries(self._retry_s))
-
-    def _head(
-        self, slot: Slot, *, is_reading: bool, last_reads: Mapping[Key, float] = _NOTHING_READ
-    ) -> tuple[object, ...]:
-        """What every script is told; in this order."""
-        return (
-            None if self._clock is None else self._clock(),
-            slot.name,
-            slot.serial,
-            # The name of the store's life, should this step begin it.
-            secrets.token_hex(8),
-            self._room.max_entries,
-            self._room.max_bytes,
-            is_reading,
-            last_reads,
-            *self._place,
-        )
-
-    def _answered(self, request: Request[A], sent: _Sent, reply: Reply) -> A:
-        if isinstance(request, Knowing):
-            request = request.request
-        decoded = wire.decode(request, reply)
-        if sent.slot is not NOBODY:
-            self._slots.give_back(sent.slot)
+    def _answered(self, sent: Sent, reply: Reply) -> Any:  # noqa: ANN401 - whatever the request is answered with
+        decoded: Decoded[Any] = wire.decode(sent.request, reply)
+        self.sender.note_answer(sent, decoded.at)
         self._tell(decoded)
         return decoded.answer
 
+    def _ask_what_became_of(self, sent: Sent) -> object:
+        """What the step was answered; refused if it was not done, and never will be."""
+        self.sender.ask_what_became_of(sent)
+        return self._answered(sent, self.clients.blocking.run(sent.script, self.key, sent.arguments))
+
+    def _do_at_once(self, request: Request[None]) -> None:
+        """Carry out a step by one try, whatever others have met with."""
+        sent = self.sender.sent(request)
+        self._answered_directly(sent)
+
+    def _answered_directly(self, sent: Sent, *, is_look: bool = False) -> Any:  # noqa: ANN401 - as above
+        """What it is answered with, by one try, and another if it has something to repair."""
+        run = partial(self.clients.blocking.run, sent.script, self.key, is_look=is_look)
+        try:
+            reply = run(sent.arguments)
+        except exceptions.ResponseError as error:
+            if not self.sender.note_damage(sent, error):
+                raise
+            reply = run(sent.arguments)
+        return self._answered(sent, reply)
+
     def _tell(self, decoded: Decoded[Any]) -> None:
         epoch, self.epoch = self.epoch, decoded.epoch or self.epoch
+        if decoded.loss:
+            _log.warning("store.lost %s", {"store": str(self.address), "reason": decoded.loss})
+            self._sweep(decoded.loss)
         # Where somebody else's step began the new life, this one's is the first that hears of it.
         if decoded.is_new_life or (epoch and epoch != self.epoch):
             self._tell_all(())
@@ -312,18 +289,24 @@ class RedisStore(Store):
         for listener in self._listeners:
             listener(records)
 
-    def _pause_after(self, tries: Tries, error: Exception, script: Script | None) -> float:
+    def _pause_after(self, tries: Tries, error: Exception, sent: Sent | None) -> float:
         """How long to wait before the next try; raises the error in our words when there is none."""
         if self._is_closed:
             raise StoreClosed(CLOSED) from error
         if is_unanswered(error) and self.address.kind == "cluster":
             # Elsewhere each new connection sees for itself who answers.
             self.clients.identity.forget()
+        if sent is not None:
+            if self.sender.note_damage(sent, error):
+                return 0.0
+            self.sender.note_refusal(sent, error)
         pause_s = tries.pause_after(error)
         # Nobody waits for a silence twice: not who tries for all, nor who reads, and is better served by the function.
-        is_silent = script is None and isinstance(error, exceptions.TimeoutError)
+        is_silent = sent is None and isinstance(error, exceptions.TimeoutError)
         if pause_s is None or (pause_s and (is_silent or not self._gate.is_open)):
-            problem = described(self.address, error, script)
+            problem = described(self.address, error, None if sent is None else sent.script)
+            if is_unanswered(error):
+                self._doubts.add(sent)
             if is_out_of_order(error):
                 self._gate.note_failure(problem)
             raise problem from error
@@ -340,15 +323,14 @@ class RedisStore(Store):
             run_id = run_id_of(self.clients.blocking.info(self.key), self.address)
             needs_sweep = self._greeted(run_id)
             identity.run_id = run_id
+            self._doubts.settle()
             self._gate.note_answer()
         if needs_sweep:
             self._sweep()
 
     def _greeted(self, run_id: str) -> bool:
-        request = Greet(run_id, OTHER_RUN)
-        sent = self._packed(request)
-        reply = self.clients.blocking.run(sent.script, self.key, sent.arguments, is_look=True)
-        needs_sweep = self._answered(request, sent, reply)
+        sent = self.sender.sent(Greet(run_id, OTHER_RUN))
+        needs_sweep = self._answered_directly(sent, is_look=True)
         if not isinstance(needs_sweep, bool):
             msg = (
                 f"{self.address}: what is stored there under this prefix is in {needs_sweep} shards. Name that number "
@@ -357,10 +339,10 @@ class RedisStore(Store):
             raise StoreUnavailable(msg)
         return needs_sweep
 
-    def _sweep(self) -> None:
+    def _sweep(self, reason: str = OTHER_RUN) -> None:
         epoch = self.epoch
         per_s = SWEPT_PER_S / (self._place[0] if self._place else 1)
-        self._sweeper.sweep(lambda: sweep(epoch, OTHER_RUN, per_s))
+        self._sweeper.sweep(lambda: sweep(epoch, reason, per_s), reason)
 
     def _swept(self, steps: Steps[int]) -> int:
         request = next(steps)
@@ -376,7 +358,10 @@ class RedisStore(Store):
         self._check()
         if not self.clients.identity.is_known:
             self._look_at_server()
-        elif self._greeted(self.clients.identity.run_id):
+            return
+        needs_sweep = self._greeted(self.clients.identity.run_id)
+        self._doubts.settle()
+        if needs_sweep:
             self._sweep()
 
     def _begin(self) -> None:

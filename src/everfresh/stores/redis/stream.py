@@ -14,16 +14,17 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from everfresh.model.errors import StoreClosed
+from everfresh.model.errors import StoreClosed, StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address
-from everfresh.stores.redis.clients import CLOSED, BlockingClient
+from everfresh.stores.redis.clients import CLOSED
 from everfresh.stores.redis.failures import DRIVER_ERRORS, described
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
-from everfresh.stores.redis.identity import Identity
+from everfresh.stores.redis.repairing import is_damage
+from everfresh.stores.redis.routing import StoreClients
 from everfresh.stores.redis.scripts import script_of
 from everfresh.stores.store import FeedStream, News
 
@@ -40,11 +41,17 @@ class Place:
     So that nothing told is told again, and that a server which has lost what was told is found out.
     """
 
-    __slots__ = ("id", "told")
+    __slots__ = ("id", "is_damaged", "told")
 
     def __init__(self) -> None:
         self.id = secrets.token_hex(8)
         self.told: Position | None = None
+        # Whether it broke off at a key that is none of the store's.
+        self.is_damaged = False
+
+    def after(self) -> bytes:
+        """The name in the stream of what was told last."""
+        return b"%d-0" % (0 if self.told is None else self.told.sequence)
 
 
 class RedisStream(FeedStream):
@@ -54,9 +61,9 @@ class RedisStream(FeedStream):
         self,
         address: Address,
         key: str,
-        head: Callable[[], tuple[object, ...]],
+        head: Callable[..., tuple[object, ...]],
         look: Callable[[], None],
-        identity: Identity,
+        clients: StoreClients,
         place: Place,
     ) -> None:
         self._address = address
@@ -64,8 +71,8 @@ class RedisStream(FeedStream):
         self._head = head
         self._look = look
         self._look_at = -inf
-        self._identity = identity
-        self._client = BlockingClient(address, identity)
+        self._identity = clients.identity
+        self._client = clients.follower()
         self._place = place
         self._is_at_end = False
         self._is_closed = False
@@ -83,13 +90,17 @@ class RedisStream(FeedStream):
         except DRIVER_ERRORS as error:
             # It may say that the server is another one by now, or was in between.
             self._identity.forget()
+            self._place.is_damaged = is_damage(error)
+            if self._place.is_damaged:
+                msg = f"{self._address}: a key is not the store's own any more. The next step here removes it."
+                raise StoreUnavailable(msg) from error
             raise described(self._address, error) from error
         except Exception as error:
             # The driver does not expect that a connection is closed while it is read.
             if not self._is_closed:
                 raise
             raise StoreClosed(CLOSED) from error
-        self._place.told = batch.position
+        self._place.told, self._place.is_damaged = batch.position, False
         # What was given is told by the next call, and has to be passed on before anything is waited for.
         self._is_at_end = not batch.is_reset and not batch.records
         is_at_end = len(batch.records) < _MAX_RECORDS
@@ -102,6 +113,6 @@ class RedisStream(FeedStream):
 
     def _follow(self) -> FeedBatch:
         request = Follow(self._place.id, self._place.told, _MAX_RECORDS)
-        payload = wire.encode(request, self._head())
+        payload = wire.encode(request, self._head(is_repair=self._place.is_damaged))
         arguments = (payload.packed, *payload.blobs)
         return wire.decode(request, self._client.run(script_of(payload.script), self._key, arguments)).answer

@@ -42,6 +42,8 @@ __all__ = ["Decoded", "Payload", "decode", "encode", "mutates"]
 A = TypeVar("A")
 
 _encode = msgspec.msgpack.Encoder().encode
+# Of an array of up to 15 values.
+_SHORT_HEADER_BYTES = 1
 
 
 class Payload(NamedTuple):
@@ -112,12 +114,15 @@ def encode(request: Request[Any], head: Sequence[object]) -> Payload:
         wire = _WIRES[type(inner)]
         fields = wire.fields_of(inner)
         fields["is_asked"], fields["is_last"] = whole.n_asked > 0, whole.is_last
-        fields["h"] = head
-        return Payload(wire.script, _encode(fields), requests.blobs_of(inner), is_mutating=True)
+        return Payload(wire.script, _packed(fields, head), requests.blobs_of(inner), is_mutating=True)
     wire = _WIRES[type(request)]
     fields = wire.fields_of(request)
-    fields["h"] = head
-    return Payload(wire.script, _encode(fields), requests.blobs_of(request), mutates(request))
+    return Payload(wire.script, _packed(fields, head), requests.blobs_of(request), mutates(request))
+
+
+def _packed(fields: requests.Fields, head: Sequence[object]) -> bytes:
+    """The map, and behind it the head, one value after the other: Lua's tables grow field by field."""
+    return _encode(fields) + _encode(head)[_SHORT_HEADER_BYTES:]
 
 
 def decode(request: Request[A], reply: Sequence[bytes]) -> Decoded[A]:

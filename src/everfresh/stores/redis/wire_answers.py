@@ -37,12 +37,15 @@ from everfresh.stores.redis.wire_replies import Decoded, Reply, Told, decoded
 # ------------------------------------------------------------------------------------------------------ entries
 
 
+_NO_KEY = Key("")
+
+
 class _Entry(msgspec.Struct, array_like=True):
-    key: Key
+    key: Key | None
     function: str
     state: State
     version: int
-    digest: str
+    digest: str | None
     good_from: int
     changed_at: int
     built_at: float
@@ -70,14 +73,15 @@ class _Loaded(msgspec.Struct, array_like=True):
     broken: tuple[str, float] | None = None
 
 
-def _entry(packed: _Entry, epoch: str, value: bytes) -> Entry:
+def _entry(packed: _Entry, epoch: str, value: bytes, key: Key = _NO_KEY, digest: str = "") -> Entry:
+    """The entry; a commit is not told what it has said, its key and its digest."""
     return Entry(
-        key=packed.key,
+        key=packed.key or key,
         function=packed.function,
         state=packed.state,
         version=packed.version,
         value=value,
-        digest=packed.digest,
+        digest=packed.digest or digest,
         position=Position(epoch, packed.good_from),
         changed_at=Position(epoch, packed.changed_at),
         built_at=packed.built_at,
@@ -215,7 +219,7 @@ def commit(request: Commit, reply: Reply) -> Decoded[Committed | Overtaken]:
         case _Committed(entry=packed) as done:
             value = request.built.value if packed.value is None else reply[packed.value]
             # A lease holds in one epoch alone, and this one did.
-            entry = _entry(packed, request.lease.begun.epoch, value)
+            entry = _entry(packed, request.lease.begun.epoch, value, request.lease.key, request.built.digest)
             return decoded(told, Committed(entry, done.is_changed, done.is_stored, done.is_recovery))
         case _Overtaken(epoch, sequence, now):
             return decoded(told, Overtaken(Position(epoch, sequence), now))

@@ -6,36 +6,46 @@ hash of buckets, so they are sent with each group.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
 from everfresh.matching.shapes import (
     CALL_SHAPE,
+    SHAPE_ID_BYTES,
     Group,
     Shape,
     ShapeKind,
     Values,
+    bucket_in,
     bucket_of,
     filtered_bucket,
     shapes_to_register,
 )
 
 _encode = msgspec.msgpack.Encoder().encode
+_NIL, _TRUE, _ARRAY_OF_SIX = b"\xc0", b"\xc3", b"\x96"
+# As many marks as Lua takes as arguments of one function without a second thought.
+_MAX_MARKS = 200
 # The first byte of texts below 32 bytes says how long they are.
 _SHORT = tuple(bytes((0xA0 | n_bytes,)) for n_bytes in range(32))
 
 
 def as_text(data: bytes) -> msgspec.Raw:
     """The bytes as msgpack writes a text, whether they are one or not."""
+    return msgspec.Raw(_text(data))
+
+
+def _text(data: bytes) -> bytes:
     n_bytes = len(data)
     if n_bytes < len(_SHORT):
-        return msgspec.Raw(_SHORT[n_bytes] + data)
+        return _SHORT[n_bytes] + data
     for code, width in ((b"\xd9", 1), (b"\xda", 2)):
         if n_bytes < 1 << (8 * width):
-            return msgspec.Raw(code + n_bytes.to_bytes(width, "big") + data)
-    return msgspec.Raw(b"\xdb" + n_bytes.to_bytes(4, "big") + data)
+            return code + n_bytes.to_bytes(width, "big") + data
+    return b"\xdb" + n_bytes.to_bytes(4, "big") + data
 
 
 class PackedShape(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,3 +112,60 @@ def packed_groups(groups: Iterable[Group]) -> list[PackedGroup]:
 def packed_shapes(shapes: Iterable[Shape]) -> list[PackedShape]:
     """Those of the shapes that are to be registered, as they are sent."""
     return [packed_shape(shape) for shape in shapes_to_register(shapes)]
+
+
+class Links(NamedTuple):
+    """What a commit says of its dependencies, so that its script need look into them only when they have changed.
+
+    `groups` are as a row has them, None when there are none; `shapes` have, for each, its shape, and whether it is to
+    be registered; `ids` are those of the registered ones, one behind the other. `marks` are all by which it is known
+    whether one of them fired, as texts; with `is_plain` no others have to be looked at.
+    """
+
+    groups: bytes | None
+    shapes: bytes
+    ids: bytes
+    marks: bytes
+    is_plain: bool
+
+
+def links_of(groups: Sequence[Group]) -> Links:
+    """The dependencies of a commit as they are sent."""
+    shapes, ids, is_plain = _shapes_of(tuple([group.shape for group in groups]))
+    packed: list[msgspec.Raw] = []
+    marks: list[bytes] = []
+    for group in groups:
+        buckets = [bucket_in(group.shape, one) for one in group.values]
+        marks.append(group.shape.id)
+        marks += buckets
+        packed.append(msgspec.Raw(_kept(group, b"".join([bucket[SHAPE_ID_BYTES:] for bucket in buckets]))))
+    if len(marks) > _MAX_MARKS:
+        is_plain = False
+    texts = b"".join(map(_text, marks)) if is_plain else b""
+    return Links(_encode(packed) if packed else None, shapes, ids, texts, is_plain)
+
+
+def _kept(group: Group, tails: bytes) -> bytes:
+    """The group as a row has it: its shape's id, the rest of its buckets, its operands, values, kind and keys."""
+    shape, values = group.shape, group.values
+    n_filters = len(shape.filters)
+    return b"".join(
+        (
+            _ARRAY_OF_SIX,
+            _text(shape.id),
+            _text(tails),
+            _encode([one[-n_filters:] for one in values]) if n_filters else _NIL,
+            _text(_encode(values)),
+            _TRUE if shape.kind is ShapeKind.PREDICATE else _NIL,
+            _encode([key for (key,) in values]) if shape == CALL_SHAPE else _NIL,
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _shapes_of(shapes: tuple[Shape, ...]) -> tuple[bytes, bytes, bool]:
+    """See `Links`."""
+    blobs = [(packed_shape(shape).blob, _is_registered(shape)) for shape in shapes]
+    ids = b"".join(shape.id for shape in shapes if _is_registered(shape))
+    is_plain = not any(shape.filters or shape.kind is ShapeKind.PREDICATE for shape in shapes)
+    return _encode(blobs), ids, is_plain

@@ -1,7 +1,8 @@
 """What every reply of a script holds: an answer, and what its step wrote into the feed.
 
 A reply is one packed array, then the bytes that are no text, which it names by number. Of a step that writes, the array
-has the feed records after the answer, or `true` in their place when the store began another life.
+has the feed records after the answer. When the store began another life `true` stands in their place, or what had been
+lost.
 """
 
 from __future__ import annotations
@@ -57,10 +58,14 @@ class Decoded(msgspec.Struct, Generic[A], frozen=True):
     records: tuple[FeedRecord, ...] = ()
     is_new_life: bool = False
     epoch: str = ""
+    at: float | None = None
+    """The server's time, when a step that writes was carried out."""
     posted: tuple[Message, ...] = ()
     """What it has to tell other shards."""
     paces: tuple[Pace, ...] = ()
     """How refreshes of functions fail, as all shards are to know."""
+    loss: str = ""
+    """What was not there that had to be, so that another life began."""
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -77,8 +82,9 @@ class Told(msgspec.Struct, Generic[A], array_like=True):
     """What is packed in a reply."""
 
     answer: A
-    records: list[Record] | bool = False
+    records: list[Record] | bool | str = False
     epoch: str = ""
+    at: float | None = None
     posted: tuple[Message, ...] = ()
     paces: tuple[Pace, ...] = ()
 
@@ -86,10 +92,11 @@ class Told(msgspec.Struct, Generic[A], array_like=True):
 def decoded(told: Told[Any], answer: A) -> Decoded[A]:
     """The answer with what else the reply told."""
     records = told.records
-    if records is True:
-        return Decoded(answer, (), is_new_life=True, epoch=told.epoch, posted=told.posted, paces=told.paces)
-    found = records_of(records) if records else ()
-    return Decoded(answer, found, epoch=told.epoch, posted=told.posted, paces=told.paces)
+    if isinstance(records, list):
+        found = records_of(records)
+        return Decoded(answer, found, epoch=told.epoch, at=told.at, posted=told.posted, paces=told.paces)
+    loss = records if isinstance(records, str) else ""
+    return Decoded(answer, (), records is not False, told.epoch, told.at, told.posted, told.paces, loss)
 
 
 def records_of(records: Iterable[Record]) -> tuple[FeedRecord, ...]:

@@ -19,7 +19,6 @@ from everfresh.protocol.inspecting import Explain
 from everfresh.protocol.queueing import Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
     Begin,
-    Built,
     Commit,
     Delete,
     Extend,
@@ -34,10 +33,14 @@ from everfresh.protocol.requests import (
 from everfresh.stores.redis.applying import ApplyFirst, Touch
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
-from everfresh.stores.redis.wire_groups import as_text, packed_groups, packed_shapes
+from everfresh.stores.redis.wire_groups import as_text, links_of, packed_groups, packed_shapes
 
 Fields = dict[str, object]
 """The fields of a request, as msgspec encodes them."""
+
+_encode = msgspec.msgpack.Encoder().encode
+# Of an array of 16 to 65,535 values.
+_ARRAY_HEADER_BYTES = 3
 
 # ------------------------------------------------------------------------------------------------------- builds
 
@@ -66,15 +69,8 @@ def begin(request: Begin) -> Fields:
 
 
 def commit(request: Commit) -> Fields:
-    """See `Commit`; the value travels by itself."""
-    return {
-        "lease": _lease(request.lease),
-        "built": _built(request.built),
-        "fingerprint": request.fingerprint,
-        "terms": request.terms,
-        "retry_in_s": request.retry_in_s,
-        "builder": request.builder,
-    }
+    """See `Commit`; the value travels by itself, and so does all else, as `_committed`."""
+    return {"key": request.lease.key}
 
 
 def fail(request: Fail) -> Fields:
@@ -120,18 +116,34 @@ def _lease(lease: Lease) -> Fields:
     }
 
 
-def _built(built: Built) -> Fields:
-    return {
-        "digest": built.digest,
-        "groups": packed_groups(built.groups),
-        "seen": [(seen.key, seen.digest) for seen in built.seen],
-        "good_from": built.good_from,
-        "build_s": built.build_s,
-        "expires_at": built.expires_at,
-        "is_error": built.is_error,
-        "is_private": built.is_private,
-        "is_awaited": built.is_awaited,
-    }
+def _committed(request: Commit) -> bytes:
+    """One value after the other, in the order in which the step takes them: Lua's tables grow field by field."""
+    lease, built = request.lease, request.built
+    links = links_of(built.groups)
+    values = (
+        lease.token,
+        lease.begun.epoch,
+        lease.begun_at,
+        lease.attempts,
+        lease.cause or None,
+        built.digest,
+        built.good_from,
+        built.build_s,
+        built.expires_at,
+        built.is_error,
+        built.is_private,
+        built.is_awaited,
+        request.fingerprint,
+        request.terms,
+        request.retry_in_s,
+        request.builder,
+        [(seen.key, seen.digest) for seen in built.seen] or None,
+        None if links.groups is None else as_text(links.groups),
+        as_text(links.shapes),
+        as_text(links.ids),
+        links.is_plain,
+    )
+    return _encode(values)[_ARRAY_HEADER_BYTES:] + links.marks
 
 
 # -------------------------------------------------------------------------------------------------------- queue
@@ -210,35 +222,48 @@ class PackedProbe(msgspec.Struct, frozen=True):
 
 def apply(request: Apply) -> Fields:
     """See `Apply`."""
+    return {**_same_for_all(request), **_of_shard(request)}
+
+
+def _same_for_all(request: Apply) -> Fields:
     touched = request.touched
-    epoch, n_shapes = request.generation
     return {
         "buckets": [(as_text(bucket), event) for bucket, event in touched.buckets.items()],
         "shapes": [(as_text(shape), event) for shape, event in touched.shapes.items()],
         "probes": [_probe(probe) for probe in touched.probes],
         "predicates": [(as_text(bucket), events) for bucket, events in touched.predicates.items()],
         "spared": [(as_text(bucket), list(keys)) for bucket, keys in request.spared.items()],
-        "epoch": epoch,
-        "n_shapes": n_shapes,
         "mentions": [_mention(mention, request) for mention in request.mentions],
         "cause": request.cause,
         "is_dry": request.is_dry,
-        "puts": [{"key": put.key, **_standing(put)} for put in request.puts],
     }
+
+
+def _of_shard(request: Apply) -> Fields:
+    epoch, n_shapes = request.generation
+    puts = [{"key": put.key, **_standing(put)} for put in request.puts]
+    return {"epoch": epoch, "n_shapes": n_shapes, "puts": puts}
 
 
 def apply_first(request: ApplyFirst) -> Fields:
     """See `ApplyFirst`."""
-    return apply(request.apply)
+    once = request.once
+    if once is None:
+        return apply(request.apply)
+    if not once.fields:
+        same = _same_for_all(request.apply)
+        once.fields = {name: msgspec.Raw(_encode(value)) for name, value in same.items()}
+    return {**once.fields, **_of_shard(request.apply)}
 
 
 def touch(request: Touch) -> Fields:
-    """See `Touch`."""
+    """See `Touch`; of all that the events mention, what these are touched for."""
+    number_of = {event: number for number, event in enumerate(sorted({event for _, event in request.left}))}
     return {
-        "left": request.left,
+        "left": [(key, number_of[event]) for key, event in request.left],
         "epoch": request.at.epoch,
         "sequence": request.at.sequence,
-        "mentions": [_mention(mention, request.apply) for mention in request.apply.mentions],
+        "mentions": [_mention(request.apply.mentions[event], request.apply) for event in number_of],
         "cause": request.apply.cause,
     }
 
@@ -341,10 +366,10 @@ def explain(request: Explain) -> Fields:
 
 
 def blobs_of(request: object) -> tuple[bytes, ...]:
-    """What travels beside the map, as it is: the value."""
+    """What travels beside the map, as it is: the value, and what else a commit says."""
     match request:
         case Commit(built=built):
-            return (built.value,)
+            return (built.value, _committed(request))
         case Put(value=value):
             return (value,)
         case _:

@@ -167,8 +167,15 @@ local function _is_seen_current(row)
   return true
 end
 
-local function _commit_step(request, row)
-  if changing.is_outrun(request.built.groups, row.begun, row) or not _is_seen_current(row) then
+local function _is_outrun(built, row, ...)
+  if built.is_plain then
+    return changing.has_fired(built.ids, row.begun, ...)
+  end
+  return changing.is_outrun(tables.groups_of(built.groups), row.begun, row)
+end
+
+local function _commit_step(request, row, ...)
+  if _is_outrun(request.built, row, ...) or not _is_seen_current(row) then
     return "commit_outrun"
   end
   if request.retry_in_s ~= nil or request.is_unattached then
@@ -427,12 +434,42 @@ local function _unstored(row, reason, is_recovery)
   return answer
 end
 
-function building.commit(request)
+-- Of the sharded alone: what it hangs on and cannot be asked about here.
+local function _unattached(request)
+  if tables.n_shards == nil then
+    return nil
+  end
+  local built = request.built
+  return tables.unattached(tables.groups_of(built.groups), built.seen, request.is_asked)
+end
+
+-- The request of a commit, of what comes behind it as one value after the other; the marks are left.
+-- stylua: ignore
+local function _said(
+  request, token, epoch, begun_at, attempts, cause, digest, good_from, build_s, expires_at, is_error, is_private,
+  is_awaited, fingerprint, terms, retry_in_s, builder, seen, groups, shapes, ids, is_plain, ...
+)
+  local said = {
+    lease = {
+      key = request.key, token = token, epoch = epoch, begun_at = begun_at, attempts = attempts, cause = cause or {},
+    },
+    built = {
+      digest = digest, good_from = good_from, build_s = build_s, expires_at = expires_at, is_error = is_error,
+      is_private = is_private, is_awaited = is_awaited, seen = seen or {}, groups = groups, shapes = shapes, ids = ids,
+      is_plain = is_plain,
+    },
+    fingerprint = fingerprint, terms = terms, retry_in_s = retry_in_s, builder = builder, value = request.value,
+    is_asked = request.is_asked, is_last = request.is_last, is_unattached = false,
+  }
+  return said, ...
+end
+
+local function _commit(request, ...)
   local built, row = request.built, _held(request.lease)
   if row == nil then
     return { "overtaken", tables.counters.epoch, tables.counters.sequence, tables.now }
   end
-  local unattached = tables.unattached(built.groups, built.seen, request.is_asked)
+  local unattached = _unattached(request)
   if unattached ~= nil and not request.is_last then
     return tables.refusal(unattached)
   end
@@ -445,9 +482,9 @@ function building.commit(request)
     tables.post_pace(name, after)
   end
   tables.set_pace(name, after)
-  changing.learn(built.groups)
+  changing.learn_packed(built.ids, built.groups, built.shapes)
   row.seen = built.seen
-  row.state = states.next_state(row.state, _commit_step(request, row))
+  row.state = states.next_state(row.state, _commit_step(request, row, ...))
   local reason = _why_unstored(row, request)
   if reason ~= nil then
     local outcome = _unstored(row, reason, is_recovery)
@@ -459,7 +496,8 @@ function building.commit(request)
   _take_over(row, request)
   _after_commit(row, request, is_changed)
   local cause = request.lease.cause
-  changing.store_value(row, request.value, built.groups, is_changed, cause)
+  tables.relink_packed(row, built.groups, built.shapes)
+  changing.store_value(row, request.value, is_changed, cause)
   if tables.row(row.key) == row then
     _tell_outward(row, cause, is_changed)
   end
@@ -470,6 +508,10 @@ function building.commit(request)
     return _unstored(row, _NOT_KEPT, is_recovery)
   end
   return { "committed", showing.entry_of(row, true), is_changed, true, is_recovery }
+end
+
+function building.commit(request)
+  return _commit(_said(request, unpack_(request.flat)))
 end
 
 function building.fail(request)

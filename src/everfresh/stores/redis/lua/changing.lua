@@ -47,7 +47,9 @@ end
 local function _members(request)
   local found = { keys = {}, event_of = {} }
   for _, pair in ipairs(request.buckets) do
-    _found(found, tables.members(pair[1]), pair[2])
+    -- Beyond what this step touches, the next one reads them.
+    local is_left = not request.is_dry and #found.keys >= CONST.MAX_TOUCHED
+    _found(found, (is_left and tables.names or tables.members)(pair[1]), pair[2])
   end
   for _, pair in ipairs(request.shapes) do
     _found(found, tables.members_of_shape(pair[1]), pair[2])
@@ -266,7 +268,8 @@ function changing.put(request)
   local is_same = is_served and row.digest == request.digest and tables.has_value(row)
   _take_over(row, request, seen)
   changing.queue(row, row.expires_at)
-  changing.store_value(row, request.value, request.groups, not is_same, {})
+  tables.relink(row, request.groups)
+  changing.store_value(row, request.value, not is_same, {})
   if is_same then
     -- It may last longer.
     tables.tell_elsewhere(row)

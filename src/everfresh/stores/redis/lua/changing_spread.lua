@@ -51,6 +51,16 @@ local function _is_probed(group, begun)
   return false
 end
 
+-- Make the shapes of packed groups known, if one of these, one behind the other, is not.
+function changing.learn_packed(ids, packed, shapes)
+  for start = 1, #ids, SHAPE_BYTES do
+    if tables.born(string.sub(ids, start, start + SHAPE_BYTES - 1)) == nil then
+      changing.learn(tables.groups_of(packed, shapes))
+      return
+    end
+  end
+end
+
 -- Whether one of the dependencies fired, or may have fired unseen, after the position.
 -- Events that a predicate looked at have touched those that stood in its bucket, as the groups of the `linked` row say;
 -- only to those that did not are its marks news.
@@ -86,6 +96,19 @@ function changing.is_outrun(groups, begun, linked)
   return false
 end
 
+-- The same of dependencies that nothing but their marks decides about, with the ids of their registered shapes.
+function changing.has_fired(ids, begun, ...)
+  if begun < tables.counters.fired_floor then
+    return true
+  end
+  for start = 1, #ids, SHAPE_BYTES do
+    if (tables.born(string.sub(ids, start, start + SHAPE_BYTES - 1)) or 0) > begun then
+      return true
+    end
+  end
+  return tables.last_fired_of(...) > begun
+end
+
 -- Have the queue look at the row at `due`, or not at all; the row is not saved.
 function changing.queue(row, due)
   row.due = due
@@ -116,7 +139,8 @@ function changing.shake_outward(keys)
     if inner then
       tables.tell_elsewhere(inner)
     end
-    for _, outer in ipairs(inner and tables.members(inner.call) or {}) do
+    -- Whoever found no value here hears of the first one.
+    for _, outer in ipairs(inner and inner.version > 0 and tables.members(inner.call) or {}) do
       local row = tables.row(outer)
       if row and row.stale_since == nil then
         row.state = states.next_state(row.state, "shake")
@@ -248,14 +272,13 @@ function changing.sweep(written)
   end
 end
 
--- Write the row with its new links; a changed value gets a version, a record, and touches who was built from it.
-function changing.store_value(row, value, groups, is_changed, cause)
+-- Write the row, which has its new links; a changed value gets a version, a record, and touches who was built from it.
+function changing.store_value(row, value, is_changed, cause)
   local counters = tables.counters
   if is_changed then
     -- Above every version that a dropped entry of this key may have had.
     row.version = math.max(row.version, counters.version_floor) + 1
   end
-  tables.relink(row, groups)
   if is_changed then
     row.changed_at = tables.record(row, "changed")
     counters.n_bytes = counters.n_bytes + #value - row.n_bytes

@@ -1,10 +1,95 @@
+-- The beginning and the end of each step.
+--
+-- Rules
+-- - A step that was done is answered again as it was, one that comes too late is refused (slots.py, deadlines.py).
+-- - A step that meets a key of another type, or bytes that none of us packed, breaks off. It is sent again, to repair
+--   the store: such keys are removed until it comes to its end, and then a new life begins, as neither what hung on them
+--   nor what the first try had written can be trusted (repairing.py).
+-- A step that came too late says so by this word, with the server's time (deadlines.py).
+local LATE = "LATE %.6f"
+-- Kept for a step that was not done and never will be, should it arrive yet.
+local NEVER = 0
+local KEPT_S = 60
+
+-- Refuse the step.
+local function late(deadline, at, name, serial)
+  if deadline == NEVER then
+    call("SET", name, pack(serial, { "" }), "EX", KEPT_S)
+  end
+  return redis.error_reply(string.format(LATE, at))
+end
+
+-- What the server says of such a key, and what reading it does; as in repairing.py.
+local DAMAGE = { "^WRONGTYPE", "Bad data format in input", "Missing bytes in input", "data string too short" }
+local MAX_REPAIRS = 16
+-- The key that was asked for last.
+local named
+
+local function is_damage(problem)
+  local text = type(problem) == "table" and problem.err or tostring(problem)
+  for _, said in ipairs(DAMAGE) do
+    if string.find(text, said) then
+      return true
+    end
+  end
+  return false
+end
+
+-- As `call`, and remember the key.
+local function naming(...)
+  local _, key = ...
+  if type(key) == "string" and string.sub(key, 1, #P) == P then
+    named = key
+  end
+  return redis.call(...)
+end
+
+-- Carry out the step without what it cannot read; its answer.
+local function repaired(carry)
+  local damage, problem
+  for _ = 1, MAX_REPAIRS do
+    call, named = naming, nil
+    local is_done, answer = pcall(carry, damage)
+    call = redis.call
+    if is_done then
+      return answer
+    end
+    problem = answer
+    if not (named and is_damage(problem)) then
+      break
+    end
+    call("UNLINK", named)
+    -- Names may be long, and hold what is nobody's business.
+    damage = "a key that began with '" .. string.match(string.sub(named, #P + 1), "^[^:]*") .. "' and was no longer its own"
+  end
+  error(problem, 0)
+end
+
+-- Carry out the step, on the counters as they were read; its answer.
+local function carried_out(step, request, counters, now, epoch, is_reading, n_shards, shard, room, last_reads, damage)
+  tables.open(counters, now, epoch, is_reading, n_shards, shard)
+  tables.room, tables.last_reads = room, last_reads
+  if damage then
+    tables.lose(damage)
+  end
+  local answer = step(request)
+  if answer == nil then
+    answer = NULL
+  end
+  if is_reading and not damage then
+    tables.keep_counters(_packed_counters)
+  else
+    tables.finish()
+  end
+  return answer
+end
+
 -- Carry out the request with the step, and answer.
 local function run(step, keys, arguments)
   P, reply = string.sub(keys[1], 1, -2), { "" }
-  local request = unpack_(arguments[1])
-  request.value = arguments[2]
-  local h = request.h
-  local slot, serial, is_reading = h[2], h[3], h[7]
+  local request, now, slot, serial, epoch, max_entries, max_bytes, is_reading, last_reads, deadline, is_repair, n_shards, shard =
+    unpack_(arguments[1])
+  request.value, request.flat = arguments[2], arguments[3]
   local is_kept = not is_reading and slot ~= nil and slot ~= ""
   -- What nearly every step reads, at once.
   local key = request.lease and request.lease.key or request.key
@@ -14,28 +99,41 @@ local function run(step, keys, arguments)
   if is_kept then
     local kept = found[2]
     if kept then
-      local its_serial, its_reply = unpack_(kept)
+      local _, its_serial = cmsgpack.unpack_limit(kept, 1, 0)
       -- It was carried out, and only the answer was lost; or it was given up, and arrives when nobody waits any more.
       if its_serial >= serial then
+        local _, its_reply = unpack_(kept)
         return its_reply
       end
     end
   end
-  tables.open(h, found[1])
-  local answer = step(request)
-  if answer == nil then
-    answer = NULL
+  local at = tables.server_time()
+  if deadline and at > deadline then
+    return late(deadline, at, names[2], serial)
+  end
+  -- A test may give another.
+  now = now or at
+  local room = { max_entries = max_entries, max_bytes = max_bytes }
+  local answer
+  if is_repair then
+    answer = repaired(function(lost)
+      -- The try before may have written into it.
+      reply, request = { "" }, (unpack_(arguments[1]))
+      request.value, request.flat = arguments[2], arguments[3]
+      return carried_out(step, request, found[1], now, epoch, is_reading, n_shards, shard, room, last_reads, lost)
+    end)
+  else
+    answer = carried_out(step, request, found[1], now, epoch, is_reading, n_shards, shard, room, last_reads)
   end
   if is_reading then
-    tables.keep_counters(_packed_counters)
     reply[1] = pack({ answer })
     return reply
   end
-  tables.finish()
   local is_same_life = tables.counters.epoch == tables.first_epoch
-  reply[1] = pack({ answer, is_same_life and tables.records or true, tables.counters.epoch, tables.n_shards and tables.posted, tables.n_shards and tables.paces })
+  local records = is_same_life and tables.records or tables.loss or true
+  reply[1] = pack({ answer, records, tables.counters.epoch, at, tables.n_shards and tables.posted, tables.n_shards and tables.paces })
   if is_kept then
-    call("SET", P .. "o:" .. slot, pack(serial, reply), "EX", 60)
+    call("SET", names[2], pack(serial, reply), "EX", KEPT_S)
   end
   return reply
 end

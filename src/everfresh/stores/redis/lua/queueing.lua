@@ -163,7 +163,7 @@ local function _sweep_on()
 end
 
 local function _distrust(request)
-  tables.begin_life(request.h[4], request.reason)
+  tables.begin_life(tables.new_epoch, request.reason)
   _sweep_on()
 end
 

@@ -40,18 +40,19 @@ function showing.loaded(row, fingerprint)
   return answer
 end
 
--- The entry of a row that has a value; NULL when the value is not there any more. With `is_known`, the asker has it.
+-- The entry of a row that has a value; NULL when the value is not there any more. With `is_known`, the asker has that,
+-- and knows whose it is.
 function showing.entry_of(row, is_known)
   local value = is_known or tables.value(row)
   if not value then
     return NULL
   end
   return {
-    row.key,
+    is_known and NULL or row.key,
     tables.func_of(row),
     tables.state_at(row),
     row.version,
-    row.digest,
+    is_known and NULL or row.digest,
     row.good_from,
     row.changed_at,
     row.built_at,

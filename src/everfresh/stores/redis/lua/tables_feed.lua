@@ -8,7 +8,7 @@
 function tables.append(record)
   _n_appended = _n_appended + 1
   local packed = pack({ record[2], record[3], record[4], record[5] })
-  local id = string.format("%.0f-0", record[1])
+  local id = string.format("%d-0", record[1])
   local added = pcall_("XADD", P .. "x", id, "r", packed)
   if type(added) == "table" and added.err then
     -- Somebody wrote into it by hand what is newer: it is no feed of this store.

@@ -173,7 +173,8 @@ local function _keys_of(ids, bucket)
   return keys
 end
 
-local function _find_members(bucket)
+-- The ids in the bucket.
+local function _find_ids(bucket)
   local shape, part, suffix, rest = _place(bucket)
   local packed = call("HGET", P .. "i:" .. suffix, rest)
   if not packed then
@@ -192,15 +193,29 @@ local function _find_members(bucket)
       call("HDEL", P .. "i:" .. suffix, rest)
     end
   end
-  return _keys_of(ids, bucket)
+  return ids
 end
 
 -- The keys of the entries in the bucket. A step asks several times who was built from an entry.
 function tables.members(bucket)
   local keys = _met[bucket]
   if keys == nil then
-    keys = _find_members(bucket)
+    keys = _keys_of(_find_ids(bucket), bucket)
     _met[bucket] = keys
+  end
+  return keys
+end
+
+-- The keys of those who stand in the bucket, for whoever leaves it to another step to read them. Some may be gone.
+function tables.names(bucket)
+  local keys = {}
+  for _, id in ipairs(_find_ids(bucket)) do
+    local key = tables.key_of(id)
+    if key then
+      keys[#keys + 1] = key
+    else
+      _miss(id)
+    end
   end
   return keys
 end
@@ -321,13 +336,7 @@ local function _link_all(row, groups, linked)
   end
 end
 
--- Take the entry out of its buckets and put it into those of the groups.
-function tables.relink(row, groups)
-  -- Most are what they were: to see that, nothing need be unpacked.
-  local packed = _packed_groups(groups)
-  if packed == row.packed_groups then
-    return
-  end
+local function _relink(row, groups, packed)
   local before = tables.groups(row)
   local old, new = _buckets_of(before), _buckets_of(groups)
   if row.id ~= nil then
@@ -343,6 +352,21 @@ function tables.relink(row, groups)
   row.groups, row.packed_groups = groups, packed
   if tables.n_shards then
     tables.forget_unused(before)
+  end
+end
+
+-- Take the entry out of its buckets and put it into those of the groups.
+function tables.relink(row, groups)
+  local packed = _packed_groups(groups)
+  if packed ~= row.packed_groups then
+    _relink(row, groups, packed)
+  end
+end
+
+-- The same with groups that come packed. Most are what they were: to see that, nothing need be unpacked.
+function tables.relink_packed(row, packed, shapes)
+  if packed ~= row.packed_groups then
+    _relink(row, tables.groups_of(packed, shapes), packed)
   end
 end
 

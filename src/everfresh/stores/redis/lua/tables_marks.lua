@@ -60,18 +60,18 @@ function tables.fire(marks)
   _prune_marks(#marks, n_kept)
 end
 
--- The newest position at which one of them fired; 0 for never.
-function tables.last_fired(marks)
-  local last = 0
-  for start = 1, #marks, N_AT_ONCE do
-    local found = call("ZMSCORE", P .. "e", unpack(marks, start, math.min(start + N_AT_ONCE - 1, #marks)))
-    for number = 1, math.min(N_AT_ONCE, #marks - start + 1) do
-      local sequence = found[number] and tonumber(found[number]) or 0
-      if sequence > last then
-        last = sequence
-      end
+local function _newest_of(...)
+  local last, found = 0, call("ZMSCORE", P .. "e", ...)
+  for number = 1, select("#", ...) do
+    local sequence = found[number] and tonumber(found[number]) or 0
+    if sequence > last then
+      last = sequence
     end
   end
+  return last
+end
+
+local function _unless_lost(last)
   local counters = tables.counters
   if last == 0 and counters.last_mark > counters.fired_floor and call("EXISTS", P .. "e") == 0 then
     -- The marks were lost: any of them may have fired.
@@ -79,6 +79,20 @@ function tables.last_fired(marks)
     return counters.sequence
   end
   return last
+end
+
+-- The newest position at which one of them fired; 0 for never.
+function tables.last_fired(marks)
+  local last = 0
+  for start = 1, #marks, N_AT_ONCE do
+    last = math.max(last, _newest_of(unpack(marks, start, math.min(start + N_AT_ONCE - 1, #marks))))
+  end
+  return _unless_lost(last)
+end
+
+-- The same of a few that are in no table.
+function tables.last_fired_of(...)
+  return _unless_lost(select("#", ...) > 0 and _newest_of(...) or 0)
 end
 
 -- Keep what an event said about a stem.

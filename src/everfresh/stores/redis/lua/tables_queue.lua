@@ -4,6 +4,7 @@
 -- Rules
 -- - What has fallen due moves to where the rank decides, some at a time; what is left follows with the next call.
 -- - A place in the queue that a row knows nothing of is taken away when somebody comes upon it.
+local END = tables.id_bytes(0)
 local N_MOVED = 500
 local N_TAKEN_IN = 256
 local N_LOOKS = 8
@@ -42,14 +43,33 @@ local function _ready_row(func, bytes)
   return nil
 end
 
+-- See that the function's queues are there.
+local function _check_queues(func)
+  if call("EXISTS", P .. "w:" .. func, P .. "y:" .. func) == 2 then
+    return
+  end
+  local was_functions_lost = tables.counters.n_entries > 0 and call("EXISTS", P .. "f") == 0
+  if was_functions_lost or call("SISMEMBER", P .. "f", func) == 1 then
+    tables.lose("a queue")
+    tables.begin_queues(func)
+  end
+end
+
+-- When the first that waits there falls due; nil when none does.
+local function _next_due(func)
+  local first = call("ZRANGE", P .. "w:" .. func, 0, 0)
+  local due = first[1] and (struct.unpack(">d", first[1], 14))
+  return due ~= math.huge and due or nil
+end
+
 -- The due rows of the functions, lowest rank first, and when the next one falls due.
 function tables.due(quotas, n_max, n_looked)
   tables.flush()
   local ready, next_due = {}, nil
   for func, quota in pairs(quotas) do
+    _check_queues(func)
     _ripen(func)
-    local first = call("ZRANGE", P .. "w:" .. func, 0, 0)
-    local due = first[1] and (struct.unpack(">d", first[1], 14))
+    local due = _next_due(func)
     if due and (next_due == nil or due < next_due) then
       next_due = due
     end
@@ -57,7 +77,9 @@ function tables.due(quotas, n_max, n_looked)
     local n_read = quota < n_max and quota or n_max + 1
     local found = n_read > 0 and call("ZRANGE", P .. "y:" .. func, 0, n_read - 1, "WITHSCORES") or {}
     for number = 1, #found, 2 do
-      ready[#ready + 1] = { tonumber(found[number + 1]), found[number], func }
+      if found[number] ~= END then
+        ready[#ready + 1] = { tonumber(found[number + 1]), found[number], func }
+      end
     end
   end
   table.sort(ready, function(one, other)
@@ -80,6 +102,21 @@ function tables.due(quotas, n_max, n_looked)
     next_due = tables.now
   end
   return rows, next_due
+end
+
+-- The ranks of what is due of the function, lowest first, at most n; and when the next of it falls due.
+-- Of a place that no row knows of there is one too many, until somebody would take it.
+function tables.due_ranks(func, n)
+  tables.flush()
+  _ripen(func)
+  local found = call("ZRANGE", P .. "y:" .. func, 0, n - 1, "WITHSCORES")
+  local ranks = {}
+  for number = 2, #found, 2 do
+    if found[number - 1] ~= END then
+      ranks[#ranks + 1] = tonumber(found[number])
+    end
+  end
+  return ranks, _next_due(func)
 end
 
 -- How many entries of the function are being built.

@@ -66,6 +66,8 @@ local function _new_counters(epoch)
     n_shapes = 0,
     n_feed = 0,
     last_mark = 0,
+    n_attached = 0,
+    n_posted = 0,
     marks_max = CONST.MAX_FIRED,
     cold_id = 0,
     born_at = tables.server_time(),
@@ -81,8 +83,15 @@ local function _unpacked_counters(packed)
   local c = {}
   c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
     c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed,
-    c.last_mark = unpack_(packed)
+    c.last_mark, c.n_attached, c.n_posted = unpack_(packed)
   return c
+end
+
+-- Nil when somebody wrote into them by hand: then they are lost.
+local function _sound_counters(packed)
+  local is_read, c = pcall(_unpacked_counters, packed)
+  local is_sound = is_read and type(c.epoch) == "string" and type(c.lives) == "table" and type(c.sequence) == "number"
+  return is_sound and type(c.id) == "number" and type(c.n_posted) == "number" and c or nil
 end
 
 -- stylua: ignore
@@ -90,7 +99,7 @@ local function _pack_counters(c)
   return pack(
     c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
     c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed,
-    c.last_mark
+    c.last_mark, c.n_attached, c.n_posted
   )
 end
 
@@ -112,7 +121,9 @@ local function _begin_counters(epoch)
   call("HSET", P .. "n:" .. counters.id / 64, "whole", "")
   call("SET", P .. "t", counters.id / 64 + 1)
   -- Their positions would be ahead of all new ones.
-  call("UNLINK", P .. "x", P .. "e", P .. "k", P .. "s")
+  call("UNLINK", P .. "x", P .. "e", P .. "k", P .. "s", P .. "z", P .. "u")
+  -- As following.lua reads it: nobody followed before.
+  call("ZADD", P .. "w", "NX", "+inf", string.format("%.6f", counters.born_at))
   return counters
 end
 
@@ -145,17 +156,12 @@ local function _micros(at)
   return math.floor(at * 1000000 + 0.5)
 end
 
--- Begin a step, with the counters as they were read; h is what each request says in its `h`.
-function tables.open(h, packed_counters)
+-- Begin a step, with the counters as they were read. `epoch` names the store's life, should this step begin it.
+function tables.open(packed_counters, now, epoch, is_reading, n_shards, shard)
   _rows, _values, _keys, _shapes, _paces, tables.records = {}, {}, {}, {}, {}, {}
   _unsaved, _n_unsaved, _n_appended, _met, _to_set = {}, 0, 0, {}, {}
-  local now = h[1]
-  if now == nil then
-    now = tables.server_time()
-  end
-  tables.now, tables.room, tables.last_reads = now, { max_entries = h[5], max_bytes = h[6] }, h[8]
-  tables.is_reading, tables.new_epoch, tables.loss = h[7], h[4], nil
-  tables.n_shards, tables.shard = h[9], h[10]
+  tables.now, tables.is_reading, tables.new_epoch, tables.loss = now, is_reading, epoch, nil
+  tables.n_shards, tables.shard = n_shards, shard
   if tables.n_shards then
     tables.mirrors, tables.epochs, tables.told, tables.posted, tables.paces = {}, {}, {}, {}, {}
   end
@@ -165,19 +171,21 @@ function tables.open(h, packed_counters)
   _kept[P] = nil
   if kept and kept[1] == _packed_counters then
     tables.counters, _shapes, _paces = kept[2], kept[3], kept[4]
-  elseif _packed_counters then
-    tables.counters = _unpacked_counters(_packed_counters)
   else
-    tables.counters = _begin_counters(h[4])
+    tables.counters = _packed_counters and _sound_counters(_packed_counters)
+  end
+  if not tables.counters then
+    tables.counters = _begin_counters(epoch)
     _packed_counters = _pack_counters(tables.counters)
     call("SET", P .. "m", _packed_counters)
   end
   tables.first_epoch = tables.counters.epoch
-  if not h[7] and call("HLEN", P .. "s") ~= tables.counters.n_shapes then
+  if not is_reading and call("HLEN", P .. "s") ~= tables.counters.n_shapes then
     -- Events would pass by what nobody knows to look for.
     call("UNLINK", P .. "s")
     tables.counters.n_shapes, _shapes = 0, {}
-    tables.begin_life(h[4], "the store lost its shapes")
+    tables.lose("its shapes")
+    tables.begin_life(epoch, tables.loss)
   end
 end
 
@@ -186,12 +194,19 @@ function tables.last_read(key)
   return tables.last_reads and tables.last_reads[key]
 end
 
+-- The row; false when it cannot be what was packed here.
 -- stylua: ignore
 local function _unpacked(key, packed)
   local id, life, state, func, args, call_, fingerprint, digest, version, good_from, changed_at, built_at, build_s,
     groups, seen, terms, stale_since, reason, attempts, retry_at, due, rank, token, until_, begun, n_died, expires_at,
     queued_at, event_at, event, cause, history, builder, is_error, n_bytes, read_at, watched_until = unpack_(packed)
-  return {
+  -- What is no number raises here, or is not equal to the number that it is taken for; to ask for the type is a call.
+  local is_sound = version == version + 0 and good_from == good_from + 0 and changed_at == changed_at + 0
+    and built_at == built_at + 0 and build_s == build_s + 0 and attempts == attempts + 0 and n_bytes == n_bytes + 0
+    and read_at == read_at + 0 and watched_until == watched_until + 0 and begun == begun + 0
+    and n_died == n_died + 0 and life == life + 0 and rank == rank + 0
+    and type(state) == "string" and type(digest) == "string"
+  return is_sound and (terms == nil or type(terms) == "table") and {
     key = key, id = id, life = life, state = state, func = func, args = args, call = call_, fingerprint = fingerprint,
     digest = digest, version = version, good_from = good_from, changed_at = changed_at, built_at = built_at,
     build_s = build_s, packed_groups = groups, seen = seen or {}, terms = terms or {}, stale_since = stale_since,
@@ -220,19 +235,6 @@ local function _distrust(row)
   row.is_unlinked = true
 end
 
-local NUMBERS = { "version", "good_from", "changed_at", "built_at", "build_s", "attempts", "n_bytes", "read_at",
-  "watched_until", "begun", "n_died", "life", "rank" }
-
--- Whether a row can be what was packed here.
-local function _is_sound(row)
-  for _, name in ipairs(NUMBERS) do
-    if type(row[name]) ~= "number" then
-      return false
-    end
-  end
-  return type(row.state) == "string" and type(row.digest) == "string" and type(row.terms) == "table"
-end
-
 -- The entry's row; nil when there is none.
 function tables.row(key)
   local row = _rows[key]
@@ -250,7 +252,7 @@ function tables.row(key)
     return nil
   end
   local is_read, found = pcall(_unpacked, key, packed)
-  if not is_read or not _is_sound(found) then
+  if not is_read or not found then
     -- Somebody wrote into it by hand. Nobody can tell any more who was built from it.
     tables.lose("an entry")
     if not tables.is_reading then
@@ -271,13 +273,9 @@ end
 
 local SHAPE_BYTES = 8
 
--- The groups of the row.
-function tables.groups(row)
-  local groups = row.groups
-  if groups then
-    return groups
-  end
-  groups = row.packed_groups and unpack_(row.packed_groups) or {}
+-- The groups as they were packed; with `shapes`, packed too, also what becomes of their shapes.
+function tables.groups_of(packed_groups, shapes)
+  local groups = packed_groups and unpack_(packed_groups) or {}
   for number, packed in ipairs(groups) do
     local shape, tails, operands = packed[1], packed[2], packed[3]
     local group = { s = shape, b = {}, v = packed[4], p = packed[5], k = packed[6], o = operands }
@@ -293,7 +291,19 @@ function tables.groups(row)
     end
     groups[number] = group
   end
-  row.groups = groups
+  for number, shape in ipairs(shapes and unpack_(shapes) or {}) do
+    groups[number].blob, groups[number].r = shape[1], shape[2]
+  end
+  return groups
+end
+
+-- The groups of the row.
+function tables.groups(row)
+  local groups = row.groups
+  if groups == nil then
+    groups = tables.groups_of(row.packed_groups)
+    row.groups = groups
+  end
   return groups
 end
 

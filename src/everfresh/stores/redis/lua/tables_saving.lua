@@ -12,7 +12,10 @@
 -- Rules
 -- - A row is written once in a step, at its end or before somebody looks where it stands.
 -- - What is due when it is written goes where the rank decides at once.
+-- - The queues of a function that has entries are never empty: the end of each stands in it for ever, under a number that
+--   no entry has. So one that is missing was lost, and the entries that waited in it.
 local ID_FORMAT = ">I5"
+local NOBODY = 0
 -- Names and data.
 local N_SET = 1000
 
@@ -22,6 +25,19 @@ end
 
 function tables.id_of(bytes)
   return (struct.unpack(ID_FORMAT, bytes))
+end
+
+-- Have the function's queues, each with its end.
+function tables.begin_queues(func)
+  call("ZADD", P .. "w:" .. func, "+inf", tables.id_bytes(NOBODY) .. struct.pack(">dd", 0, math.huge))
+  call("ZADD", P .. "y:" .. func, "+inf", tables.id_bytes(NOBODY))
+end
+
+-- The function has entries from now on.
+local function _know(func)
+  if call("SADD", P .. "f", func) == 1 then
+    tables.begin_queues(func)
+  end
 end
 
 -- The entry's number; a new one if it has none.
@@ -40,7 +56,7 @@ function tables.id(row)
       call("HSET", P .. "n:" .. math.floor(id / BLOCK), "whole", "")
       call("SET", P .. "t", math.floor(id / BLOCK) + 1)
     end
-    call("SADD", P .. "f", row.func or "")
+    _know(row.func or "")
     _keys[id] = row.key
   end
   return id
@@ -197,7 +213,7 @@ local function _write(row)
     local before = row.was_func or ""
     _unqueue(row, before)
     _unlease(row, before)
-    call("SADD", P .. "f", func)
+    _know(func)
   end
   row.was_func, row.was_saved = row.func, true
   _to_set["r:" .. row.key] = _packed(row)

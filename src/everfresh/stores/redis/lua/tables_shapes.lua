@@ -60,5 +60,7 @@ function tables.learn(shape_id, shape, born)
   local counters = tables.counters
   counters.n_shapes = counters.n_shapes + 1
   call("HSET", P .. "s", shape_id, pack(counters.n_shapes, born, shape))
+  -- Nothing stands in it that its parts do not tell of, or it is of another life: they need not be looked for.
+  call("SADD", P .. "p:" .. shape_id, -1)
   _shapes[shape_id] = born
 end
