@@ -4,9 +4,9 @@
     make soak ARGS="--seed 123456"         begin with this seed, as one that was printed
 
 Each seed is a history of its own: every other one plays in the standard world, the rest in worlds drawn by chance. Of
-either, one in eight is played on SQLite too, which takes four times as long, as many on a Redis of its own if this
-machine has one, and one in three with little room. A failure is made as short as it gets and printed with all that
-everybody did; then the search is over.
+either, one in eight is played on SQLite too, which takes four times as long, as many on a Redis of its own and on four
+shards of it if this machine has one, and one in three with little room. A failure is made as short as it gets and
+printed with all that everybody did; then the search is over.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from everfresh.model.clock import Clock
-from everfresh.stores.redis import RedisStore
+from everfresh.stores.store import Store
 from everfresh.stores.tables import NO_ROOM_LIMIT, Room
+from everfresh.stores.urls import open_store
 from everfresh.testing.simulation import PromiseBroken, Report, Simulator, World, random_world, standard_world
 from everfresh.testing.simulation.simulator import OpenStores
 from everfresh.testing.waiting import until
 
 _N_STEPS = (40, 80, 160)
-# Of so many histories one is played on SQLite, and the one half-way between on Redis.
+# Of so many histories one is played on SQLite, one on Redis, and one on several shards there.
 _SHARED_EVERY = 8
+_SHARDS_ON = {"redis": 1, "shards": 4}
 _ROOMS = (NO_ROOM_LIMIT, NO_ROOM_LIMIT, Room(max_entries=6))
 _SAY_EVERY_S = 60.0
 
@@ -77,7 +79,7 @@ def search(first: int, duration_s: float, redis: str) -> int:
     while seed == first or time.monotonic() - started < duration_s:
         world = standard if seed % 2 else random_world(seed)
         for store in stores_of(seed):
-            if store == "redis" and not redis:
+            if store in _SHARDS_ON and not redis:
                 continue
             try:
                 _count(totals, store, simulator(world, seed, store, redis).run())
@@ -98,6 +100,8 @@ def stores_of(seed: int) -> tuple[str, ...]:
             return ("memory", "sqlite")
         case 4:
             return ("memory", "redis")
+        case 6:
+            return ("memory", "shards")
         case _:
             return ("memory",)
 
@@ -110,16 +114,16 @@ def room_of(seed: int) -> Room:
 def simulator(world: World, seed: int, store: str, redis: str = "") -> Simulator:
     """The history of a seed: any length, with any room, on any store, in a world of any kind."""
     n_steps, room = _N_STEPS[seed // 2 // len(_ROOMS) % len(_N_STEPS)], room_of(seed)
-    where = on_redis(redis, room) if store == "redis" else store
+    where = on_redis(redis, room, _SHARDS_ON[store]) if store in _SHARDS_ON else store
     return Simulator(world, seed=seed, n_steps=n_steps, store=where, room=room)
 
 
-def on_redis(url: str, room: Room) -> OpenStores:
+def on_redis(url: str, room: Room, n_shards: int = 1) -> OpenStores:
     """Opens new stores on the server, each twice, as by two processes."""
 
-    def open_stores(clock: Clock) -> list[RedisStore]:
-        address = f"{url}?prefix=soak{secrets.token_hex(6)}"
-        return [RedisStore(address, clock=clock, room=room) for _ in range(2)]
+    def open_stores(clock: Clock) -> list[Store]:
+        address = f"{url}?prefix=soak{secrets.token_hex(6)}&shards={n_shards}"
+        return [open_store(address, clock=clock, room=room) for _ in range(2)]
 
     return open_stores
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.redis_servers import RedisServer, new_prefix, redis_server
+from tests.redis_servers import Cluster, RedisServer, new_prefix, redis_cluster, redis_server
 
 # A busy machine is no failure; a test that hangs has the suite's own timeout.
 settings.register_profile("everfresh", deadline=None)
@@ -17,6 +17,13 @@ def shared_redis() -> Iterator[RedisServer]:
     """The redis-server of all tests that need no other; without one they skip, or fail where none may be missing."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """A Cluster of six nodes, for all tests that need one that stays well."""
+    with redis_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -125,4 +125,4 @@ def cast_of_four(url: str, folder: Path) -> Generator[Cast]:
             stack.callback(four[-1].leave)
         for one in four:
             one.await_ready()
-        yield Cast(Site(folder), *four, hears_later=url.startswith("redis:"))
+        yield Cast(Site(folder), *four, hears_later=url.startswith("redis"))

@@ -13,7 +13,7 @@ from tests.races.world import FACTS, LEASE_S, World, check_not_older, world_on
 
 pytestmark = pytest.mark.searching
 
-STORES = ("memory", "sqlite", "redis")
+STORES = ("memory", "sqlite", "redis", "shards")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ FEW_SCENES = [
     *(stale(name, fact, "refresh") for name, fact in (("tracked", "b"), ("outer", "b"))),
     fresh("over"),
 ]
+# Of several shards each moment has many steps: only what crosses them.
+FEWEST_SCENES = [cold("middle"), stale("outer", "b", "refresh")]
 
 on_each_store = pytest.mark.parametrize("store", STORES, indirect=True)
 in_each_scene = pytest.mark.parametrize(
@@ -77,6 +79,7 @@ in_each_scene = pytest.mark.parametrize(
         *(("memory", scene) for scene in SCENES),
         *(("sqlite", scene) for scene in FEW_SCENES),
         *(("redis", scene) for scene in FEW_SCENES),
+        *(("shards", scene) for scene in FEWEST_SCENES),
     ],
     ids=lambda value: getattr(value, "name", value),
     indirect=["store"],

@@ -14,21 +14,31 @@ import pytest
 from everfresh.testing.waiting import DEADLINE_S, until
 from tests.races.cast import Actor, Cast, cast_here, cast_of_four
 from tests.races.fenced import COLOURS, NEAR, ON_CHANGE, WAYS
-from tests.redis_servers import RedisServer, new_prefix
+from tests.races.world import N_SHARDS
+from tests.redis_servers import Cluster, RedisServer, new_prefix
 
 _numbers = count()
 
 
-@pytest.fixture(scope="module", params=["memory", "sqlite", "four processes", "redis", "four processes on redis"])
+N_SHARDS_ON = {
+    "redis": 1,
+    "four processes on redis": 1,
+    "four processes on shards": N_SHARDS,
+    "four on a Cluster": N_SHARDS,
+}
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "four processes", *N_SHARDS_ON])
 def cast(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Cast]:
     """Four who act on each kind of store; the tests tell their cases apart by name."""
     folder = tmp_path_factory.mktemp("site")
     kind: str = request.param
     make = cast_of_four if kind.startswith("four") else cast_here
     url = "memory:" if kind == "memory" else f"sqlite:///{folder}/cache.db"
-    if kind.endswith("redis"):
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        url = f"{server.url}?prefix={new_prefix()}"
+    if kind in N_SHARDS_ON:
+        name = "shared_cluster" if kind.endswith("Cluster") else "shared_redis"
+        server: RedisServer | Cluster = request.getfixturevalue(name)
+        url = f"{server.url}?prefix={new_prefix()}&shards={N_SHARDS_ON[kind]}"
     with make(url, folder) as cast:
         yield cast
 

@@ -5,8 +5,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from everfresh.model.clock import Clock
-from everfresh.stores.redis import RedisStore
+from everfresh.stores.store import Store
 from everfresh.stores.tables import NO_ROOM_LIMIT, Room
+from everfresh.stores.urls import open_store
 from everfresh.testing.simulation import (
     Move,
     PromiseBroken,
@@ -109,6 +110,17 @@ def test_no_history_of_any_world_breaks_a_promise_on_redis(shared_redis: RedisSe
     play()
 
 
+def test_no_history_breaks_a_promise_on_shards(shared_redis: RedisServer) -> None:
+    """The same for three processes over several shards: whatever is told between them is told in time."""
+
+    @settings(by_seed, max_examples=20)
+    @given(seed=seeds)
+    def play(seed: int) -> None:
+        keeps_its_promises(world_of(seed), seed, on_redis(shared_redis, n_shards=4))
+
+    play()
+
+
 def test_no_history_breaks_a_promise_on_redis_where_room_is_short(shared_redis: RedisServer) -> None:
     """The same where the store drops what was read longest ago."""
 
@@ -137,12 +149,12 @@ def world_of(seed: int) -> World:
     return STANDARD if seed % 2 else random_world(seed)
 
 
-def on_redis(server: RedisServer, room: Room = NO_ROOM_LIMIT) -> OpenStores:
+def on_redis(server: RedisServer, room: Room = NO_ROOM_LIMIT, *, n_shards: int = 1) -> OpenStores:
     """Opens new stores on the server, each twice, as by two processes."""
 
-    def open_stores(clock: Clock) -> list[RedisStore]:
-        url = f"{server.url}?prefix={new_prefix()}"
-        return [RedisStore(url, clock=clock, room=room) for _ in range(2)]
+    def open_stores(clock: Clock) -> list[Store]:
+        url = f"{server.url}?prefix={new_prefix()}&shards={n_shards}"
+        return [open_store(url, clock=clock, room=room) for _ in range(2)]
 
     return open_stores
 

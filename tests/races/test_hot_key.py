@@ -53,6 +53,8 @@ class Load:
         ("redis", "blocking", NEAR, SHORT_S),
         ("redis", "blocking", FAR, SHORT_S),
         ("redis", "asyncio", NEAR, SHORT_S),
+        ("shards", "blocking", FAR, SHORT_S),
+        ("shards", "asyncio", NEAR, SHORT_S),
     ],
     indirect=["store"],
 )
@@ -75,6 +77,7 @@ def test_no_reader_of_this_process_is_served_what_was_true_before_publish(
         ("redis", "blocking", NEAR, LONG_S),
         ("redis", "asyncio", NEAR, SHORT_S),
         ("redis", "asyncio", FAR, SHORT_S),
+        ("shards", "blocking", NEAR, SHORT_S),
     ],
     indirect=["store"],
 )
@@ -157,7 +160,7 @@ def new_url(store: str, folder: Path) -> str:
         case "sqlite":
             return f"sqlite:///{folder}/cache.db"
         case _:
-            return f"{store}?prefix={new_prefix()}"
+            return f"{store}&prefix={new_prefix()}"
 
 
 def change_again_and_again(hot: Hot, seconds: float) -> tuple[int, list[str]]:

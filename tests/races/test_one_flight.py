@@ -16,7 +16,8 @@ import pytest
 from everfresh import Cache
 from everfresh.testing.stepping import Look
 from everfresh.testing.waiting import until
-from tests.races.world import SourceBroken, check_not_older, world_on
+from tests.races.world import N_SHARDS, SourceBroken, check_not_older, world_on
+from tests.redis_servers import new_prefix
 
 N_EACH = 25
 N_PROCESSES = 4
@@ -47,7 +48,7 @@ class Crowd:
         return 42
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "shards"])
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
     """A cache on each store."""
     with Cache(url_of(request, tmp_path)) as cache:
@@ -62,8 +63,11 @@ def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def url_of(request: pytest.FixtureRequest, folder: Path) -> str:
     """A new store of the kind that is asked for."""
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_url"))
+    if request.param == "cluster":
+        return f"{request.getfixturevalue('shared_cluster').url}?prefix={new_prefix()}&shards={N_SHARDS}"
+    if request.param in {"redis", "shards"}:
+        url = str(request.getfixturevalue("redis_url"))
+        return url if request.param == "redis" else f"{url}&shards={N_SHARDS}"
     return "memory:" if request.param == "memory" else f"sqlite:///{folder}/cache.db"
 
 
@@ -119,6 +123,7 @@ async def test_fifty_cold_calls_of_a_sync_function_build_once(cache: Cache) -> N
         ("sqlite", "asyncio", 3.0, 10.0),
         ("redis", "blocking", 1.0, 10.0),
         ("redis", "asyncio", 1.0, 0.6),
+        ("shards", "blocking", 1.0, 0.6),
     ],
     indirect=["shared_url"],
 )
@@ -136,7 +141,12 @@ def test_cold_calls_of_four_processes_build_once(
 
 @pytest.mark.parametrize(
     ("shared_url", "colour", "body_s", "lease_s"),
-    [("sqlite", "blocking", 1.0, 0.6), ("sqlite", "asyncio", 3.0, 1.0), ("redis", "blocking", 1.0, 0.6)],
+    [
+        ("sqlite", "blocking", 1.0, 0.6),
+        ("sqlite", "asyncio", 3.0, 1.0),
+        ("redis", "blocking", 1.0, 0.6),
+        ("cluster", "blocking", 1.0, 0.6),
+    ],
     indirect=["shared_url"],
 )
 def test_when_the_builder_is_killed_one_other_builds_for_all(
@@ -185,7 +195,7 @@ def cold_callers(url: str, folder: Path, colour: str, body_s: float, lease_s: fl
         yield ColdCallers(log, running)
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis", "shards"], indirect=True)
 def test_a_failing_build_is_shared_by_those_who_wait_for_it(store: str) -> None:
     """They came before it failed, and no event came since: the source would tell them the same."""
     with world_on(store) as world:
@@ -208,7 +218,7 @@ def test_a_failing_build_is_shared_by_those_who_wait_for_it(store: str) -> None:
         assert world.n_built["a"] == 1
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite", "redis"], indirect=True)
+@pytest.mark.parametrize("store", ["memory", "sqlite", "redis", "shards"], indirect=True)
 def test_who_came_after_the_event_does_not_share_the_build_before(store: str) -> None:
     """They wait for it, and then build for themselves, once for all."""
     with world_on(store) as world:

@@ -21,15 +21,16 @@ from everfresh.model.event import Event, Row
 from everfresh.protocol.reading import is_settled
 from everfresh.protocol.requests import Load, Policy, Steps
 from everfresh.stores.memory import MemoryStore
-from everfresh.stores.redis import RedisStore
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.store import Store
+from everfresh.stores.urls import open_store
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.stepping import Building, Function, Process
 from tests.redis_servers import new_prefix
 
 FACTS: tuple[str, ...] = ("a", "b", "c")
 LEASE_S = 10.0
+N_SHARDS = 16
 # Thousands of files live for a moment each; where there is a file system in memory, nothing is flushed for them.
 _RAM = Path("/dev/shm")  # noqa: S108 - TemporaryDirectory makes a folder of its own in there
 DROPS = Policy(terms=Terms(on_change=OnChange.DROP))
@@ -180,14 +181,14 @@ class World:
 
 @contextmanager
 def world_on(kind: str) -> Iterator[World]:
-    """A new world on "memory", "sqlite" or a Redis server's URL; one that is shared is opened twice."""
+    """A new world on "memory", "sqlite" or a Redis server's URL with its shards; one that is shared is opened twice."""
     clock = FakeClock()
     with TemporaryDirectory(dir=_RAM if _RAM.is_dir() else None) as folder:
         if kind == "memory":
             stores: list[Store] = [MemoryStore(clock=clock)]
         elif kind.startswith("redis:"):
-            url = f"{kind}?prefix={new_prefix()}"
-            stores = [RedisStore(url, clock=clock) for _ in range(2)]
+            url = f"{kind}&prefix={new_prefix()}"
+            stores = [open_store(url, clock=clock) for _ in range(2)]
         else:
             stores = [SqliteStore(Path(folder) / "cache.db", clock=clock) for _ in range(2)]
         try:

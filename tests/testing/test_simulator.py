@@ -403,7 +403,7 @@ def test_a_soak_plays_each_kind_of_world_on_each_store_with_any_room() -> None:
         for store in soak.stores_of(seed)
     }
 
-    assert len(combinations) == 3 * 2 * 3 * 2
+    assert len(combinations) == 4 * 2 * 3 * 2
 
 
 def test_two_functions_of_one_name_are_refused() -> None:

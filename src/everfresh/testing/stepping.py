@@ -32,7 +32,6 @@ from everfresh.model.clock import Clock
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Entry, Key, Recipe
 from everfresh.model.event import Event
-from everfresh.model.position import Position
 from everfresh.protocol.publishing import Published, invalidate, publish
 from everfresh.protocol.queueing import TakeDue
 from everfresh.protocol.reading import read, rebuild, refresh
@@ -58,6 +57,7 @@ from everfresh.protocol.requests import (
     ask,
 )
 from everfresh.stores.store import Store
+from everfresh.testing.calls import CallByHand
 
 T = TypeVar("T")
 
@@ -82,9 +82,9 @@ class Function:
 
     def call(self) -> Call:
         """The one call that there is of it."""
-        return Call(
+        return CallByHand(
             key=Key(self.name),
-            recipe=Recipe(self.name, b""),
+            made=Recipe(self.name, b""),
             fingerprint="",
             shapes=tuple(shape_and_values(dependency)[0] for dependency in self.depends_on),
             policy=self.policy,
@@ -151,9 +151,9 @@ class Process:
         """Any rules, run in this process."""
         return Walk(self, steps)
 
-    def read(self, name: str, bounds: Bounds = STRICT, *, after: Position | None = None) -> Walk[Entry]:
-        """A reader of the function's value; with `after`, of one that misses nothing applied up to there."""
-        return Walk(self, read(self.call(name), bounds, good_from=None if after is None else after.sequence))
+    def read(self, name: str, bounds: Bounds = STRICT) -> Walk[Entry]:
+        """A reader of the function's value."""
+        return Walk(self, read(self.call(name), bounds))
 
     def read_many(self, names: Sequence[str], bounds: Bounds = STRICT) -> Walk[list[Entry]]:
         """A reader of several values at once; none of the functions may call another of them."""

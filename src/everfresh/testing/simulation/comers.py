@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
+from everfresh.cache.reads import read_after
 from everfresh.model.entry import Entry
 from everfresh.protocol.requests import Bounds
 from everfresh.testing.simulation.actors import Actors, Picks
@@ -31,9 +32,9 @@ class Comers(Actors):
         name, (position, since) = picks.of(self._names), picks.of(self.floors.positions[-7:])
         number, process = self._somewhere(picks)
         self._enter(
-            f"reader of {name} after {position.sequence}",
+            f"reader of {name} after {position.text}",
             number,
-            process.read(name, after=position),
+            process.walk(read_after(process.call(name), position)),
             lambda entry: self._check_read(name, entry, since),
         ).told_at = since.said
 

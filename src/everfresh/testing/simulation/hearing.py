@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
 from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.protocol.requests import ReadFeed
 from everfresh.stores.store import Store
@@ -15,17 +17,20 @@ class Hearing:
         self._store = store
         self._start = store.carry_out(ReadFeed(None)).position
         self._lagging = self._start
-        self._heard: list[FeedRecord] = []
-        self._n_lagged = 0
+        # Between two shards nothing says which record came first; those of one entry are in order.
+        self._is_sharded = bool(self._start.others)
+        self._heard: defaultdict[Key, list[FeedRecord]] = defaultdict(list)
+        self._n_lagged: Counter[Key] = Counter()
         self._version_of: dict[Key, int] = {}
         self._digest_of: dict[Key, str] = {}
 
     def hear(self, record: FeedRecord) -> bool:
         """Check the next record; whether it tells of the value that was there."""
-        last = self._heard[-1].sequence if self._heard else self._start.sequence
+        heard = self._heard[self._line(record)]
+        last = heard[-1].sequence if heard else 0 if self._is_sharded else self._start.sequence
         if record.sequence <= last:
             raise Broken(Promise.MONOTONIC, f"{record} comes after sequence {last}")
-        self._heard.append(record)
+        heard.append(record)
         known = self._version_of.get(record.key, 0)
         is_new = record.kind is Kind.CHANGED
         if record.version < known or (is_new and record.version == known):
@@ -52,23 +57,34 @@ class Hearing:
             raise Broken(Promise.NOTHING_TRUSTED, f"after {self._lagging} a follower is told {batch}, of a new life")
         self._start = self._lagging = batch.position
         self._heard.clear()
-        self._n_lagged = 0
+        self._n_lagged.clear()
         self._version_of.clear()
         self._digest_of.clear()
 
     def follow(self, n_max: int) -> None:
         """One who follows slowly, in small pieces, is told what all others were."""
         batch = self._store.carry_out(ReadFeed(self._lagging, n_max))
-        expected = self._heard[self._n_lagged : self._n_lagged + len(batch.records)]
-        if batch.is_reset or list(batch.records) != expected:
+        lines: defaultdict[Key, list[FeedRecord]] = defaultdict(list)
+        for record in batch.records:
+            lines[self._line(record)].append(record)
+        expected = {line: self._left(line)[: len(records)] for line, records in lines.items()}
+        if batch.is_reset or lines != expected:
             raise Broken(Promise.MONOTONIC, f"after {self._lagging} a follower is told {batch}, others {expected}")
         self._lagging = batch.position
-        self._n_lagged += len(batch.records)
+        self._n_lagged.update({line: len(records) for line, records in lines.items()})
 
     def follow_to_the_end(self) -> None:
         """One who follows slowly is told everything in the end."""
-        while self._n_lagged < len(self._heard):
-            n_before = self._n_lagged
+        while left := [record for line in self._heard for record in self._left(line)]:
+            n_before = self._n_lagged.total()
             self.follow(7)
-            if self._n_lagged == n_before:
-                raise Broken(Promise.MONOTONIC, f"a follower was never told {self._heard[n_before]}")
+            if self._n_lagged.total() == n_before:
+                raise Broken(Promise.MONOTONIC, f"a follower was never told {left[0]}")
+
+    def _line(self, record: FeedRecord) -> Key:
+        """Whose order the record stands in."""
+        return record.key if self._is_sharded else Key("")
+
+    def _left(self, line: Key) -> list[FeedRecord]:
+        """What a slow follower was not told yet."""
+        return self._heard[line][self._n_lagged[line] :]
