@@ -6,7 +6,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import disk, flat, hits, mutator, redis_hits, redis_rates, redis_size, redis_steps, size, triage
+from benchmarks import (
+    disk,
+    flat,
+    hits,
+    http_events,
+    mutator,
+    redis_cluster,
+    redis_hits,
+    redis_rates,
+    redis_size,
+    redis_steps,
+    size,
+    triage,
+)
 from benchmarks.report import Report
 
 BENCHMARKS: dict[str, Callable[[Report], None]] = {
@@ -16,10 +29,12 @@ BENCHMARKS: dict[str, Callable[[Report], None]] = {
     "triage": triage.main,
     "flat": flat.main,
     "size": size.main,
+    "http_events": http_events.main,
     "redis_hits": redis_hits.main,
     "redis_steps": redis_steps.main,
     "redis_rates": redis_rates.main,
     "redis_size": redis_size.main,
+    "redis_cluster": redis_cluster.main,
 }
 
 

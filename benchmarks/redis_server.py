@@ -14,6 +14,9 @@ import redis
 from benchmarks.report import Report
 
 _HOST = "127.0.0.1"
+_PROGRAM = "redis-server"
+# A Cluster's nodes talk on their port and this much above it.
+_BUS = 10_000
 _STARTS_WITHIN_S = 10.0
 
 
@@ -33,6 +36,11 @@ class Server:
         """What the functions of the server took until now."""
         told: Mapping[str, Any] = self.client.info("commandstats").get("cmdstat_fcall", {})
         return Calls(int(told.get("calls", 0)), float(told.get("usec", 0)))
+
+    def cpu_s(self) -> float:
+        """The CPU time that it has had."""
+        told: Mapping[str, Any] = self.client.info("cpu")
+        return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
     def used_bytes(self) -> int:
         """All memory that it has asked for, but for what its connections hold."""
@@ -55,20 +63,26 @@ class Calls:
 @contextmanager
 def server(report: Report, name: str) -> Iterator[Server | None]:
     """A server, which ends with the block; None, and the report says so, when there is none on this machine."""
-    program = shutil.which("redis-server")
-    if program is None:
+    if shutil.which(_PROGRAM) is None:
         report.skip(name, "there is no redis-server here. Install one: apt-get install redis-server")
         yield None
         return
+    with started({}) as running:
+        report.raw["redis"] = running.client.info("server")["redis_version"]
+        yield running
+
+
+@contextmanager
+def started(options: Mapping[str, str], *, is_node: bool = False) -> Iterator[Server]:
+    """A server with these options besides, which ends with the block; a Cluster's node takes a second port."""
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        port = _free_port()
-        options = {"port": port, "bind": _HOST, "dir": folder, "save": "", "appendonly": "no"}
-        command = [program, *(word for option, value in options.items() for word in (f"--{option}", str(value)))]
+        port = _free_port(is_node=is_node)
+        usual = {"port": port, "bind": _HOST, "dir": folder, "save": "", "appendonly": "no", **options}
+        command = [_PROGRAM, *(word for option, value in usual.items() for word in (f"--{option}", str(value)))]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603 - of this machine
         try:
             with redis.Redis(_HOST, port, protocol=3) as client:
                 _wait_for(client)
-                report.raw["redis"] = client.info("server")["redis_version"]
                 yield Server(f"redis://{_HOST}:{port}/0", port, client)
         finally:
             process.terminate()
@@ -86,7 +100,17 @@ def _wait_for(client: "redis.Redis") -> None:
     raise TimeoutError(msg)
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind((_HOST, 0))
-        return int(one.getsockname()[1])
+def _free_port(*, is_node: bool) -> int:
+    while True:
+        with socket.socket() as one:
+            one.bind((_HOST, 0))
+            port = int(one.getsockname()[1])
+        if not is_node or _is_free(port + _BUS):
+            return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one, suppress(OSError, OverflowError):
+        one.bind((_HOST, port))
+        return True
+    return False
