@@ -26,6 +26,7 @@ class Server:
 
     url: str
     port: int
+    pid: int
     client: Any
 
     def url_of(self, prefix: str) -> str:
@@ -83,7 +84,7 @@ def started(options: Mapping[str, str], *, is_node: bool = False) -> Iterator[Se
         try:
             with redis.Redis(_HOST, port, protocol=3) as client:
                 _wait_for(client)
-                yield Server(f"redis://{_HOST}:{port}/0", port, client)
+                yield Server(f"redis://{_HOST}:{port}/0", port, process.pid, client)
         finally:
             process.terminate()
             process.wait()

@@ -21,6 +21,7 @@ from everfresh.model.position import Position
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S
 from everfresh.testing.waiting import until
 from tests.races.beside import KINDS, N_KEYS, Board, cached_number
+from tests.races.world import N_SHARDS
 from tests.redis_servers import RedisServer, redis_server
 
 ROOT = Path(__file__).parents[2]
@@ -111,11 +112,13 @@ def check_none_is_stale(said: Sequence[Sequence[str]], n_readers: int) -> None:
         assert int(n_reads) > N_KEYS, kind
 
 
+@pytest.mark.parametrize("n_shards", [1, N_SHARDS])
 def test_readers_of_three_other_processes_are_served_nothing_that_they_must_not_be(
-    redis_url: str, tmp_path: Path
+    redis_url: str, tmp_path: Path, n_shards: int
 ) -> None:
     """With near caches after an acknowledged event; after any event by its position, and without a near cache."""
-    with others(redis_url, tmp_path, *KINDS, n_processes=N_PROCESSES) as (writer, readers):
+    url = f"{redis_url}&shards={n_shards}"
+    with others(url, tmp_path, *KINDS, n_processes=N_PROCESSES) as (writer, readers):
         ends_at = time.monotonic() + 5.0
         n_changes = 0
         while n_changes < 4 * N_KEYS or time.monotonic() < ends_at:
@@ -127,9 +130,11 @@ def test_readers_of_three_other_processes_are_served_nothing_that_they_must_not_
     check_none_is_stale(said, N_PROCESSES * len(KINDS))
 
 
-def test_a_process_that_stood_still_uses_nothing_that_it_held(redis_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_shards", [1, N_SHARDS])
+def test_a_process_that_stood_still_uses_nothing_that_it_held(redis_url: str, tmp_path: Path, n_shards: int) -> None:
     """The invalidation waits for its lease and no longer, and when it goes on the lease is over."""
-    with others(redis_url, tmp_path, "plain", n_processes=2) as (writer, readers):
+    url = f"{redis_url}&shards={n_shards}"
+    with others(url, tmp_path, "plain", n_processes=2) as (writer, readers):
         for number in range(N_KEYS):
             writer.change(number, acknowledged=True)
         for _ in range(3):
@@ -158,9 +163,13 @@ def test_a_process_whose_follower_is_cut_off_uses_nothing_that_it_held(server: R
     check_none_is_stale(said, 2 * len(KINDS))
 
 
-def test_a_store_that_was_flushed_is_noticed_by_all_that_hold_values(server: RedisServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_shards", [1, N_SHARDS])
+def test_a_store_that_was_flushed_is_noticed_by_all_that_hold_values(
+    server: RedisServer, tmp_path: Path, n_shards: int
+) -> None:
     """Events that are acknowledged after it wait until no lease of the life before can hold."""
-    with others(server.url, tmp_path, "plain", n_processes=N_PROCESSES) as (writer, readers):
+    url = f"{server.url}?shards={n_shards}"
+    with others(url, tmp_path, "plain", n_processes=N_PROCESSES) as (writer, readers):
         for n_flushes in range(3):
             for number in range(N_KEYS):
                 writer.change(number, acknowledged=True)

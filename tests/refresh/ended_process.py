@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import threading
 from datetime import timedelta
 
 from everfresh import Cache
@@ -31,7 +32,10 @@ def serve_blocking(cache: Cache, grace: timedelta) -> None:
     signal.signal(signal.SIGTERM, end)
     with cache, Worker(cache, grace=grace).in_thread():
         say("ready")
-        signal.pause()
+        nothing = threading.Event()
+        while True:
+            # A signal that came just before it is heard after it; signal.pause() would wait for another.
+            nothing.wait(0.1)
 
 
 if __name__ == "__main__":

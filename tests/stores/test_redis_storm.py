@@ -76,16 +76,18 @@ def crowd(url: str, folder: Path) -> Iterator[Crowd]:
             process.wait()
 
 
-def test_killed_at_random_nothing_is_stale_nothing_is_stuck_and_nothing_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_shards", [1, 16])
+def test_killed_at_random_nothing_is_stale_nothing_is_stuck_and_nothing_is_lost(tmp_path: Path, n_shards: int) -> None:
     """Whatever they were doing, and the server too, which comes back on what it has written."""
     chance = random.Random(SEED)  # noqa: S311 - it chooses victims
     with redis_server(OPTIONS) as server:
-        with crowd(server.url, tmp_path) as people:
+        url = f"{server.url}?shards={n_shards}"
+        with crowd(url, tmp_path) as people:
             until(lambda: is_begun(tmp_path, people), what="all are at work", deadline_s=60)
             storm(server, people, chance)
 
         assert not (tmp_path / "stale").exists(), (tmp_path / "stale").read_text()
-        press = Press(server.url, tmp_path)
+        press = Press(url, tmp_path)
         press.tell_the_rest(range(N_ARTICLES))
         with Worker(press.cache).in_thread():
             until(lambda: is_drained(press), what="nothing is due, leased or not settled", deadline_s=DRAIN_S)
