@@ -190,6 +190,17 @@ def test_one_thread_follows_all_nodes(cluster: Cluster) -> None:
     store.close()
 
 
+async def test_who_asks_first_costs_no_more_than_others(cluster: Cluster) -> None:
+    """Each of many that ask a new store at once takes a few steps of its own, and none for all shards."""
+    store = ShardedStore(f"{cluster.url}?prefix={new_prefix()}", N_SHARDS)
+    before = sum(map(_n_calls, cluster.nodes[:3]))
+
+    await asyncio.gather(*(store.carry_out_async(put_of(f"k{number}", number)) for number in range(200)))
+
+    assert sum(map(_n_calls, cluster.nodes[:3])) - before < 200 * N_SHARDS / 2
+    store.close()
+
+
 async def test_tasks_of_all_shards_share_few_connections(cluster: Cluster) -> None:
     """A worker holds as many for sixteen shards as for one."""
     store = ShardedStore(f"{cluster.url}?prefix={new_prefix()}", N_SHARDS)
@@ -203,6 +214,11 @@ async def test_tasks_of_all_shards_share_few_connections(cluster: Cluster) -> No
 
     assert await soon(are_few, what="few connections")
     store.close()
+
+
+def _n_calls(node: RedisServer) -> int:
+    with node.client() as client:
+        return int(client.info("commandstats").get("cmdstat_fcall", {"calls": 0})["calls"])
 
 
 def _take_to_the_end(stream: FeedStream, ended: threading.Event) -> None:

@@ -1,8 +1,10 @@
 """How the steps in Lua are put together."""
 
+import asyncio
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from typing import Any
 
@@ -12,8 +14,8 @@ from everfresh.model.dependency import Tag
 from everfresh.protocol.scheduling import HEAD_START_S
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.redis.scripts import library, script_of
-from everfresh.testing.by_hand import ByHand
-from tests.redis_servers import RedisServer, new_prefix
+from everfresh.testing.by_hand import ByHand, put_of
+from tests.redis_servers import RedisServer, new_prefix, redis_server
 
 STEPS = (
     *("load", "load_many", "begin", "commit", "fail", "give_up", "extend"),
@@ -105,3 +107,22 @@ except everfresh.StoreUrlInvalid as error:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert "pip install 'everfresh[redis]'" in told
+
+
+@pytest.mark.parametrize("colour", ["tasks", "threads"])
+async def test_the_library_is_loaded_once_however_many_ask_first(colour: str) -> None:
+    """The server compiles it each time, and all others wait."""
+    with redis_server() as server:
+        store = RedisStore(server.url)
+        puts = [put_of(f"k{number}", number) for number in range(100)]
+        if colour == "tasks":
+            await asyncio.gather(*map(store.carry_out_async, puts))
+        else:
+            with ThreadPoolExecutor(20) as pool:
+                list(pool.map(store.carry_out, puts))
+        with server.client() as client:
+            stats = client.info("commandstats")
+        store.close()
+
+    # The first look at the server may load it too, at the same moment.
+    assert stats["cmdstat_function|load"]["calls"] <= 2

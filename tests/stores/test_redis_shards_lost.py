@@ -51,8 +51,8 @@ class Repeats(ShardedStore):
     """Carries everything twice, and all of it once more when it is told to."""
 
     def __init__(self, url: str, n_shards: int) -> None:
-        super().__init__(url, n_shards)
         self.sent: list[Part] = []
+        super().__init__(url, n_shards)
 
     def _run(self, steps: Parts[object]) -> object:
         return super()._run(self._twice(steps))

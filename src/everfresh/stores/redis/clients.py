@@ -46,9 +46,12 @@ class BlockingClient:
         self._opened: _Opened | None = None
         self._is_closed = False
         self._has_functions = True
+        self._loading = threading.Lock()
+        self._n_loaded = 0
 
     def run(self, script: Script, key: str, arguments: Sequence[bytes], *, is_look: bool = False) -> Reply:
         """The step's reply; only one that looks at the server is carried out by any. Raises the driver's errors."""
+        n_loaded = self._n_loaded
         if self._has_functions:
             try:
                 return self._call(key, arguments, "FCALL", script.function, is_look=is_look)
@@ -57,7 +60,7 @@ class BlockingClient:
                     self._has_functions = False
                 elif not is_function_missing(error):
                     raise
-            if self._has_functions and self._load():
+            if self._has_functions and self._load(n_loaded):
                 return self._call(key, arguments, "FCALL", script.function, is_look=is_look)
         try:
             return self._call(key, arguments, "EVALSHA", script.sha, is_look=is_look)
@@ -85,17 +88,24 @@ class BlockingClient:
         (reply,) = opened.lines.ask(command_of((*names, "1"), (key.encode(), *arguments)))
         return cast("Reply", reply)
 
-    def _load(self) -> bool:
-        """Make the library known to the server, if we may: a new one, or one that was told to forget."""
-        try:
-            self._open().client.execute_command(*_LOAD, library().text)
-        except exceptions.OutOfMemoryError:
-            # A library is data to it, and a script is not.
-            return False
-        except exceptions.ResponseError as error:
-            if not is_forbidden(error):
-                raise
-            self._has_functions = False
+    def _load(self, n_loaded: int) -> bool:
+        """Make the library known to the server, if we may: a new one, or one that was told to forget.
+
+        Not if that was done since there were so many: the server compiles it each time, and many ask at once.
+        """
+        with self._loading:
+            if self._n_loaded != n_loaded:
+                return self._has_functions
+            try:
+                self._open().client.execute_command(*_LOAD, library().text)
+            except exceptions.OutOfMemoryError:
+                # A library is data to it, and a script is not.
+                return False
+            except exceptions.ResponseError as error:
+                if not is_forbidden(error):
+                    raise
+                self._has_functions = False
+            self._n_loaded += 1
         return self._has_functions
 
     def ask(self, question: bytes) -> Told:
@@ -165,6 +175,8 @@ class LoopClient:
     def __init__(self, address: Address, identity: Identity) -> None:
         self._client, self._helpers = made(OF_LOOP, address, identity.greet_async)
         self._has_functions = True
+        self._loading = asyncio.Lock()
+        self._n_loaded = 0
         self._packets = Packets(self._client, TIMEOUT_S, identity)
         self._opening = asyncio.Lock()
         self._is_open = False
@@ -175,6 +187,7 @@ class LoopClient:
         """The step's reply. Raises the driver's errors."""
         if not self._is_open:
             await self._open()
+        n_loaded = self._n_loaded
         if self._has_functions:
             try:
                 return await self._call(key, arguments, "FCALL", script.function)
@@ -183,7 +196,7 @@ class LoopClient:
                     self._has_functions = False
                 elif not is_function_missing(error):
                     raise
-            if self._has_functions and await self._load():
+            if self._has_functions and await self._load(n_loaded):
                 return await self._call(key, arguments, "FCALL", script.function)
         try:
             return await self._call(key, arguments, "EVALSHA", script.sha)
@@ -209,16 +222,20 @@ class LoopClient:
         (reply,) = await self._packets.ask(command_of((*names, "1"), (key.encode(), *arguments)))
         return cast("Reply", reply)
 
-    async def _load(self) -> bool:
-        try:
-            await self._client.execute_command(*_LOAD, library().text)
-        except exceptions.OutOfMemoryError:
-            # A library is data to it, and a script is not.
-            return False
-        except exceptions.ResponseError as error:
-            if not is_forbidden(error):
-                raise
-            self._has_functions = False
+    async def _load(self, n_loaded: int) -> bool:
+        async with self._loading:
+            if self._n_loaded != n_loaded:
+                return self._has_functions
+            try:
+                await self._client.execute_command(*_LOAD, library().text)
+            except exceptions.OutOfMemoryError:
+                # A library is data to it, and a script is not.
+                return False
+            except exceptions.ResponseError as error:
+                if not is_forbidden(error):
+                    raise
+                self._has_functions = False
+            self._n_loaded += 1
         return self._has_functions
 
     async def forget_idle(self) -> None:

@@ -123,16 +123,19 @@ class Shard(RedisStore):
 
     def go_on(self, sent: Sent, error: Exception) -> Reply:
         """The reply to a step whose first try failed."""
-        pause_s = self._pause_of(sent, error)
-        self.clients.blocking.forget_idle()
-        time.sleep(pause_s)
+        # A server that answers with an error is there; and this may be the answer to another step of the packet.
+        if not isinstance(error, exceptions.ResponseError):
+            pause_s = self._pause_after(sent.tries, error, sent)
+            self.clients.blocking.forget_idle()
+            time.sleep(pause_s)
         return self._replied(sent.tries, sent, lambda client: client.run(sent.script, self.key, sent.arguments))
 
     async def go_on_async(self, sent: Sent, error: Exception) -> Reply:
         """The same in an event loop."""
-        pause_s = self._pause_of(sent, error)
-        await self.clients.of_loop().forget_idle()
-        await asyncio.sleep(pause_s)
+        if not isinstance(error, exceptions.ResponseError):
+            pause_s = self._pause_after(sent.tries, error, sent)
+            await self.clients.of_loop().forget_idle()
+            await asyncio.sleep(pause_s)
         return await self._replied_async(
             sent.tries, sent, lambda client: client.run(sent.script, self.key, sent.arguments)
         )
@@ -145,10 +148,6 @@ class Shard(RedisStore):
             return self._answered(sent, reply)
         finally:
             _told.reset(token)
-
-    def _pause_of(self, sent: Sent, error: Exception) -> float:
-        # A server that answers with an error is there; and this may be the answer to another step of the packet.
-        return 0.0 if isinstance(error, exceptions.ResponseError) else self._pause_after(sent.tries, error, sent)
 
     @override
     def _tell(self, decoded: Decoded[Any]) -> None:

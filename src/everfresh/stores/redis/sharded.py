@@ -11,12 +11,14 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar, cast
 from zlib import crc32
 
 from everfresh.model.clock import Clock
 from everfresh.model.entry import State
+from everfresh.model.errors import StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.protocol.applying import Apply
 from everfresh.protocol.queueing import Distrust, Enqueue, Retry, TakeDue
@@ -61,6 +63,9 @@ class ShardedStore(Store):
         self._turns = count()
         # By a clock of a test more may be due in no time.
         self._known = Known() if clock is None else None
+        # Before anybody asks, as everybody who finds it undone does it. Without a server it is done when one is there.
+        with suppress(StoreUnavailable):
+            self._run(self._open())
 
     @property
     @override
