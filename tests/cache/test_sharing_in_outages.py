@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from everfresh import Cache
+from everfresh.cache.flights import Flights
+from everfresh.model.entry import Key
 from everfresh.testing.waiting import DEADLINE_S, soon
 from tests.cache.breaking import out_of_order
 from tests.cache.fixtures import OpenCache
@@ -290,3 +292,16 @@ async def test_who_blocks_a_loop_waits_for_nobody(cache: Cache, sqlite_url: str)
         await n_waiting(cache, 1)
         may_end.set()
         assert await outcomes_of([first, other]) == [2, 3]
+
+
+def test_who_gives_up_waiting_lets_nobody_call_beside_the_one_who_calls() -> None:
+    """Who comes next waits for the same end."""
+    flights, name = Flights(), (Key("k"), "f", False)
+    n_begun = 0
+    for _ in range(5):
+        n_begun += flights.begin(flights.join(name))
+        impatient = flights.join(name)
+        n_begun += flights.begin(impatient)
+        flights.leave(name, impatient)
+
+    assert n_begun == 1

@@ -241,3 +241,17 @@ def test_an_error_of_another_sort_removes_nothing(url: str, prefix: str, client:
 
         assert names <= set(client.scan_iter(f"{prefix}:*"))
         assert hand.entry("k").state is State.FRESH
+
+
+def test_junk_beside_a_bucket_keeps_nobody_from_storing(url: str, prefix: str, client: redis.Redis) -> None:
+    """Who is to stand there finds it, and what stood there is built again."""
+    with closing(RedisStore(url)) as store:
+        hand = ByHand(store)
+        hand.build("k", 1, A)
+        for name in client.keys(f"{prefix}:*:i:*"):
+            for field in client.hkeys(name):
+                client.hset(name, field, JUNK)
+
+        hand.build("other", 1, A)
+
+        until(lambda: hand.state("k") is not State.FRESH, what="the other entry distrusted")

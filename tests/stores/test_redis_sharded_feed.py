@@ -1,11 +1,18 @@
 """The feed of several shards: followed as one, resumed by a vector, and near caches that are vouched for over all."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
+from redis import exceptions
 
 from everfresh import Cache, Event, dep, track
 from everfresh.model.dependency import Tag
+from everfresh.model.errors import StoreUnavailable
 from everfresh.protocol.requests import FeedBatch, ReadFeed
+from everfresh.stores.redis import sharding_streams
 from everfresh.stores.redis.sharded import ShardedStore
+from everfresh.stores.redis.sharding import shard_of
 from everfresh.testing.by_hand import ByHand
 from everfresh.testing.waiting import until
 from tests.redis_servers import RedisServer, new_prefix
@@ -50,6 +57,38 @@ def test_a_position_that_is_no_vector_starts_over(url: str) -> None:
     store.close()
 
 
+def test_what_one_shard_told_is_not_lost_where_another_failed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records come with the next look; the server is told of none that was not passed on."""
+    store = ShardedStore(url)
+    hand, stream = ByHand(store), store.stream()
+    while not stream.take().is_at_end:
+        pass
+    for number in range(20):
+        hand.build(f"k{number}", 1, Tag("a"))
+    found: set[str] = set()
+    replies: list[object] = []
+
+    def failing(*asked: object) -> object:
+        replies.append(asked)
+        if len(replies) == 2:
+            msg = "cut"
+            raise exceptions.ConnectionError(msg)
+        return whole(*asked)
+
+    whole = sharding_streams.reply_of
+    monkeypatch.setattr(sharding_streams, "reply_of", failing)
+
+    def has_all() -> bool:
+        with suppress(exceptions.ConnectionError, StoreUnavailable):
+            found.update(record.key for record in stream.take().records)
+        return len(found) == 20
+
+    until(has_all, what="a record of each entry")
+    assert len(replies) > 2
+    stream.close()
+    store.close()
+
+
 def test_a_stream_brings_what_any_shard_tells(url: str) -> None:
     """It begins with a reset; then comes each record."""
     store = ShardedStore(url)
@@ -89,3 +128,28 @@ def test_an_acknowledged_event_is_seen_by_all(url: str) -> None:
             prices[turn % 8] += turn
             writer.blocking.publish(Event.change("item", after={"id": turn % 8}), acknowledged=True)
         assert totalled() == sum(prices.values())
+
+
+async def test_an_entry_of_another_shard_that_changed_during_a_build_is_noticed(url: str) -> None:
+    """Though it is looked at only when the function has ended, and no order of both shards says which came first."""
+    async with Cache(url) as cache:
+        truth = {"value": 1}
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        @cache.cached
+        async def page(name: str) -> int:
+            track(dep.Call(name))
+            value = truth["value"]
+            begun.set()
+            await go_on.wait()
+            return value
+
+        name = next(f"k{n}" for n in range(100) if shard_of(f"k{n}", N_SHARDS) != shard_of(page.key(f"k{n}"), N_SHARDS))
+        await cache.put(name, 1, dep.Tag("t"))
+        building = asyncio.create_task(page(name))
+        await begun.wait()
+        truth["value"] = 2
+        await cache.put(name, 2, dep.Tag("t"))
+        go_on.set()
+
+        assert (await building, await page(name)) == (1, 2)

@@ -15,6 +15,7 @@ from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.redis.sharding import Done, Part, Parts, shard_of
 from everfresh.stores.redis.sharding_steps import Asked, Attach, Carry, Delivered
 from everfresh.testing.by_hand import NOT_THERE, ByHand, commit_of
+from everfresh.testing.waiting import until
 from tests.redis_servers import RedisServer, new_prefix
 
 N_SHARDS = 16
@@ -465,3 +466,42 @@ def _forget(server: RedisServer, url: str, key: str) -> None:
     with server.client() as client:
         for name in list(client.scan_iter(f"{_prefix(url)}:{{s{shard_of(key, N_SHARDS)}}}:*")):
             client.delete(name)
+
+
+@pytest.mark.parametrize("kind", ["put", "drop", "chain"])
+def test_a_publish_waits_for_what_another_has_not_carried(url: str, kind: str) -> None:
+    """That one died, or is about to; what the event touches is touched already, so nobody is told of it again."""
+    dying, store = Dies(url, N_SHARDS), ShardedStore(url, N_SHARDS)
+    hand = ByHand(store)
+    if kind == "put":
+        hand.put("in", 1, A)
+        # The first, with a fence, may meet a shape that its shard has just learnt.
+        hand.put("in", 1, A)
+    else:
+        hand.build("in", 1, A, on_change=OnChange.DROP if kind == "drop" else OnChange.REFRESH)
+    hand.build("out", 1, seen={"in": 1})
+    hand.build("page", 1, seen={"out": 1})
+    before = [hand.state("out"), hand.state("page")]
+    with pytest.raises(StoreUnavailable):
+        ByHand(dying).touch(A)
+
+    hand.touch(A)
+
+    assert before == [State.FRESH] * 2
+    assert State.FRESH not in {hand.state("out"), hand.state("page")}
+    dying.close()
+    store.close()
+
+
+def test_a_queue_that_a_shard_lost_is_noticed(url: str, shared_redis: RedisServer) -> None:
+    """Though workers ask it for ranks alone, and would not take anything there."""
+    store = ShardedStore(url, N_SHARDS)
+    hand = ByHand(store)
+    hand.build("in", 1, A)
+    hand.touch(A)
+    with shared_redis.client() as client:
+        prefix = url.split("prefix=")[1]
+        assert client.delete(*client.keys(f"{prefix}:*:y:*")) > 0
+
+    until(lambda: [due.lease.key for due in hand.take()] == ["in"], what="the entry taken")
+    store.close()

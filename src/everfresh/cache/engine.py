@@ -117,6 +117,7 @@ class Engine:
             cause=max([generations_of(outer, lease) for lease in leases], key=len),
             outer=outer,
             is_strict=is_strict,
+            begun_at=min(lease.begun_at for lease in leases),
         )
 
     def recall(self, key: Key) -> tuple[Entry, float] | None:

@@ -75,8 +75,11 @@ class Flights:
         """Wait for it no more."""
         with self._lock:
             flight.n_joined -= 1
-            if not flight.n_joined and not flight.has_begun:
+            if not flight.n_joined and not flight.has_begun and self._newest.get(name) is flight:
                 self._forget(name, flight)
+                if flight.before is not None and not flight.before.is_over:
+                    # It still calls, so who comes next waits for its end.
+                    self._newest[name] = flight.before
 
     def begin(self, flight: Flight) -> bool:
         """Whether it is this one who calls, now."""

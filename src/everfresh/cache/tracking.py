@@ -19,6 +19,8 @@ from everfresh.protocol.requests import ABSENT, Seen
 
 # Two values of one entry were seen in one build: no digest is right, so the commit counts as outrun.
 _TWO_VALUES = "?"
+# How far the clocks of two shards may be apart. A change so long before the build costs another build.
+_CLOCKS_APART_S = 1.0
 
 
 class Later:
@@ -39,6 +41,7 @@ class Frame:
 
     __slots__ = (
         "_begun",
+        "_begun_at",
         "_digests",
         "_epoch",
         "_is_open",
@@ -72,8 +75,10 @@ class Frame:
         cause: tuple[str, ...] = (),
         outer: Frame | None = None,
         is_strict: bool = False,
+        begun_at: float = 0.0,
     ) -> None:
         self.chain = chain
+        self._begun_at = begun_at
         self.good_from = begun.sequence
         self._begun = begun.sequence
         self._epoch = begun.epoch
@@ -164,12 +169,17 @@ class Frame:
 
     def saw_late(self, key: Key, entry: Entry | None) -> None:
         """Depend on the value of another entry as it is now, if it was the same all the time."""
-        changed_at = None if entry is None else entry.changed_at
-        # The order of another shard says nothing in this one.
-        if changed_at is not None and changed_at.epoch == self._epoch and changed_at.sequence > self._begun:
+        if entry is not None and self._may_have_changed(entry):
             with self._lock:
                 self._digests[key] = _TWO_VALUES
         self.saw(key, entry)
+
+    def _may_have_changed(self, entry: Entry) -> bool:
+        """Whether it changed since the build began, as far as can be told."""
+        if entry.changed_at.epoch == self._epoch:
+            return entry.changed_at.sequence > self._begun
+        # The order of another shard says nothing in this one; their clocks are nearly one.
+        return entry.built_at > self._begun_at - _CLOCKS_APART_S
 
     def stumbled(self, key: Key, entry: Entry | Later | None, *, takes_old: bool = False) -> None:
         """Note that the build of another entry failed: if this one goes on without it, what it makes is makeshift.

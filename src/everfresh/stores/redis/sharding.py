@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from everfresh.model.entry import Key
 from everfresh.model.position import Position
 from everfresh.protocol.requests import Request
-from everfresh.stores.redis.sharding_steps import Attach, Carried, Carry, Delivered, Expect, Hear, SetPaces
+from everfresh.stores.redis.sharding_steps import Attach, Carried, Carry, Delivered, Expect, Hear, Pending, SetPaces
 from everfresh.stores.redis.wire_replies import Message, Pace
 from everfresh.stores.tables import Room
 
@@ -23,6 +23,8 @@ T = TypeVar("T")
 # A script with more would hold up everybody else.
 _N_CARRIED = 100
 _N_DIGITS = 8
+# What was there at first is carried in one or two; while others go on publishing there is always something.
+_N_ROUNDS = 16
 
 
 class Part(NamedTuple):
@@ -158,6 +160,20 @@ class Sharding:
             if delivered := self._delivered(parts, dones):
                 yield delivered
             messages = [message for done in dones for message in done.posted]
+
+    def settle(self, shards: Iterable[int], spread: Spread) -> Parts[None]:
+        """Carry what others have posted there and not carried yet; of what they changed nobody else is told.
+
+        They may have died, or may be about to carry it. What that leads to is carried too, wherever it stands.
+        """
+        asked: Iterable[int] = shards
+        for _ in range(_N_ROUNDS):
+            dones = yield from self.ask([Part(shard, Pending()) for shard in asked])
+            left = [message for done in dones for message in done.answer]
+            if not left:
+                return
+            yield from self.carry(left, Spread(places=spread.places))
+            asked = range(self.n_shards)
 
     def _delivered(self, parts: Sequence[Part], dones: Sequence[Done]) -> list[Part]:
         carried: dict[int, list[tuple[int, Key, int]]] = {}

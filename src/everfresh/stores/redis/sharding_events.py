@@ -87,6 +87,9 @@ def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Appl
         if moved is not None:
             # Some were touched already, and will be once more, which does no harm.
             return moved
+    if not request.is_dry:
+        # What the event touches may be touched already, by somebody who has not told all shards yet.
+        yield from sharding.settle(range(sharding.n_shards), spread)
     return _joined([applied[shard] for shard in range(sharding.n_shards)], numbers, spread)
 
 

@@ -107,6 +107,7 @@ def _commit(sharding: Sharding, request: Commit) -> Parts[Any]:
 def _put(sharding: Sharding, request: Put) -> Parts[bool]:
     shard = sharding.shard_of(request.key)
     answer: bool = yield from _stored(sharding, shard, fenced(sharding, shard, request))
+    yield from sharding.settle([shard], Spread())
     return answer
 
 
@@ -133,7 +134,10 @@ def _enqueue(sharding: Sharding, request: Enqueue) -> Parts[int]:
 def _of_keys(sharding: Sharding, request: Retry | Delete) -> Parts[int]:
     kind = type(request)
     parts = [Part(shard, kind(tuple(keys))) for shard, keys in sharding.by_shard(request.keys).items()]
-    return sum((yield from sharding.done(parts)))
+    n_done: int = sum((yield from sharding.done(parts)))
+    if isinstance(request, Delete):
+        yield from sharding.settle([part.shard for part in parts], Spread())
+    return n_done
 
 
 def _note(sharding: Sharding, request: Note) -> Parts[None]:

@@ -133,13 +133,15 @@ class ShardedStream(FeedStream):
         asked_at = time.monotonic()
         asks = [_ask_of(one.shard) for one in some]
         exchange([ask for _, ask in asks])
-        batches: list[FeedBatch] = []
-        for one, (request, ask) in zip(some, asks, strict=True):
-            batch = wire.decode(request, _reply_of(one.shard, ask)).answer
+        # All of them, before any counts as told: where one raises, what the others brought is not passed on.
+        batches: list[FeedBatch] = [
+            wire.decode(request, reply_of(one.shard, ask)).answer
+            for one, (request, ask) in zip(some, asks, strict=True)
+        ]
+        for one, batch in zip(some, batches, strict=True):
             one.asked_at = asked_at
             one.shard.followed.told, one.shard.followed.is_damaged = batch.position, False
             one.is_told = not batch.is_reset and not batch.records
-            batches.append(batch)
         return batches
 
     def _check(self) -> None:
@@ -154,7 +156,8 @@ def _ask_of(shard: Shard) -> tuple[Follow, Ask]:
     return request, Ask(shard.standing, shard.key, script, arguments, shard.standing.place())
 
 
-def _reply_of(shard: Shard, ask: Ask) -> Any:  # noqa: ANN401 - the driver's
+def reply_of(shard: Shard, ask: Ask) -> Any:  # noqa: ANN401 - the driver's
+    """What came of it; some of it may have to be asked again. Raises the driver's errors."""
     if not isinstance(ask.found, Exception):
         return ask.found
     try:

@@ -78,6 +78,12 @@ local function _link(bucket, id)
     return
   end
   local ids = _ids_of(packed)
+  if #ids == 0 then
+    -- Somebody has written something else there.
+    call("HSET", P .. "i:" .. suffix, rest, id)
+    tables.lose("a part of its index")
+    return
+  end
   for place, other in ipairs(ids) do
     if other == id then
       return

@@ -108,6 +108,7 @@ end
 -- Of a place that no row knows of there is one too many, until somebody would take it.
 function tables.due_ranks(func, n)
   tables.flush()
+  _check_queues(func)
   _ripen(func)
   local found = call("ZRANGE", P .. "y:" .. func, 0, n - 1, "WITHSCORES")
   local ranks = {}
