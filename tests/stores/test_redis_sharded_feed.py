@@ -11,6 +11,8 @@ from everfresh.model.dependency import Tag
 from everfresh.model.errors import StoreUnavailable
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.redis import sharding_streams
+from everfresh.stores.redis.exchange import Ask
+from everfresh.stores.redis.shard import Shard
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.redis.sharding import shard_of
 from everfresh.testing.by_hand import ByHand
@@ -66,14 +68,14 @@ def test_what_one_shard_told_is_not_lost_where_another_failed(url: str, monkeypa
     for number in range(20):
         hand.build(f"k{number}", 1, Tag("a"))
     found: set[str] = set()
-    replies: list[object] = []
+    replies: list[Ask] = []
 
-    def failing(*asked: object) -> object:
-        replies.append(asked)
+    def failing(shard: Shard, ask: Ask) -> object:
+        replies.append(ask)
         if len(replies) == 2:
             msg = "cut"
             raise exceptions.ConnectionError(msg)
-        return whole(*asked)
+        return whole(shard, ask)
 
     whole = sharding_streams.reply_of
     monkeypatch.setattr(sharding_streams, "reply_of", failing)
