@@ -14,6 +14,7 @@ from everfresh.model.entry import Key, Recipe
 from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol.requests import Put, Request
+from everfresh.protocol.sourcing import Offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Apply(Request[Applied | ShapesMoved], msgspec.Struct, frozen=True):
     those that it `spared`. `cause` is the chain of builds that published them. Entries whose terms ask for it keep the
     event as `encode` writes it. With `is_dry`, nothing changes. `puts` will follow, of values that show these events;
     they are only looked at: whether an earlier event has outrun them can be told no more once these have left marks.
+    `offsets` are those of sources that have come so far with these events, and stand once all of it is applied. With
+    `per_s` what is touched falls due one after the other, so many a second, the most urgent first.
     """
 
     touched: Touched
@@ -78,6 +81,8 @@ class Apply(Request[Applied | ShapesMoved], msgspec.Struct, frozen=True):
     encode: Callable[[Event], bytes | None] | None = None
     is_dry: bool = False
     puts: tuple[Put, ...] = ()
+    offsets: tuple[Offset, ...] = ()
+    per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

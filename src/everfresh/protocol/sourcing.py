@@ -1,0 +1,123 @@
+"""Requests about sources: how far each has come, how it fares, and messages that nobody could read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from everfresh.model.message import Message
+from everfresh.protocol.requests import Request
+
+
+class Offset(msgspec.Struct, frozen=True):
+    """How far a source has come: all of it up to `text` has been applied. What `text` means the source alone knows.
+
+    It is written in the step that applies what it stands for (`Apply.offsets`), and of later ones over the earlier.
+    """
+
+    source: str
+    text: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """How a source fares, as one of its consumers tells now and then.
+
+    `topics` are the patterns of what it delivers, ("#",) when it may be anything. `last_event_at` and `last_canary_at`
+    are seconds since 1970 by the store's clock, None when none came. `lag` is how many messages wait at the source,
+    None when nobody knows. `problem` says for people what is wrong; empty when nothing is. Counts are those of the
+    consumer since it began.
+    """
+
+    source: str
+    consumer: str
+    is_connected: bool
+    topics: tuple[str, ...]
+    last_event_at: float | None = None
+    last_canary_at: float | None = None
+    lag: int | None = None
+    problem: str = ""
+    n_events: int = 0
+    n_unreadable: int = 0
+    n_gaps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tell(Request[float]):
+    """Keep the report, in place of the consumer's last one; answered with the store's time.
+
+    Of each source the newest 32 consumers are kept.
+    """
+
+    report: Report
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """A report, and when it was told, by the store's clock."""
+
+    report: Report
+    at: float
+
+
+class SourceState(msgspec.Struct, frozen=True, kw_only=True):
+    """A source: its stored offset, None when it has none; its consumers' reports, newest first; its quarantine."""
+
+    source: str
+    offset: str | None
+    reports: tuple[Reported, ...]
+    n_quarantined: int
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """All sources that the store knows, by name, and its time."""
+
+    states: tuple[SourceState, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSources(Request[Sources]):
+    """All that is known of these sources, or of all; of one that nobody knows, nothing."""
+
+    names: tuple[str, ...] | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was no event. `id` is made of the source and the message, so that one that comes again is one.
+
+    `format` names what read it, `reason` says what was wrong, `at` when it came first, by the store's clock.
+    """
+
+    id: str
+    source: str
+    format: str
+    reason: str
+    message: Message
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine(Request[int]):
+    """Keep messages that are no events; of those that are kept the newest `n_max` stay. Answered with how many went.
+
+    One that is there already stays as it is. `n_max` counts over all sources.
+    """
+
+    messages: tuple[Unreadable, ...]
+    n_max: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQuarantine(Request[tuple[Unreadable, ...]]):
+    """Messages in quarantine, oldest first: those with these ids, or at most `n_max` of a source or of all."""
+
+    ids: tuple[str, ...] | None = None
+    source: str | None = None
+    n_max: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Request[int]):
+    """Forget messages in quarantine; answered with how many were there."""
+
+    ids: tuple[str, ...]
