@@ -103,7 +103,7 @@ def test_what_may_let_a_refresh_begin_rings(
     """The end of a build only where one may have been held back by it, in whatever process."""
     rung: list[int] = []
     memory.cached(concurrency=1 if is_limited else None)(value)
-    bell = Bell(memory.engine, lambda: rung.append(1))
+    bell = Bell(memory.engine, lambda: rung.append(1), is_async=False)
 
     bell.on_records([FeedRecord(number, Key("a"), kind, 1, "d") for number, kind in enumerate(kinds)])
 
@@ -113,10 +113,23 @@ def test_what_may_let_a_refresh_begin_rings(
 def test_a_loss_rings(memory: Cache) -> None:
     """Nobody knows what fell due meanwhile."""
     rung: list[int] = []
+    memory.cached(value)
 
-    Bell(memory.engine, lambda: rung.append(1)).on_reset()
+    Bell(memory.engine, lambda: rung.append(1), is_async=False).on_reset()
 
     assert rung == [1]
+
+
+def test_a_lane_that_has_no_functions_is_let_sleep(memory: Cache) -> None:
+    """To wake its thread costs the other lane, which has something to do."""
+    rung: list[int] = []
+    memory.cached(value)
+    bell = Bell(memory.engine, lambda: rung.append(1), is_async=True)
+
+    bell.on_records([FeedRecord(1, Key("a"), Kind.STALE, 1, "d")])
+    bell.on_reset()
+
+    assert not rung
 
 
 def value() -> int:

@@ -52,6 +52,47 @@ def test_who_has_told_of_everything_is_not_waited_for(store: RedisStore, stream:
     assert behind(store, position) == 0
 
 
+def test_what_comes_while_nothing_else_is_to_be_done_is_told_early(store: RedisStore, stream: FeedStream) -> None:
+    """Who refreshes can begin before anybody has been asked what it is worth; nothing is renewed by that."""
+    before = stream.take()
+    position = put(store, 1)
+
+    early = stream.take()
+
+    assert [record.key for record in early.records] == ["a"]
+    assert (early.current_until, early.is_at_end) == (before.current_until, False)
+    assert behind(store, position) > 0
+
+
+def test_what_was_told_early_is_not_told_again(store: RedisStore, stream: FeedStream) -> None:
+    """It is followed and passed on like anything else."""
+    stream.take()
+    put(store, 1)
+    assert stream.take().records
+    position = put(store, 1, key="b")
+
+    followed = stream.take()
+
+    assert [record.key for record in followed.records] == ["b"]
+    assert behind(store, position) > 0
+    stream.take()
+    assert behind(store, position) == 0
+
+
+def test_what_was_told_early_is_told_again_of_another_life(
+    store: RedisStore, stream: FeedStream, shared_redis: RedisServer, prefix: str
+) -> None:
+    """Its numbers say nothing there."""
+    stream.take()
+    put(store, 1)
+    assert stream.take().records
+    with shared_redis.client() as client:
+        client.delete(f"{prefix}:{{s0}}:m")
+    put(store, 1)
+
+    assert stream.take().is_reset
+
+
 def test_who_is_silent_is_waited_for_as_long_as_its_lease(store: RedisStore, stream: FeedStream) -> None:
     """After that it uses nothing that it holds."""
     until_s = stream.take().current_until
@@ -136,9 +177,9 @@ def begin_life(store: RedisStore) -> None:
     until(lambda: behind(store, position) == 0, what="the end of all leases of the life before")
 
 
-def put(store: RedisStore, value: object) -> Position:
+def put(store: RedisStore, value: object, *, key: str = "a") -> Position:
     """Put another value of the entry; as of when."""
-    store.carry_out(put_of("a", value, Tag("x")))
+    store.carry_out(put_of(key, value, Tag("x")))
     return store.carry_out(ReadFeed(None)).position
 
 

@@ -9,8 +9,9 @@ import redis
 import redis.asyncio
 from redis import exceptions
 
-from everfresh.stores.redis.packets import MAX_COMMANDS, MAX_PACKETS, Packets, command_of
+from everfresh.stores.redis.packets import MAX_COMMANDS, Packets, command_of
 from everfresh.stores.redis.reading import Lines
+from everfresh.testing.waiting import soon
 from tests.redis_servers import HOST, RedisServer
 
 _N_ASKED = 5 * MAX_COMMANDS
@@ -41,13 +42,13 @@ async def test_each_reply_reaches_whoever_asked(client: "redis.asyncio.Redis") -
     assert replies == [[str(number).encode()] for number in range(_N_ASKED)]
 
 
-async def test_what_is_asked_at_once_needs_few_connections(client: "redis.asyncio.Redis") -> None:
-    """They share packets, and packets go on a few connections, however many wait."""
+async def test_what_is_asked_at_once_needs_one_connection(client: "redis.asyncio.Redis") -> None:
+    """They share packets, and packets go out one behind the other, however many wait."""
     packets = Packets(client, 2.0)
 
     numbers = {number for (number,) in await asyncio.gather(*(packets.ask(_WHO) for _ in range(_N_ASKED)))}
 
-    assert len(numbers) <= MAX_PACKETS
+    assert len(numbers) == 1
 
 
 async def test_an_error_reaches_whoever_asked_for_it(client: "redis.asyncio.Redis") -> None:
@@ -96,6 +97,70 @@ async def test_a_packet_without_a_reply_in_time_fails(client: "redis.asyncio.Red
 
     later = Packets(client, 2.0)
     assert await later.ask(_echo(1)) == [b"1"]
+
+
+async def test_all_who_wait_for_a_silent_server_are_told(shared_redis: RedisServer) -> None:
+    """One timer watches the oldest packet, and those behind it have no replies either."""
+    async with redis.asyncio.Redis(host=HOST, port=shared_redis.port, protocol=3) as client:
+        packets = Packets(client, 0.05)
+        await packets.ask(_echo(0))
+        slow = asyncio.ensure_future(packets.ask(command_of(("DEBUG", "SLEEP"), (b"0.2",))))
+        behind = [asyncio.ensure_future(packets.ask(_echo(number))) for number in range(3)]
+
+        replies = await asyncio.gather(slow, *behind, return_exceptions=True)
+
+    assert [type(reply) for reply in replies] == [exceptions.TimeoutError] * 4
+
+
+async def test_a_line_that_was_slow_once_is_watched_on(client: "redis.asyncio.Redis") -> None:
+    """The timer of a packet that came back in time looks after the next ones."""
+    packets = Packets(client, 0.1)
+    for number in range(3):
+        assert await packets.ask(command_of(("DEBUG", "SLEEP"), (b"0.04",))) == [b"OK"]
+        assert await packets.ask(_echo(number)) == [str(number).encode()]
+
+    with pytest.raises(exceptions.TimeoutError):
+        await packets.ask(command_of(("DEBUG", "SLEEP"), (b"0.3",)))
+
+
+async def test_a_line_that_was_cut_while_nobody_asked_is_not_used_again(
+    client: "redis.asyncio.Redis", shared_redis: RedisServer
+) -> None:
+    """It is known that it was cut, so nothing is lost by that."""
+    packets = Packets(client, 2.0)
+    (number,) = await packets.ask(_WHO)
+    with shared_redis.client() as other:
+        other.execute_command("CLIENT", "KILL", "ID", number)
+    await soon(lambda: not packets.has_line, what="that it was cut")
+
+    assert await packets.ask(_echo(1)) == [b"1"]
+
+
+async def test_a_server_that_is_no_master_any_more_is_left(
+    client: "redis.asyncio.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where sentinels were asked for the master, they are asked again: its connection would lead there for ever."""
+    monkeypatch.setattr(client.connection_pool, "is_master", True, raising=False)
+    packets = Packets(client, 2.0)
+    (number,) = await packets.ask(_WHO)
+    says_so = command_of(("EVAL",), (b"return redis.error_reply('READONLY You cannot write')", b"0"))
+
+    with pytest.raises(exceptions.ConnectionError):
+        await packets.ask(says_so)
+
+    assert await packets.ask(_WHO) != [number]
+
+
+async def test_one_who_sends_no_such_master_says_it_is_a_replica(client: "redis.asyncio.Redis") -> None:
+    """Nobody else would be found."""
+    packets = Packets(client, 2.0)
+    (number,) = await packets.ask(_WHO)
+    says_so = command_of(("EVAL",), (b"return redis.error_reply('READONLY You cannot write')", b"0"))
+
+    with pytest.raises(exceptions.ReadOnlyError):
+        await packets.ask(says_so)
+
+    assert await packets.ask(_WHO) == [number]
 
 
 async def test_lines_that_nobody_uses_are_closed(client: "redis.asyncio.Redis") -> None:

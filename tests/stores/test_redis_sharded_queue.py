@@ -1,12 +1,14 @@
 """The refresh queue over shards: what was seen a moment ago is taken, and others are not kept waiting for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from everfresh.model.entry import Terms
+from everfresh.protocol.queueing import Enqueue
 from everfresh.stores.redis.identity import AnotherRun
 from everfresh.stores.redis.sharded import ShardedStore
+from everfresh.stores.redis.sharding import Done, Parts
 from everfresh.stores.redis.sharding_queue import KNOWN_S, Known
 from everfresh.stores.redis.sharding_steps import Peeked
 from everfresh.testing.by_hand import ByHand
@@ -16,6 +18,30 @@ from tests.redis_servers import RedisServer, new_prefix
 N_SHARDS = 16
 N_KEYS = 400
 URGENT = Terms(priority=5)
+
+
+class TakesMeanwhile(ShardedStore):
+    """Does something else once, when all that it will queue is decided, and nothing of it is queued."""
+
+    def __init__(self, url: str, n_shards: int) -> None:
+        self.meanwhile: Callable[[], object] | None = None
+        super().__init__(url, n_shards)
+
+    def _run(self, steps: Parts[object]) -> object:
+        return super()._run(self._between(steps))
+
+    def _between(self, steps: Parts[object]) -> Parts[object]:
+        dones: Sequence[Done] | None = None
+        try:
+            while True:
+                parts = steps.send(dones) if dones is not None else next(steps)
+                meanwhile = self.meanwhile
+                if meanwhile is not None and any(isinstance(part.request, Enqueue) for part in parts):
+                    self.meanwhile = None
+                    meanwhile()
+                dones = yield parts
+        except StopIteration as stop:
+            return stop.value
 
 
 @pytest.fixture
@@ -96,6 +122,32 @@ def test_what_was_seen_grows_old() -> None:
     now[0] += KNOWN_S
 
     assert known.take(("f",)) is None
+
+
+def test_what_was_seen_before_more_fell_due_is_not_taken_up_again() -> None:
+    """Who looked then does not know of it, and may only now say what is left."""
+    now = [1.0]
+    known = Known(lambda: now[0])
+    seen_at = now[0]
+    now[0] += KNOWN_S / 4
+    known.forget()
+
+    known.put(("f",), seen_at, [Peeked(((0, (1.0,), None, False),), 0.0)])
+
+    assert known.take(("f",)) is None
+
+
+def test_what_falls_due_while_somebody_looks_is_seen(url: str) -> None:
+    """Of what was seen before that, nothing is taken afterwards."""
+    store = TakesMeanwhile(url, N_SHARDS)
+    hand = ByHand(store)
+    hand.enqueue(*(f"k{number}" for number in range(N_KEYS)))
+    store.meanwhile = lambda: hand.take(1)
+
+    hand.enqueue("urgent", terms=URGENT)
+
+    assert [due.lease.key for due in hand.take(1)] == ["urgent"]
+    store.close()
 
 
 def test_two_processes_take_nothing_twice(store: ShardedStore, url: str) -> None:

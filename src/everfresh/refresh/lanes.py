@@ -47,7 +47,7 @@ class AsyncLane:
 
     async def run(self) -> None:
         """Take and refresh until stopped or cancelled, or until the cache is closed."""
-        remove = self._engine.follower.add(Bell(self._engine, ringer(self._rung)))
+        remove = self._engine.follower.add(Bell(self._engine, ringer(self._rung), is_async=True))
         try:
             async with asyncio.TaskGroup() as group:
                 await self._take_until_over(group)
@@ -194,7 +194,7 @@ class ThreadLane:
         self.ended.set_result(None)
 
     def _take_for_ever(self) -> None:
-        remove = self._engine.follower.add(Bell(self._engine, self._rung.set))
+        remove = self._engine.follower.add(Bell(self._engine, self._rung.set, is_async=False))
         try:
             with ThreadPoolExecutor(self._n_max, thread_name_prefix="everfresh-build") as pool:
                 while not self._is_over:

@@ -22,23 +22,27 @@ from everfresh.protocol.requests import Fail, Steps
 
 # How often the queue is looked at when nothing rings: for leases of builders that died elsewhere.
 LOOK_EVERY_S = 1.0
+_MAY_BE_DUE = frozenset({Kind.STALE, Kind.FAILED})
 
 
 class Bell(Listener):
-    """Rings when something may have fallen due; from any thread."""
+    """Rings when something may have fallen due for functions of one colour; from any thread."""
 
-    def __init__(self, engine: Engine, ring: Callable[[], object]) -> None:
+    def __init__(self, engine: Engine, ring: Callable[[], object], *, is_async: bool) -> None:
         self._engine = engine
         self._ring = ring
+        self._is_async = is_async
 
     @override
     def on_records(self, records: Sequence[FeedRecord]) -> None:
-        if any(record.kind in (Kind.STALE, Kind.FAILED) for record in records) or self._is_held_back():
-            self._ring()
+        if any(record.kind in _MAY_BE_DUE for record in records) or self._is_held_back():
+            self.on_reset()
 
     @override
     def on_reset(self) -> None:
-        self._ring()
+        # To wake somebody for nothing costs those who have something to do.
+        if any(spec.is_async == self._is_async for spec in specs_of(self._engine)):
+            self._ring()
 
     def _is_held_back(self) -> bool:
         """Whether the end of any build, in another process too, may let another begin."""

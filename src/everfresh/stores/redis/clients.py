@@ -21,6 +21,7 @@ from redis import exceptions
 from everfresh.model.errors import StoreClosed
 from everfresh.stores.redis.addresses import Address
 from everfresh.stores.redis.driving import BLOCKING, OF_LOOP, TIMEOUT_S, made, removed
+from everfresh.stores.redis.early import N_EARLY
 from everfresh.stores.redis.failures import DRIVER_ERRORS, is_forbidden, is_function_missing
 from everfresh.stores.redis.glimpse import Told
 from everfresh.stores.redis.identity import Identity
@@ -32,6 +33,7 @@ _CLOSE_S = 2.0
 CLOSED = "The cache was closed. Use it within its `with` block."
 # Another process may be loading the same.
 _LOAD = ("FUNCTION LOAD", "REPLACE")
+_OF_STREAM = ("COUNT", str(N_EARLY), "STREAMS")
 
 Reply = list[bytes]
 
@@ -113,10 +115,10 @@ class BlockingClient:
         time_told, found = self._open().lines.ask(question, 2)
         return time_told, found
 
-    def wait_for(self, stream: str, after: str, wait_ms: int) -> None:
-        """Come back when the stream has an item after that one, at the latest after `wait_ms`."""
-        read = ("XREAD", "BLOCK", wait_ms, "COUNT", 1, "STREAMS", stream, after)
-        self._open().client.execute_command(*read)
+    def wait_for(self, stream: bytes, after: bytes, wait_ms: int) -> Sequence[Any]:
+        """The stream's next items after that one, a few at most; none come within `wait_ms`."""
+        (found,) = self._open().lines.ask(command_of(("XREAD", "BLOCK", str(wait_ms), *_OF_STREAM), (stream, after)))
+        return cast("Sequence[Any]", found[stream]) if found else ()
 
     def info(self, key: str) -> dict[str, Any]:  # noqa: ARG002 - as that of a Cluster
         """What the server says of itself."""

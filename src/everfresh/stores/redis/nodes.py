@@ -17,6 +17,7 @@ Rules
 from __future__ import annotations
 
 import threading
+import weakref
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -47,6 +48,8 @@ class Nodes:
         self._is_cluster = address.kind == "cluster"
         self._only = None if self._is_cluster else Clients(address)
         self._of: dict[str, Clients] = {}
+        # Those that serve nothing any more, as long as somebody still uses them.
+        self._retired: weakref.WeakSet[Clients] = weakref.WeakSet()
         self._map: Any = None
         self._failed = ""
         self._is_closed = False
@@ -93,7 +96,7 @@ class Nodes:
         with self._lock:
             self._is_closed = True
             map_, self._map = self._map, None
-            clients = [*self._of.values(), *([] if self._only is None else [self._only])]
+            clients = [*self._of.values(), *self._retired, *([] if self._only is None else [self._only])]
         for one in clients:
             one.close()
         if map_ is not None:
@@ -122,9 +125,11 @@ class Nodes:
             self._failed = failed or "?"
             raise
         serving = {nodes[0].name for nodes in list(map_.nodes_manager.slots_cache.values())}
-        for name, clients in list(self._of.items()):
-            if name not in serving:
-                clients.retire()
+        with self._lock:
+            gone = [self._of.pop(name) for name in list(self._of) if name not in serving]
+            self._retired.update(gone)
+        for clients in gone:
+            clients.retire()
 
     def _opened(self) -> Any:  # noqa: ANN401 - as above
         map_ = map_of(self._address)

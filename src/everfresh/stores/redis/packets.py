@@ -5,7 +5,7 @@ little more than one. Who asks while nobody else does is not kept waiting: that 
 
 Rules
 - A reply belongs to whoever asked, an error among the replies too.
-- Where a connection breaks, all whose replies are still to come are told so: each may have been carried out, or not.
+- All go on one line, one packet behind the other: the server carries out one command at a time anyway.
 - Nobody's cancellation cuts off the others: the reply of one who has gone is read and let go.
 """
 
@@ -15,28 +15,18 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
-from math import inf
 from typing import Any
 
 from redis import exceptions
 
+from everfresh.stores.redis.failures import DRIVER_ERRORS
 from everfresh.stores.redis.identity import ANY, Identity
+from everfresh.stores.redis.loop_lines import Asked, LoopLine
 
 # More in one packet spare little, and the first would wait for the last.
 MAX_COMMANDS = 16
-# The server carries out one at a time; a few keep it busy while replies are read.
+# A few keep the server busy while replies are read; what comes meanwhile is sent together.
 MAX_PACKETS = 4
-
-
-class _Asked:
-    """Commands of one who asks, and where the replies go."""
-
-    __slots__ = ("commands", "n_replies", "replied")
-
-    def __init__(self, commands: bytes, n_replies: int) -> None:
-        self.commands = commands
-        self.n_replies = n_replies
-        self.replied: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
 
 
 class Packets:
@@ -46,119 +36,116 @@ class Packets:
         self._pool: Any = client.connection_pool
         self._identity = identity
         self._timeout_s = timeout_s
-        # Taken out of the driver's pool, and kept: to put one back and take it out again costs as much as a command.
-        self._idle: list[Any] = []
-        self._waiting: deque[_Asked] = deque()
-        self._n_under_way = 0
-        # The loop itself holds none of them.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Asked] = deque()
+        self._line: LoopLine | None = None
+        # Lines that were lost, to be given back to the driver.
+        self._lost: list[LoopLine] = []
+        # The loop itself does not hold it.
+        self._opening: asyncio.Task[None] | None = None
         self._is_called = False
+
+    @property
+    def has_line(self) -> bool:
+        """Whether a connection stands open; for tests."""
+        return self._line is not None
 
     async def ask(self, commands: bytes, n_replies: int = 1) -> list[Any]:
         """The replies to the commands. Raises the driver's errors."""
-        asked = _Asked(commands, n_replies)
-        if self._n_under_way or self._waiting:
-            self._waiting.append(asked)
-            self._call()
+        asked = Asked(commands, n_replies)
+        self._waiting.append(asked)
+        line = self._line
+        if len(self._waiting) == 1 and line is not None and not line.n_under_way:
+            self._send_off()
         else:
-            self._n_under_way += 1
-            await self._carry([asked])
+            self._call()
         return await asked.replied
 
     def _call(self) -> None:
         """Send off what waits, once whoever runs in this turn of the loop has asked too."""
-        if not self._is_called and self._n_under_way < MAX_PACKETS:
+        if not self._is_called and (self._line is None or self._line.n_under_way < MAX_PACKETS):
             self._is_called = True
             asyncio.get_running_loop().call_soon(self._send_off)
 
     def _send_off(self) -> None:
         self._is_called = False
-        while self._n_under_way < MAX_PACKETS and (some := self._next()):
-            self._n_under_way += 1
-            task = asyncio.get_running_loop().create_task(self._carry(some))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        line = self._line
+        while self._waiting and self._opening is None:
+            if line is None:
+                self._opening = asyncio.get_running_loop().create_task(self._open())
+            elif line.n_under_way >= MAX_PACKETS:
+                return
+            elif self._leads_elsewhere(line):
+                line = None
+            elif some := self._next():
+                line.send(some)
 
-    def _next(self) -> list[_Asked]:
+    def _leads_elsewhere(self, line: LoopLine) -> bool:
+        """Whether the line is to be let go, as another run of the server was looked at since it was opened."""
+        try:
+            is_of_another = self._identity.is_of_another(line.connection)
+        except DRIVER_ERRORS as error:
+            # Nobody has looked who answers now.
+            self._fail(error)
+            return False
+        if is_of_another:
+            self._let_go(line)
+        return is_of_another
+
+    def _next(self) -> Sequence[Asked]:
         """Those who come next; not those who have gone, as all have when the loop ends."""
-        some: list[_Asked] = []
+        some: list[Asked] = []
         while self._waiting and len(some) < MAX_COMMANDS:
             asked = self._waiting.popleft()
             if not asked.replied.done():
                 some.append(asked)
         return some
 
-    async def _carry(self, some: Sequence[_Asked]) -> None:
-        """Carry them there and back. It is counted as under way by whoever calls this."""
+    def _fail(self, error: Exception) -> None:
+        while self._waiting:
+            self._waiting.popleft().fail(error)
+
+    async def _open(self) -> None:
         try:
-            await self._carry_out(some)
-        except Exception as error:  # noqa: BLE001 - everybody in the packet is told
-            for asked in some:
-                if not asked.replied.done():
-                    asked.replied.set_exception(error)
+            await self._give_back()
+            connection = await self._pool.get_connection()
+            is_of_master = getattr(self._pool, "is_master", False)
+            self._line = LoopLine(connection, self._timeout_s, self._note_end, is_of_master=is_of_master)
+        except Exception as error:  # noqa: BLE001 - everybody who waits is told
+            self._fail(error)
         finally:
-            for asked in some:
-                # The loop ends, or whoever carries it was cancelled.
-                asked.replied.cancel()
-            self._n_under_way -= 1
-            if self._waiting:
+            self._opening = None
+            if self._line is None:
+                # The loop ends.
+                for asked in self._waiting:
+                    asked.replied.cancel()
+                self._waiting.clear()
+            elif self._waiting:
                 self._call()
 
-    async def _carry_out(self, some: Sequence[_Asked]) -> None:
-        connection = self._idle.pop() if self._idle else await self._opened()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                if self._identity.is_of_another(connection):
-                    await connection.disconnect(nowait=True)
-                    await connection.connect()
-                await connection.send_packed_command(
-                    (b"".join([asked.commands for asked in some]),), check_health=False
-                )
-                for asked in some:
-                    await _read(connection, asked)
-        except TimeoutError as error:
-            await self._drop(connection)
-            msg = "no reply in time"
-            raise exceptions.TimeoutError(msg) from error
-        except BaseException:
-            # What is left of the replies would be taken for the next command's.
-            await self._drop(connection)
-            raise
-        self._idle.append(connection)
+    def _note_end(self) -> None:
+        line = self._line
+        if line is not None and not line.is_sound:
+            self._line = None
+            self._lost.append(line)
+        if self._waiting:
+            self._call()
 
-    async def _opened(self) -> Any:  # noqa: ANN401 - as above
-        connection = await self._pool.get_connection()
-        # The packet's timeout holds for all of it. The driver's own take a task for each packet, and a timer for each
-        # reply, which costs as much as the command.
-        connection.socket_timeout = None
-        return connection
+    def _let_go(self, line: LoopLine) -> None:
+        """Send nothing there any more; what is under way is told so."""
+        line.lose(exceptions.ConnectionError("the line was let go"))
 
     async def forget_idle(self) -> None:
-        """Close the connections that nobody uses."""
-        while self._idle:
-            await self._drop(self._idle.pop())
+        """Close the line, if nobody uses it."""
+        line = self._line
+        if line is not None and not line.n_under_way:
+            self._let_go(line)
+        await self._give_back()
 
-    async def _drop(self, connection: Any) -> None:  # noqa: ANN401 - as above
-        connection.socket_timeout = self._timeout_s
-        await connection.disconnect(nowait=True)
-        await self._pool.release(connection)
-
-
-async def _read(connection: Any, asked: _Asked) -> None:  # noqa: ANN401 - as above
-    """Read the replies to the commands, all of them, though the first may be an error."""
-    replies: list[Any] = []
-    failed: exceptions.ResponseError | None = None
-    for _ in range(asked.n_replies):
-        try:
-            replies.append(await connection.read_response(timeout=inf))
-        except exceptions.ResponseError as error:
-            failed = failed or error
-    if asked.replied.done():
-        return
-    if failed is None:
-        asked.replied.set_result(replies)
-    else:
-        asked.replied.set_exception(failed)
+    async def _give_back(self) -> None:
+        while self._lost:
+            connection = self._lost.pop().connection
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
 
 
 def command_of(names: tuple[str, ...], arguments: Sequence[bytes]) -> bytes:

@@ -146,9 +146,9 @@ class Following:
         """See `BlockingClient.run`."""
         return self._ask(lambda client: client.run(script, key, arguments))
 
-    def wait_for(self, stream: str, after: str, wait_ms: int) -> None:
+    def wait_for(self, stream: bytes, after: bytes, wait_ms: int) -> Sequence[Any]:
         """See `BlockingClient.wait_for`."""
-        self._ask(lambda client: client.wait_for(stream, after, wait_ms))
+        return self._ask(lambda client: client.wait_for(stream, after, wait_ms))
 
     def close(self) -> None:
         """Close all connections; repeating is safe."""

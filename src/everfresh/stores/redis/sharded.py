@@ -24,6 +24,7 @@ from everfresh.protocol.applying import Apply
 from everfresh.protocol.queueing import Distrust, Enqueue, Retry, TakeDue
 from everfresh.protocol.requests import Commit, Delete, Fail, GiveUp, Load, Loaded, Put, ReadFeed, Request
 from everfresh.stores.redis.addresses import Address, address_of
+from everfresh.stores.redis.gates import Gates
 from everfresh.stores.redis.nodes import Nodes
 from everfresh.stores.redis.shard import Shard
 from everfresh.stores.redis.sharding import Done, Parts, Sharding, share_of
@@ -54,9 +55,11 @@ class ShardedStore(Store):
         self.sharding = Sharding(n_shards)
         self._shapes = KnownShapes(n_shards)
         self._nodes = Nodes(self.address)
+        gates, numbers = Gates(str(self.address)), range(n_shards)
+        rooms = [share_of(room, n_shards, number) for number in numbers]
         self.shards = tuple(
-            Shard(self.address, self._nodes, (n_shards, number), clock=clock, room=share_of(room, n_shards, number))
-            for number in range(n_shards)
+            Shard(self.address, self._nodes, gates, (n_shards, number), clock=clock, room=rooms[number])
+            for number in numbers
         )
         """The stores that it is made of."""
         self._is_open = False
@@ -155,8 +158,14 @@ class ShardedStore(Store):
     def _steps_of(self, request: Request[Any]) -> Parts[Any]:
         if not self._is_open:
             yield from self._open()
-        if isinstance(request, _QUEUEING) and self._known is not None:
-            self._known.forget()
+        try:
+            return (yield from self._route(request))
+        finally:
+            # Who looked before that has not seen it, or not on all shards.
+            if isinstance(request, _QUEUEING) and self._known is not None:
+                self._known.forget()
+
+    def _route(self, request: Request[Any]) -> Parts[Any]:
         if isinstance(request, Apply):
             return (yield from apply(self.sharding, self._shapes, request))
         if isinstance(request, TakeDue):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from everfresh.model.entry import Key
 from everfresh.model.position import Position
-from everfresh.protocol.requests import Request
+from everfresh.protocol.requests import ReadFeed, Request
+from everfresh.stores.redis.pacing import Placed, joined
 from everfresh.stores.redis.sharding_steps import Attach, Carried, Carry, Delivered, Expect, Hear, Pending, SetPaces
 from everfresh.stores.redis.wire_replies import Message, Pace
 from everfresh.stores.tables import Room
@@ -55,6 +56,15 @@ class Spread:
     suspect: dict[Key, None] = field(default_factory=dict)
     places: dict[int, tuple[str, int]] = field(default_factory=dict)
     """The epochs and the sequences of these shards after it."""
+    per_s: float | None = None
+    """How fast it falls due on each of them; None for at once."""
+    placed: dict[int, Placed] = field(default_factory=dict)
+    """The places that were given there."""
+
+    def place(self, shard: int, placed: Placed | None) -> None:
+        """These places were given there too."""
+        if (found := joined(self.placed.get(shard), placed)) is not None:
+            self.placed[shard] = found
 
 
 def shard_of(key: str, n_shards: int) -> int:
@@ -122,6 +132,12 @@ class Sharding:
         for shard, epoch in told:
             self.epochs[shard] = epoch
         yield from self.carry(posted, Spread())
+        # Whoever tells it may have stood still meanwhile, and have told of a life that is over.
+        dones = yield [Part(shard, ReadFeed(None)) for shard, _ in told]
+        found = {shard: done.answer.position.epoch for (shard, _), done in zip(told, dones, strict=True)}
+        moved = {shard: epoch for shard, epoch in found.items() if epoch != epochs[shard]}
+        if moved:
+            yield from self.hear(moved)
 
     def done(self, parts: Sequence[Part], spread: Spread | None = None) -> Parts[list[Any]]:
         """Have it done side by side, and all that it has to tell carried; the answers."""
@@ -147,7 +163,7 @@ class Sharding:
             for message in messages:
                 by_target.setdefault(message.target, []).append(message)
             parts = [
-                Part(target, Carry(tuple(some[start : start + _N_CARRIED])))
+                Part(target, Carry(tuple(some[start : start + _N_CARRIED]), spread.per_s))
                 for target, some in by_target.items()
                 for start in range(0, len(some), _N_CARRIED)
             ]
@@ -157,6 +173,7 @@ class Sharding:
                 spread.places[part.shard] = carried.place
                 spread.touched.update(dict.fromkeys(carried.touched))
                 spread.suspect.update(dict.fromkeys(carried.suspect))
+                spread.place(part.shard, carried.placed)
             if delivered := self._delivered(parts, dones):
                 yield delivered
             messages = [message for done in dones for message in done.posted]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 
 from everfresh.protocol.queueing import Due, TakeDue, TookDue
 from everfresh.protocol.requests import Limit
@@ -32,6 +33,7 @@ class Known:
         self.clock = clock
         """By which what was seen grows old."""
         self._seen: dict[tuple[str, ...], tuple[float, list[Peeked]]] = {}
+        self._forgotten_at = -inf
 
     def take(self, functions: tuple[str, ...]) -> tuple[float, list[Peeked]] | None:
         """What was seen, and when, if that holds still; nobody else is given it until it is put back."""
@@ -39,11 +41,13 @@ class Known:
         return seen if seen is not None and self.clock() - seen[0] < KNOWN_S else None
 
     def put(self, functions: tuple[str, ...], seen_at: float, peeked: list[Peeked]) -> None:
-        """So much is left of it."""
-        self._seen[functions] = seen_at, peeked
+        """So much is left of it; what was seen before something else fell due is of no use any more."""
+        if seen_at > self._forgotten_at:
+            self._seen[functions] = seen_at, peeked
 
     def forget(self) -> None:
         """Something else may be due by now."""
+        self._forgotten_at = self.clock()
         self._seen.clear()
 
 

@@ -9,12 +9,19 @@ it is done once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from everfresh.model.entry import Lease
+from everfresh.model.errors import StoreError
+from everfresh.protocol.queueing import leases_in
+from everfresh.protocol.requests import GiveUp
 from everfresh.stores.redis.cancelling import Cancellations
+from everfresh.stores.redis.clients import Clients
 from everfresh.stores.redis.exchange import Ask, exchange, exchange_async
-from everfresh.stores.redis.failures import DRIVER_ERRORS
+from everfresh.stores.redis.failures import DRIVER_ERRORS, is_out_of_order
+from everfresh.stores.redis.identity import AnotherRun
 from everfresh.stores.redis.nodes import Place
 from everfresh.stores.redis.sending import Sent
 from everfresh.stores.redis.shard import Shard, Told
@@ -57,18 +64,31 @@ class _Turn:
 
 
 def side_by_side(shards: Sequence[Shard], parts: Sequence[Part]) -> list[Done]:
-    """What came of the parts."""
+    """What came of the parts. Where one fails, what the others have taken is given back."""
     turns = [_Turn(shards[part.shard], part) for part in parts]
     while waiting := [turn for turn in turns if not turn.is_over]:
+        unreached = _Unreached()
         for turn in waiting:
             turn.sent, turn.ask = turn.shard.sent(turn.request), None
-            try:
+            if unreached.has_failed(turn):
+                continue
+            with unreached.noting(turn):
                 turn.begin_step(turn.shard.place())
-            except DRIVER_ERRORS as error:
-                turn.failed = error
         exchange([turn.ask for turn in waiting if turn.ask is not None])
+        problem: Exception | None = None
         for turn in _failed(waiting):
-            turn.end_step(turn.shard.go_on(turn.sent, turn.failed))
+            if problem is not None:
+                turn.shard.give_up(turn.sent, turn.failed)
+                continue
+            try:
+                turn.end_step(turn.shard.go_on(turn.sent, turn.failed))
+            except Exception as error:  # noqa: BLE001 - raised once the others are looked after
+                problem = error
+        if problem is not None:
+            for shard, lease in _taken(turns):
+                with suppress(StoreError):
+                    shard.do(GiveUp(lease))
+            raise problem
     return [turn.done() for turn in turns]
 
 
@@ -77,19 +97,59 @@ async def side_by_side_async(shards: Sequence[Shard], parts: Sequence[Part]) -> 
     turns = [_Turn(shards[part.shard], part) for part in parts]
     cancellations = Cancellations()
     while waiting := [turn for turn in turns if not turn.is_over]:
+        unreached = _Unreached()
         for turn in waiting:
             turn.sent, turn.ask = turn.shard.sent(turn.request), None
-            try:
+            if unreached.has_failed(turn):
+                continue
+            with unreached.noting(turn):
                 turn.begin_step(await turn.shard.place_async())
-            except DRIVER_ERRORS as error:
-                turn.failed = error
         await exchange_async([turn.ask for turn in waiting if turn.ask is not None])
         cancellations.heed()
-        if failed := _failed(waiting):
-            replies = await asyncio.gather(*(turn.shard.go_on_async(turn.sent, turn.failed) for turn in failed))
-            for turn, reply in zip(failed, replies, strict=True):
+        failed = _failed(waiting)
+        # Each of them, though one fails: no step goes on when nobody waits for it any more.
+        going_on = (turn.shard.go_on_async(turn.sent, turn.failed) for turn in failed)
+        replies = await asyncio.gather(*going_on, return_exceptions=True)
+        for turn, reply in zip(failed, replies, strict=True):
+            if not isinstance(reply, BaseException):
                 turn.end_step(reply)
+        if problems := [reply for reply in replies if isinstance(reply, BaseException)]:
+            for shard, lease in _taken(turns):
+                with suppress(StoreError):
+                    await shard.do_async(GiveUp(lease))
+            raise problems[0]
     return [turn.done() for turn in turns]
+
+
+class _Unreached:
+    """The nodes that did not answer in this round: what one shard has met with there the others need not."""
+
+    def __init__(self) -> None:
+        self._errors: dict[Clients | None, Exception] = {}
+
+    def has_failed(self, turn: _Turn) -> bool:
+        """Whether its node is one of them."""
+        error = self._errors.get(turn.shard.node)
+        if error is None:
+            return False
+        turn.failed = error
+        return True
+
+    @contextmanager
+    def noting(self, turn: _Turn) -> Generator[None]:
+        """Around the beginning of a step; where its node is not reached, it has failed."""
+        node = turn.shard.node
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            turn.failed = error
+            if is_out_of_order(error) and not isinstance(error, AnotherRun):
+                self._errors[node] = error
+
+
+def _taken(turns: Sequence[_Turn]) -> list[tuple[Shard, Lease]]:
+    """The leases that were given to who hears of a failure, and so not of them."""
+    return [(turn.shard, lease) for turn in turns if turn.is_over for lease in leases_in(turn.answer)]
 
 
 def _failed(waiting: Sequence[_Turn]) -> list[_Turn]:

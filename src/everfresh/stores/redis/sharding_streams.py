@@ -1,9 +1,10 @@
 """ShardedStream: the feeds of all shards as one, in the thread that takes.
 
-    wait for all streams, or until leases are to be renewed ──▶ follow those shards, one packet to each node ──▶ told
-         ▲                                                                                                     │
-         └─────────────────────────────────────────────────────────────────────────────────────────────────────┘
+    wait for all streams, or until leases are to be renewed ──▶ told early ──▶ follow those shards ──▶ told
+         ▲                                                                                           │
+         └───────────────────────────────────────────────────────────────────────────────────────────┘
 
+To follow is one packet to each node.
 A shard that brought something is followed again before anything is waited for, to pass on that it was told.
 """
 
@@ -20,9 +21,11 @@ from redis import exceptions
 from everfresh.model.entry import FeedRecord
 from everfresh.model.errors import StoreClosed
 from everfresh.model.marks import override
+from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.clients import CLOSED
+from everfresh.stores.redis.early import GIVE_WAY_S, last_of, untold
 from everfresh.stores.redis.exchange import Ask, exchange
 from everfresh.stores.redis.failures import DRIVER_ERRORS, described
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
@@ -44,7 +47,7 @@ _LOOK_EVERY_S = 5.0
 class _Followed:
     """How far one shard's feed was followed by this stream."""
 
-    __slots__ = ("asked_at", "is_told", "look_at", "shard")
+    __slots__ = ("asked_at", "early", "is_told", "look_at", "shard")
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
@@ -52,6 +55,8 @@ class _Followed:
         self.asked_at = -inf
         # Whether all that it brought was told, as far as the shard knows.
         self.is_told = False
+        # Of what waits to be followed, how far was told.
+        self.early: Position | None = None
 
 
 class ShardedStream(FeedStream):
@@ -61,8 +66,9 @@ class ShardedStream(FeedStream):
         self._address = shards[0].address
         self._all = [_Followed(shard) for shard in shards]
         self._waits = Waits(shards, is_together=self._address.kind != "cluster")
-        # How long it took to follow what brought records.
-        self._busy_s = 0.0
+        # Before it asks again.
+        self._pause_s = 0.0
+        self._current_until = -inf
         self._taking = threading.Lock()
         self._is_closed = False
 
@@ -92,26 +98,45 @@ class ShardedStream(FeedStream):
     def _taken(self) -> News:
         self._check()
         self._look()
-        if self._busy_s:
-            # Where much is told, at most a third of the time goes into telling; what comes meanwhile is told together.
-            self._waits.pause(min(2 * self._busy_s, _LONGEST_PAUSE_S))
+        if self._pause_s:
+            self._waits.pause(self._pause_s)
             self._check()
-        began_at = time.monotonic()
         due = self._due()
         if not due:
-            woken = self._waits.wait(min(one.asked_at for one in self._all) + _RENEW_S)
-            self._check()
-            due = [one for one in self._all if one.shard in woken] or self._due()
-            began_at = time.monotonic()
+            if records := self._heard():
+                self._pause_s = GIVE_WAY_S
+                return News(records, is_reset=False, current_until=self._current_until, is_at_end=False)
+            due = self._due()
+        return self._news(due)
+
+    def _heard(self) -> tuple[FeedRecord, ...]:
+        """What came while there was nothing else to do; what it is worth, the next to follow says."""
+        heard = self._waits.wait(min(one.asked_at for one in self._all) + _RENEW_S)
+        self._check()
+        records: list[FeedRecord] = []
+        for one in self._all:
+            told = one.shard.followed.told
+            if one.shard not in heard or told is None:
+                continue
+            one.is_told = False
+            if some := heard[one.shard]:
+                one.early = last_of(some, told)
+                records += some
+        return tuple(records)
+
+    def _news(self, due: Sequence[_Followed]) -> News:
+        began_at = time.monotonic()
+        before = [one.early for one in due]
         batches = self._followed(due)
-        self._busy_s = time.monotonic() - began_at if any(batch.records for batch in batches) else 0.0
         records: list[FeedRecord] = []
         is_reset = any(batch.is_reset for batch in batches)
-        for batch in () if is_reset else batches:
-            records += batch.records
+        for batch, early in () if is_reset else zip(batches, before, strict=True):
+            records += untold(batch.records, early, batch.position)
+        # Where much is told, at most a third of the time goes into telling; what comes meanwhile is told together.
+        self._pause_s = min(2 * (time.monotonic() - began_at), _LONGEST_PAUSE_S) if records else 0.0
+        self._current_until = min(one.asked_at for one in self._all) + SUBSCRIPTION_LEASE_S
         is_at_end = all(len(batch.records) < _MAX_RECORDS for batch in batches)
-        until = min(one.asked_at for one in self._all) + SUBSCRIPTION_LEASE_S
-        return News(tuple(records), is_reset, until, is_at_end)
+        return News(tuple(records), is_reset, self._current_until, is_at_end)
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -141,7 +166,7 @@ class ShardedStream(FeedStream):
         for one, batch in zip(some, batches, strict=True):
             one.asked_at = asked_at
             one.shard.followed.told, one.shard.followed.is_damaged = batch.position, False
-            one.is_told = not batch.is_reset and not batch.records
+            one.is_told, one.early = not batch.is_reset and not batch.records, None
         return batches
 
     def _check(self) -> None:

@@ -1,8 +1,8 @@
 """Waits: one thread waits for the streams of all shards at once.
 
 One server is asked by one blocking read for all streams. The nodes of a Cluster refuse that, as the streams are in
-several slots, though they may be on one node: there each shard has a connection that waits. What came says only where
-to look; what it is, a step of that shard will say.
+several slots, though they may be on one node: there each shard has a connection that waits. What came is told early;
+what it is worth, a step of that shard will say.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ import select
 import selectors
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from everfresh.model.entry import FeedRecord
 from everfresh.stores.redis.clients import BlockingClient, Clients
+from everfresh.stores.redis.early import N_EARLY, early
 from everfresh.stores.redis.failures import DRIVER_ERRORS
 from everfresh.stores.redis.packets import command_of
 from everfresh.stores.redis.shard import Shard
 
 # Longer than renewals are apart, so that they are what ends a wait.
 _BLOCK_MS = 20_000
-_READ = ("XREAD", "BLOCK", str(_BLOCK_MS), "COUNT", "1", "STREAMS")
+_READ = ("XREAD", "BLOCK", str(_BLOCK_MS), "COUNT", str(N_EARLY), "STREAMS")
 
 
 class Waits:
@@ -35,16 +37,16 @@ class Waits:
         groups = [list(shards)] if is_together else [[shard] for shard in shards]
         self._lines = [_Line(group, self._selector) for group in groups]
 
-    def wait(self, until: float) -> set[Shard]:
-        """The shards whose streams may have something; waits for that no longer than until then.
+    def wait(self, until: float) -> dict[Shard, tuple[FeedRecord, ...]]:
+        """What the streams of which shards brought; waits for that no longer than until then.
 
         Raises the driver's errors.
         """
         for line in self._lines:
             line.ask()
-        found: set[Shard] = set()
+        found: dict[Shard, tuple[FeedRecord, ...]] = {}
         for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
-            heard: Callable[[], set[Shard]] | None = key.data
+            heard: Callable[[], dict[Shard, tuple[FeedRecord, ...]]] | None = key.data
             if heard is not None:
                 found |= heard()
         return found
@@ -94,13 +96,13 @@ class _Line:
             self._connection.send_packed_command((command,), check_health=False)
             self._is_asked = True
 
-    def heard(self) -> set[Shard]:
-        """The shards whose streams have something."""
+    def heard(self) -> dict[Shard, tuple[FeedRecord, ...]]:
+        """The shards whose streams have something, with the first of it."""
         if not self._connection.can_read(0):
-            return set()
+            return {}
         self._is_asked = False
-        found: Any = self._connection.read_response()
-        return {self._shards[name] for name in found or ()}
+        found: Mapping[bytes, Sequence[Any]] = self._connection.read_response() or {}
+        return {self._shards[name]: early(items) for name, items in found.items()}
 
     def drop(self) -> None:
         """Close it; the next to ask opens another."""

@@ -38,6 +38,7 @@ from everfresh.stores.redis.clients import CLOSED, Reply
 from everfresh.stores.redis.coldest import knowing
 from everfresh.stores.redis.doubts import Doubts
 from everfresh.stores.redis.failures import DRIVER_ERRORS, Tries, described, is_out_of_order, is_unanswered
+from everfresh.stores.redis.gates import GateOfShard
 from everfresh.stores.redis.glimpse import Told, glimpsed, question_of, time_of
 from everfresh.stores.redis.routing import AnyBlocking, AnyLoop, StoreClients, clients_of
 from everfresh.stores.redis.sending import Sender, Sent
@@ -50,6 +51,7 @@ from everfresh.stores.tables import NO_ROOM_LIMIT, LastRead, Room, nobody_knows
 
 A = TypeVar("A")
 T = TypeVar("T")
+AnyGate = Gate | GateOfShard
 
 _log = logging.getLogger("everfresh")
 # No sequence comes near; so the versions of two lives do not meet.
@@ -88,7 +90,7 @@ class RedisStore(Store):
         self._is_closed = False
         self._is_forked = False
         self._look = Look()
-        self._gate = Gate(str(self.address), self._look_again)
+        self._gate = self._make_gate()
         self._sweeper = Sweeper(self._swept)
         # As of the last step that said it; empty before the first.
         self.epoch = ""
@@ -156,6 +158,9 @@ class RedisStore(Store):
         self._check()
         head = partial(self.sender.head, NOBODY, is_reading=False)
         return RedisStream(self.address, self.key, head, self._look_again, self.clients, self._followed)
+
+    def _make_gate(self) -> AnyGate:
+        return Gate(str(self.address), self._look_again)
 
     def _steps_of(self, request: Request[A]) -> Steps[A] | None:
         """The steps of a request that takes more than one; None for any other."""

@@ -1,19 +1,22 @@
 """RedisStream: one follower's place in the feed, on a connection of its own.
 
     follow ──records──▶ told by who follows ──▶ follow (passes on how far, renews the lease) ──▶ ...
-       └─none──▶ wait for the stream, at most a quarter of the lease ──▶ follow
+       └─none──▶ wait for the stream, at most a quarter of the lease ──records──▶ told early ──▶ follow
 
-The wait is a blocking read of the stream, which only says that something came; what came, `follow` gives with the
-position and the epoch, so that a flushed or replaced store is noticed at the next renewal.
+The wait is a blocking read of the stream. What it brings is told at once, so that who refreshes can begin; but what
+counts, `follow` gives with the position and the epoch, so that a flushed or replaced store is noticed at the next
+renewal.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from math import inf
 
+from everfresh.model.entry import FeedRecord
 from everfresh.model.errors import StoreClosed, StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.model.position import Position
@@ -21,6 +24,7 @@ from everfresh.protocol.requests import FeedBatch
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address
 from everfresh.stores.redis.clients import CLOSED
+from everfresh.stores.redis.early import GIVE_WAY_S, early, last_of, untold
 from everfresh.stores.redis.failures import DRIVER_ERRORS, described
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
 from everfresh.stores.redis.repairing import is_damage
@@ -33,6 +37,8 @@ _WAIT_MS = round(SUBSCRIPTION_LEASE_S / 4 * 1000)
 _MAX_RECORDS = 1_000
 # Whether a sweep was left off, and whether the store is closed.
 _LOOK_EVERY_S = 5.0
+# Where much is told, at most a third of the time goes into telling; what comes meanwhile is told together.
+_LONGEST_PAUSE_S = 0.01
 
 
 class Place:
@@ -74,8 +80,14 @@ class RedisStream(FeedStream):
         self._identity = clients.identity
         self._client = clients.follower()
         self._place = place
+        self._stream = f"{key[:-1]}x".encode()
         self._is_at_end = False
-        self._is_closed = False
+        self._closed = threading.Event()
+        # Before it asks again.
+        self._pause_s = 0.0
+        self._current_until = -inf
+        # Of what waits to be followed, how far was told.
+        self._early: Position | None = None
 
     @override
     def take(self) -> News:
@@ -83,10 +95,10 @@ class RedisStream(FeedStream):
             if time.monotonic() >= self._look_at or not self._identity.is_known:
                 self._look_at = time.monotonic() + _LOOK_EVERY_S
                 self._look()
-            if self._is_at_end and (told := self._place.told) is not None:
-                self._client.wait_for(f"{self._key[:-1]}x", f"{told.sequence}-0", _WAIT_MS)
-            asked_at = time.monotonic()
-            batch = self._follow()
+            self._closed.wait(self._pause_s)
+            if records := self._heard():
+                return News(records, is_reset=False, current_until=self._current_until, is_at_end=False)
+            return self._followed()
         except DRIVER_ERRORS as error:
             # It may say that the server is another one by now, or was in between.
             self._identity.forget()
@@ -97,19 +109,37 @@ class RedisStream(FeedStream):
             raise described(self._address, error) from error
         except Exception as error:
             # The driver does not expect that a connection is closed while it is read.
-            if not self._is_closed:
+            if not self._closed.is_set():
                 raise
             raise StoreClosed(CLOSED) from error
-        self._place.told, self._place.is_damaged = batch.position, False
-        # What was given is told by the next call, and has to be passed on before anything is waited for.
-        self._is_at_end = not batch.is_reset and not batch.records
-        is_at_end = len(batch.records) < _MAX_RECORDS
-        return News(batch.records, batch.is_reset, asked_at + SUBSCRIPTION_LEASE_S, is_at_end)
 
     @override
     def close(self) -> None:
-        self._is_closed = True
+        self._closed.set()
         self._client.close()
+
+    def _followed(self) -> News:
+        asked_at = time.monotonic()
+        batch = self._follow()
+        self._place.told, self._place.is_damaged = batch.position, False
+        # What was given is told by the next call, and has to be passed on before anything is waited for.
+        self._is_at_end = not batch.is_reset and not batch.records
+        records = untold(batch.records, self._early, batch.position)
+        self._early = None
+        self._pause_s = min(2 * (time.monotonic() - asked_at), _LONGEST_PAUSE_S) if records else 0.0
+        self._current_until = asked_at + SUBSCRIPTION_LEASE_S
+        return News(records, batch.is_reset, self._current_until, is_at_end=len(batch.records) < _MAX_RECORDS)
+
+    def _heard(self) -> tuple[FeedRecord, ...]:
+        """What came while there was nothing else to do; what it is worth, the next to follow says."""
+        told = self._place.told
+        if not self._is_at_end or told is None:
+            return ()
+        self._is_at_end = False
+        records = early(self._client.wait_for(self._stream, self._place.after(), _WAIT_MS))
+        if records:
+            self._early, self._pause_s = last_of(records, told), GIVE_WAY_S
+        return records
 
     def _follow(self) -> FeedBatch:
         request = Follow(self._place.id, self._place.told, _MAX_RECORDS)
