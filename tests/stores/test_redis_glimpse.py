@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -27,14 +29,15 @@ from tests.redis_servers import HOST, RedisServer, new_prefix
 NOW = 1000.0
 A = Tag("a")
 KEY = Key("k")
-_COUNTERS = ("e1", 5, 4, 0, 0, 0, 1, 1, 9, 1, 1, 10_000, 0, 900, 900.5, "lost", 77, [77], 0, 0, 0, 0)
-_ROW: dict[str, object] = {
-    "id": 1,
+_COUNTERS = struct.pack("<B16d", 0xD0, 5, 4, *(0.0,) * 14) + b"".join(
+    map(msgspec.msgpack.encode, ("e1", 900, 900.5, "lost", 77, [77]))
+)
+_NUMBERED = list(State)
+_ROW: dict[str, Any] = {
     "life": 77,
     "state": "fresh",
     "func": "book",
-    "args": "arguments",
-    "call": "",
+    "args": b"arguments",
     "fingerprint": "f1",
     "digest": "d1",
     "version": 2,
@@ -42,40 +45,40 @@ _ROW: dict[str, object] = {
     "changed_at": 4,
     "built_at": 990.5,
     "build_s": 0.25,
-    "groups": None,
-    "seen": None,
-    "terms": None,
     "stale_since": None,
     "reason": "",
-    "attempts": 0,
-    "retry_at": None,
-    "due": None,
-    "rank": 0,
     "token": None,
-    "until": 0,
-    "begun": 3,
-    "n_died": 0,
-    "expires_at": None,
-    "queued_at": None,
-    "event_at": None,
-    "event": None,
-    "cause": None,
-    "history": None,
-    "builder": "",
-    "is_error": False,
-    "n_bytes": 5,
-    "read_at": 990,
-    "watched_until": 0,
+    "until": 0.0,
+    "read_at": 990.0,
 }
 
 
-def _packed(*fields: object) -> bytes:
-    """The fields one after the other, as Lua packs them."""
-    return b"".join(map(msgspec.msgpack.encode, fields))
+def _packed_row(row: Mapping[str, Any]) -> bytes:
+    """As Lua packs it, with all that only some rows have."""
+    life, func = row["life"], (row["func"] or "").encode()
+    flags = 7 + 8 * (row["func"] is not None) + 32 * (life < 0)
+    whole = (row[name].to_bytes(6, "little") for name in ("version", "good_from", "changed_at"))
+    texts = (func, row["fingerprint"].encode(), row["digest"].encode(), b"", b"call", row["args"], b"")
+    none = math.nan
+    stale_since, token = (none if row[name] is None else row[name] for name in ("stale_since", "token"))
+    return b"".join(
+        (
+            bytes((0xE0 + _NUMBERED.index(State(row["state"])) + 1, flags)),
+            (1).to_bytes(5, "little"),
+            abs(life).to_bytes(5, "little"),
+            *whole,
+            struct.pack("<ddId", row["built_at"], row["build_s"], 5, row["read_at"]),
+            struct.pack("<4HB2I", *map(len, texts)),
+            *texts,
+            struct.pack("<ddd", none, 0.0, none),
+            struct.pack("<10d", stale_since, none, token, row["until"], 3.0, 0.0, 0.0, none, none, 0.0),
+            struct.pack("<I", len(row["reason"])) + row["reason"].encode() + struct.pack("<5I", *(0,) * 5),
+        )
+    )
 
 
-def _glimpsed(row: Mapping[str, object] = _ROW, value: bytes | None = b"value") -> Loaded | None:
-    found = (_packed(*_COUNTERS), _packed(*{**_ROW, **row}.values()), value)
+def _glimpsed(row: Mapping[str, Any] = _ROW, value: bytes | None = b"value") -> Loaded | None:
+    found = (_COUNTERS, _packed_row({**_ROW, **row}), value)
     return glimpsed(Load(KEY), NOW, found)
 
 
@@ -91,8 +94,8 @@ def test_a_row_is_answered_with_its_value() -> None:
 
 @pytest.mark.parametrize("n_bytes", [0, 31, 32, 255, 256, 65_535, 65_536])
 def test_arguments_of_any_length_come_back(n_bytes: int) -> None:
-    """They are bytes, which Lua packs as a text."""
-    loaded = _glimpsed({"args": "a" * n_bytes})
+    """They are bytes."""
+    loaded = _glimpsed({"args": b"a" * n_bytes})
 
     assert loaded is not None
     assert loaded.recipe == Recipe("book", b"a" * n_bytes)
@@ -100,7 +103,7 @@ def test_arguments_of_any_length_come_back(n_bytes: int) -> None:
 
 def test_of_an_entry_that_is_not_there_the_store_is_told() -> None:
     """Where it stands, and what time it is."""
-    loaded = glimpsed(Load(KEY), NOW, (_packed(*_COUNTERS), None, None))
+    loaded = glimpsed(Load(KEY), NOW, (_COUNTERS, None, None))
 
     assert loaded is not None
     assert loaded.entry is None
@@ -115,6 +118,16 @@ def test_of_an_entry_that_is_not_there_the_store_is_told() -> None:
 def test_what_is_not_foreseen_is_left_to_the_script(row: dict[str, object]) -> None:
     """It alone knows what follows."""
     assert _glimpsed(row) is None
+
+
+@pytest.mark.parametrize("packed", [b"", b"\xc1junk", b"\xe1" * 300, b"\0" * 300])
+def test_a_row_that_nobody_packed_is_left_to_the_script(packed: bytes) -> None:
+    """It takes it away."""
+    row = _packed_row(_ROW)
+
+    assert glimpsed(Load(KEY), NOW, (_COUNTERS, packed, b"value")) is None
+    assert glimpsed(Load(KEY), NOW, (_COUNTERS, row[:-1], b"value")) is None
+    assert glimpsed(Load(KEY), NOW, (packed, row, b"value")) is None
 
 
 def test_a_value_that_was_deleted_by_hand_is_left_to_the_script() -> None:

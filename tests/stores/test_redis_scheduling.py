@@ -92,6 +92,8 @@ def _plain(value: object) -> object:
     match value:
         case scheduling.Quota():
             return [value.n, value.next_at]
+        case tuple():
+            return list(value)
         case Pace():
             return [{**_whole(value), "failed": list(value.failed)}, None]
         case _:
@@ -114,6 +116,12 @@ def _of_terms(draw: st.DrawFn) -> list[_Case]:
             (terms, due, now, read_at, watched_until),
             s.rank_of(terms, due=due, now=now, read_at=read_at, watched_until=watched_until),
         ),
+        _Case(
+            "urgency_of",
+            (terms, read_at, watched_until),
+            s.urgency_of(terms, read_at=read_at, watched_until=watched_until),
+        ),
+        _Case("due_in_turn", (terms.priority, due or 0.3, now), s.due_in_turn(terms.priority, due or 0.3, now=now)),
         _Case("next_look", (terms, queued_at, now), s.next_look(terms, event_at=queued_at, now=now)),
         _Case(
             "was_look",

@@ -22,6 +22,7 @@ STEPS = (
     *("candidates", "apply", "register", "put", "delete"),
     *("take_due", "enqueue", "retry", "note", "distrust_begin", "distrust_scan", "distrust_rows"),
     *("read_feed", "explain", "scan", "coldest", "follow", "behind"),
+    *("touch", "pace", "keep_offsets", "tell", "read_some", "quarantine", "read_ids", "read_after", "release"),
 )
 
 

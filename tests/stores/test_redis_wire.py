@@ -33,6 +33,7 @@ from everfresh.model import dependency as dep
 from everfresh.model.conditions import lt
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind, Lease, OnChange, Recipe, State, Terms
 from everfresh.model.event import Event
+from everfresh.model.message import Message
 from everfresh.model.position import Position
 from everfresh.protocol.acknowledging import Behind
 from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Mention, ShapesMoved
@@ -61,7 +62,8 @@ from everfresh.protocol.requests import (
     Request,
     Seen,
 )
-from everfresh.stores.redis.applying import Touch
+from everfresh.protocol.sourcing import Offset, Report, Tell, Unreadable
+from everfresh.stores.redis.applying import ApplyFirst, Touch
 from everfresh.stores.redis.chunks import (
     CHUNKED,
     DistrustBegin,
@@ -75,6 +77,16 @@ from everfresh.stores.redis.chunks import (
 )
 from everfresh.stores.redis.coldest import Cold, Coldest
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
+from everfresh.stores.redis.pacing import Pace, Place, Placed
+from everfresh.stores.redis.sourcing import (
+    N_READ,
+    KeepOffsets,
+    QuarantineSome,
+    ReadAfter,
+    ReadIds,
+    ReadSome,
+    ReleaseSome,
+)
 from everfresh.stores.redis.wire import Decoded, decode, encode, mutates
 from everfresh.stores.redis.wire_groups import as_text
 from everfresh.stores.store import STEPS, is_reading
@@ -449,6 +461,68 @@ def test_without_an_encoder_no_event_travels() -> None:
     request = msgspec.structs.replace(APPLY, encode=None)
 
     assert _sent(request)["mentions"][0] == [b"book.update", None]
+
+
+def test_most_events_say_nothing_of_sources() -> None:
+    """They cost nothing more."""
+    assert {"offsets", "per_s"} & _sent(APPLY).keys() == set()
+    assert {"offsets", "per_s", "n_before"} & _sent(Touch((), BEGUN, APPLY, 7, is_last=True)).keys() == set()
+
+
+def test_the_last_step_of_an_event_carries_the_offsets() -> None:
+    """Of two of one source the last stands. All steps carry the pace, and how many were before."""
+    offsets = (Offset("bus", "5"), Offset("rows", "1"), Offset("bus", "6"))
+    request = msgspec.structs.replace(APPLY, offsets=offsets, per_s=2.5)
+
+    assert _sent(request)["offsets"] == [[b"bus", b"6"], [b"rows", b"1"]]
+    assert _sent(request)["per_s"] == 2.5
+    assert _sent(Touch((), BEGUN, request, 7, is_last=True))["offsets"] == [[b"bus", b"6"], [b"rows", b"1"]]
+    assert "offsets" not in _sent(Touch((), BEGUN, request, 7))
+    assert (_sent(Touch((), BEGUN, request, 7))["per_s"], _sent(Touch((), BEGUN, request, 7))["n_before"]) == (2.5, 7)
+
+
+def test_what_sources_say_is_packed_by_python() -> None:
+    """The scripts keep reports and messages as they are."""
+    told, kept = _sent(Tell(REPORT)), _sent(QuarantineSome((UNREADABLE,), 5))["messages"][0]
+
+    assert msgspec.msgpack.decode(told.pop("report"), type=Report) == REPORT
+    assert told == {"source": b"bus", "consumer": b"host:1"}
+    assert (kept[:2], kept[3:]) == ([b"1", b"bus"], [None])
+    assert msgspec.msgpack.decode(kept[2], type=Unreadable) == UNREADABLE
+    assert _sent(QuarantineSome((UNREADABLE,), 5, keeps_at=True))["messages"][0][3] == 60.5
+
+
+def test_what_sources_ask_is_bounded() -> None:
+    """Each step looks at so many."""
+    assert _sent(ReadSome(None, b"\xff")) == {"after": b"\xff", "n": N_READ}
+    assert _sent(ReadSome(("bus",))) == {"names": [b"bus"], "after": b"", "n": N_READ}
+    assert _sent(ReadAfter(3, None)) == {"after": 3, "n": N_READ}
+    assert _sent(ReadIds(("1",))) == {"ids": [b"1"]}
+    assert _sent(Pace(((KEY, 60.5, 61.5),))) == {"places": [[KEY.encode(), 60.5, 61.5]]}
+
+
+def test_what_is_known_of_sources_is_read_as_far_as_it_makes_sense() -> None:
+    """Nothing that somebody's hand has left there raises."""
+    good = [msgspec.msgpack.encode(one) for one in (REPORT, UNREADABLE)]
+    sources = [[1, 2, [[60, 3], [61, 5]], 0], [4, 2, [], 0], [6, 5, [], 0], [6, None, [], 2]]
+
+    found = _answer(ReadSome(None), [62, sources, False], b"bus", b"5", good[0], b"\xff", b"\xc1\xff", b"rows")
+    messages = _answer(ReadAfter(0, None), [[[1, 70, 1], [2, 71, 2]], 2, True], good[1], b"\xc1")
+
+    assert [(one.source, one.offset, one.n_quarantined) for one in found.states] == [("bus", "5", 0), ("rows", None, 2)]
+    assert [(one.report, one.at) for one in found.states[0].reports] == [(REPORT, 60.0)]
+    assert (found.now, found.last, found.is_end) == (62.0, b"rows", False)
+    assert messages.numbered == ((1, msgspec.structs.replace(UNREADABLE, at=70.0)),)
+
+
+def test_places_come_with_what_was_applied() -> None:
+    """When there is a pace."""
+    place = [KEY, -1, -60.5, 62, 60.5, None]
+
+    begun = _answer(ApplyFirst(APPLY), ["applied", "e1", 5, [KEY], [], [], [], 60, [place]])
+
+    assert begun.placed == Placed(60.0, (Place(KEY, -1.0, -60.5, 62.0, 60.5, None),))
+    assert _answer(ApplyFirst(APPLY), ["applied", "e1", 5, [KEY], [], [], []]).placed is None
 
 
 def test_a_put_carries_its_own_bucket_and_fence() -> None:
@@ -976,6 +1050,10 @@ APPLY = Apply(
     encode=lambda event: b"\xff" + event.topic.encode(),
     puts=(PUT,),
 )
+REPORT = Report(source="bus", consumer="host:1", is_connected=True, topics=("#",), lag=3)
+UNREADABLE = Unreadable(
+    id="1", source="bus", format="json", reason="no JSON", message=Message(topic="t", body=b"\xff"), at=60.5
+)
 ONE_OF_EACH: tuple[Request[Any], ...] = (
     Load(KEY),
     LoadMany((KEY,)),
@@ -1002,6 +1080,15 @@ ONE_OF_EACH: tuple[Request[Any], ...] = (
     DistrustBegin("lost"),
     DistrustScan(0),
     DistrustRows((KEY,), 0, 1.0, "lost"),
+    Touch((), BEGUN, APPLY),
+    Pace(((KEY, 60.5, 61.5),)),
+    KeepOffsets((Offset("bus", "5"),)),
+    Tell(REPORT),
+    ReadSome(None),
+    QuarantineSome((UNREADABLE,), 5),
+    ReadIds(("1",)),
+    ReadAfter(3, "bus"),
+    ReleaseSome(("1",)),
 )
 
 

@@ -22,7 +22,7 @@ from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Lease, OnChange,
 from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol.inspecting import Count, Explain, ListEntries
-from everfresh.protocol.publishing import invalidate, publish
+from everfresh.protocol.publishing import invalidate, publish, suspect, take_in
 from everfresh.protocol.queueing import Distrust, Enqueue, Note, Retry, TakeDue, TookDue
 from everfresh.protocol.requests import (
     UNLIMITED,
@@ -39,6 +39,15 @@ from everfresh.protocol.requests import (
     Request,
     Steps,
     ask,
+)
+from everfresh.protocol.sourcing import (
+    Offset,
+    Quarantine,
+    ReadQuarantine,
+    ReadSources,
+    Report,
+    Tell,
+    Unreadable,
 )
 from everfresh.stores.memory import MemoryStore
 from everfresh.stores.redis.sharded import ShardedStore
@@ -58,7 +67,11 @@ from tests.stores.test_stores_agree import (
     keys,
     kinds,
     names,
+    offsets,
+    patterns,
+    reports,
     seen_values,
+    unreadables,
     values,
     watched,
 )
@@ -239,6 +252,22 @@ class ShardsAgree(RuleBasedStateMachine):
             hand.spares = frozenset(spared)
         self.run(lambda i: publish(some, self.hands[i].shapes, cause=cause, encode=encoded, is_dry=is_dry))
 
+    @rule(some=st.lists(events, max_size=2), far=st.lists(offsets, min_size=1, max_size=2))
+    def take_in(self, some: list[Event], far: list[Offset]) -> None:
+        """Events come from sources, which say how far that is."""
+        self.run(lambda i: take_in(some, self.hands[i].shapes, offsets=tuple(far), encode=encoded))
+
+    @rule(some=patterns, per_s=st.sampled_from([0.2, 10.0]))
+    def suspect(self, some: list[str], per_s: float) -> None:
+        """Events may have been lost."""
+        self.run(lambda i: suspect(some, "they may be lost", self.hands[i].shapes, per_s=per_s))
+
+    @rule(report=reports, some=st.lists(unreadables, max_size=3), n_max=st.integers(0, 4))
+    def tell(self, report: Report, some: list[Unreadable], n_max: int) -> None:
+        """A consumer tells how it fares, and keeps messages that are no events."""
+        self.ask(lambda _: Tell(report))
+        self.ask(lambda _: Quarantine(tuple(some), n_max))
+
     @rule(some=names, cause=causes)
     def invalidate(self, some: list[Dependency], cause: tuple[str, ...]) -> None:
         """Somebody touches by name."""
@@ -296,6 +325,13 @@ class ShardsAgree(RuleBasedStateMachine):
         self.compare(LoadMany(tuple(map(Key, KEYS))))
         self.compare(ListEntries())
         self.compare(Count())
+
+    @invariant()
+    def sources_agree(self) -> None:
+        """What sources left is the same in both, in the same order."""
+        sources = [store.carry_out(ReadSources()) for store in self.stores]
+        kept = [store.carry_out(ReadQuarantine()) for store in self.stores]
+        assert (sources[0], kept[0]) == (sources[1], kept[1])
 
     def compare(self, request: Request[A]) -> None:
         """Both answer alike, and nothing changes."""

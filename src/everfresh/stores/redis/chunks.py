@@ -18,6 +18,7 @@ from everfresh.model.position import Position
 from everfresh.protocol.inspecting import Count, Counted, Listed, ListEntries
 from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Request, Steps, ask
+from everfresh.stores.redis import sourcing
 
 # To show an entry takes the server about 5 µs, to see whether it is to be distrusted 2 µs, and to do that 5 µs. No
 # chunk should take more than a millisecond.
@@ -180,5 +181,6 @@ CHUNKED: dict[type[Request[Any]], Callable[[Any], Steps[Any]]] = {
     ListEntries: list_entries,
     Count: count,
     Distrust: distrust,
+    **sourcing.CHUNKED,
 }
 """Who carries out a request about all entries, by steps that are carried out one by one."""

@@ -3,6 +3,9 @@
 Nothing is moved: each entry would have to come with its links, its mirrors and its place in the feed, and a crash half
 way would leave two stores. So all recipes are read, all keys removed, and each entry queued for its first build. Until
 the workers are through, readers build what they ask for. Values that were put have no recipe, and are gone.
+
+How far sources have come stays, as whatever is built from now on has seen what was before; and so does the quarantine.
+What their consumers told comes again.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from everfresh.model.entry import Key, Recipe, Terms
 from everfresh.protocol.inspecting import Explain, ListEntries
 from everfresh.protocol.queueing import Enqueue
 from everfresh.protocol.requests import Load
+from everfresh.protocol.sourcing import Offset, ReadQuarantine, ReadSources
 from everfresh.stores.redis.addresses import Address
 from everfresh.stores.redis.nodes import Nodes
 from everfresh.stores.redis.sharded import ShardedStore
+from everfresh.stores.redis.sourcing import PutBack
 from everfresh.stores.redis.store import RedisStore
 from everfresh.stores.store import Store
 
@@ -50,11 +55,13 @@ def reshard(address: Address, n_before: int, n_after: int) -> Resharded:
                 n_gone += 1
             else:
                 recipes.setdefault(explained.terms, {})[key] = recipe
+        kept = _of_sources(before)
     finally:
         before.close()
     n_keys = _removed(address)
     after = _opened(address, n_after)
     try:
+        after.carry_out(kept)
         n_queued = sum(_queued(after, terms, some) for terms, some in recipes.items())
     finally:
         after.close()
@@ -72,6 +79,13 @@ def _keys_of(store: Store) -> Iterator[Key]:
         for one in listed:
             yield one.key
         after = listed[-1].key
+
+
+def _of_sources(store: Store) -> PutBack:
+    states = store.carry_out(ReadSources()).states
+    offsets = tuple(Offset(state.source, state.offset) for state in states if state.offset is not None)
+    n_quarantined = sum(state.n_quarantined for state in states)
+    return PutBack(offsets, store.carry_out(ReadQuarantine(n_max=n_quarantined)))
 
 
 def _queued(store: Store, terms: Terms, recipes: dict[Key, Recipe]) -> int:

@@ -16,7 +16,9 @@ from importlib.resources import files
 from typing import cast
 
 from everfresh.matching.shapes import CALL_SHAPE
+from everfresh.model.entry import State
 from everfresh.protocol import scheduling
+from everfresh.protocol.sourcing import MAX_REPORTS
 from everfresh.protocol.states import TRANSITIONS
 from everfresh.stores import changing, evicting, memory, tables
 from everfresh.stores.redis.applying import MAX_TOUCHED
@@ -26,7 +28,7 @@ _FIRST, _LAST = "head", "main"
 # Which file has which step; a step is a function of its name there.
 _STEPS = {
     "building": ("load", "load_many", "begin", "commit", "fail", "give_up", "extend"),
-    "changing": ("candidates", "apply", "touch", "register", "put", "delete"),
+    "changing": ("candidates", "apply", "touch", "pace", "register", "put", "delete"),
     "queueing": (
         "take_due",
         "enqueue",
@@ -41,6 +43,7 @@ _STEPS = {
     "asking": ("read_feed", "explain", "scan"),
     "evicting": ("coldest",),
     "following": ("follow", "behind"),
+    "sourcing": ("keep_offsets", "tell", "read_some", "quarantine", "read_ids", "read_after", "release"),
     "carrying": (
         "expect",
         "attach",
@@ -77,10 +80,11 @@ flags = flags,
 end"""
 _N_NAME_DIGITS = 16
 # What brings more into the store is refused when its memory is full; all else must go on, or nothing could leave it.
-_NEED_MEMORY = frozenset({"begin", "commit", "put", "enqueue", "register", "take_due"})
+_NEED_MEMORY = frozenset({"begin", "commit", "put", "enqueue", "register", "take_due", "quarantine"})
 
 _CONSTANTS: dict[str, object] = {
     "CALL_SHAPE": bytes(CALL_SHAPE.id),
+    "STATES": {number: state.value for number, state in enumerate(State, start=1)},
     "HEAD_START_S": scheduling.HEAD_START_S,
     "WATCHED_LEVELS": scheduling.WATCHED_LEVELS,
     "RECENT_LEVELS": scheduling.RECENT_LEVELS,
@@ -103,6 +107,7 @@ _CONSTANTS: dict[str, object] = {
     "MAX_SPARED": evicting.MAX_SPARED,
     "N_OUTER": evicting.N_OUTER,
     "MAX_EVICTED": evicting.MAX_EVICTED,
+    "MAX_REPORTS": MAX_REPORTS,
 }
 
 
@@ -151,7 +156,7 @@ def script_of(step: str) -> Script:
     made.add("first", f"#!lua{_flags_of(step, ' flags=allow-oom')}")
     made.add("CONST", _constants_text())
     for name in _needed(file):
-        made.add(name, _text_of(name))
+        _add_file(made, name)
     made.add("last", f"return run({file}.{step}, KEYS, ARGV)")
     return Script(step, f"{library().name}_{step}", made.text(), made.sha(), tuple(made.places))
 

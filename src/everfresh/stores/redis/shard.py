@@ -13,14 +13,16 @@ from everfresh.model.clock import Clock
 from everfresh.model.marks import override
 from everfresh.protocol.requests import Request, Steps
 from everfresh.stores.redis.addresses import Address
-from everfresh.stores.redis.applying import ApplyToShard, apply
-from everfresh.stores.redis.clients import Reply
+from everfresh.stores.redis.applying import ApplyToShard, begin
+from everfresh.stores.redis.clients import Clients, Reply
+from everfresh.stores.redis.failures import DRIVER_ERRORS, described, is_out_of_order, is_unanswered
+from everfresh.stores.redis.gates import Gates
 from everfresh.stores.redis.nodes import Nodes, Place, Standing
 from everfresh.stores.redis.routing import Routed
 from everfresh.stores.redis.sending import Sent
 from everfresh.stores.redis.sharding import Done
 from everfresh.stores.redis.slots import NOBODY
-from everfresh.stores.redis.store import RedisStore
+from everfresh.stores.redis.store import AnyGate, RedisStore
 from everfresh.stores.redis.stream import Place as FollowerPlace
 from everfresh.stores.redis.wire_replies import Decoded, Message, Pace
 from everfresh.stores.tables import Room
@@ -46,12 +48,18 @@ class Shard(RedisStore):
     """One of them; all share the connections to their nodes."""
 
     def __init__(
-        self, address: Address, nodes: Nodes, place: tuple[int, int], *, clock: Clock | None, room: Room
+        self, address: Address, nodes: Nodes, gates: Gates, place: tuple[int, int], *, clock: Clock | None, room: Room
     ) -> None:
+        self._gates = gates
         routed = Routed(nodes, f"{address.prefix}:{{s{place[1]}}}:m", is_shared=True)
         self.standing: Standing = routed.identity
         """Where it was looked at."""
         super().__init__(address, clock=clock, room=room, place=place, clients=routed)
+
+    @property
+    def node(self) -> Clients | None:
+        """Where it is now, as far as is known."""
+        return self.standing.nodes.known(self.standing.slot)
 
     def do(self, request: Request[Any]) -> Done:
         """Carry out a part."""
@@ -96,7 +104,7 @@ class Shard(RedisStore):
     @override
     def _steps_of(self, request: Request[A]) -> Steps[A] | None:
         if isinstance(request, ApplyToShard):
-            return cast("Steps[A]", apply(request.apply, request.once))
+            return cast("Steps[A]", begin(request.apply, request.once))
         return super()._steps_of(request)
 
     def sent(self, request: Request[Any]) -> Sent:
@@ -120,6 +128,11 @@ class Shard(RedisStore):
         if not self.standing.is_known:
             await asyncio.to_thread(self._look_at_server)
         return self.standing.place()
+
+    def give_up(self, sent: Sent, error: Exception) -> None:
+        """Try a step no more whose first try failed; what became of it is found out later."""
+        if is_unanswered(error):
+            self._doubts.add(sent)
 
     def go_on(self, sent: Sent, error: Exception) -> Reply:
         """The reply to a step whose first try failed."""
@@ -148,6 +161,24 @@ class Shard(RedisStore):
             return self._answered(sent, reply)
         finally:
             _told.reset(token)
+
+    @override
+    def _make_gate(self) -> AnyGate:
+        return self._gates.gate_of(self.standing, self._look_again)
+
+    @override
+    def _begin(self) -> None:
+        # Another one on the same node may have found out that it does not answer.
+        if not self._gate.is_open:
+            return
+        try:
+            self._look_at_server()
+        except DRIVER_ERRORS as error:
+            problem = described(self.address, error)
+            if is_out_of_order(error):
+                self._gate.note_failure(problem)
+            else:
+                self._gate.warn(problem)
 
     @override
     def _tell(self, decoded: Decoded[Any]) -> None:

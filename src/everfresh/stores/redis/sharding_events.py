@@ -20,9 +20,11 @@ from everfresh.model.entry import Key
 from everfresh.model.position import Position
 from everfresh.protocol.applying import Applied, Apply, ShapesMoved
 from everfresh.protocol.requests import Put
-from everfresh.stores.redis.applying import ApplyToShard, Once
+from everfresh.stores.redis.applying import ApplyToShard, Begun, Once
+from everfresh.stores.redis.pacing import paces
 from everfresh.stores.redis.sharding import Part, Parts, Sharding, Spread
-from everfresh.stores.redis.sharding_routes import elsewhere_below, fenced
+from everfresh.stores.redis.sharding_routes import FIRST, elsewhere_below, fenced
+from everfresh.stores.redis.sourcing import KeepOffsets
 
 
 class KnownShapes:
@@ -71,7 +73,8 @@ def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Appl
             return moved
     numbers = _numbers_of(sharding, request.puts)
     yield from _prepare(sharding, request, numbers)
-    spread = Spread()
+    # Until all of them are in order, each shard counts by its part of the rate.
+    spread = Spread(per_s=None if request.per_s is None else request.per_s / sharding.n_shards)
     applied: dict[int, Applied] = {}
     once = Once()
     while len(applied) < sharding.n_shards:
@@ -79,10 +82,12 @@ def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Appl
         parts = [_part(sharding, shapes, shard, (request, once), numbers.get(shard, ())) for shard in waiting]
         answers: list[Any] = yield from sharding.done(parts, spread)
         for part, answer in zip(parts, answers, strict=True):
-            if isinstance(answer, ShapesMoved):
-                shapes.learn(part.shard, answer)
+            begun = answer if isinstance(answer, Begun) else Begun(answer)
+            if isinstance(begun.applied, ShapesMoved):
+                shapes.learn(part.shard, begun.applied)
             else:
-                applied[part.shard] = answer
+                applied[part.shard] = begun.applied
+                spread.place(part.shard, begun.placed)
         moved = shapes.missing(request.generation)
         if moved is not None:
             # Some were touched already, and will be once more, which does no harm.
@@ -90,7 +95,17 @@ def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Appl
     if not request.is_dry:
         # What the event touches may be touched already, by somebody who has not told all shards yet.
         yield from sharding.settle(range(sharding.n_shards), spread)
-    return _joined([applied[shard] for shard in range(sharding.n_shards)], numbers, spread)
+        yield from _finish(sharding, request, spread)
+    return _joined(sharding, [applied[shard] for shard in range(sharding.n_shards)], numbers, spread)
+
+
+def _finish(sharding: Sharding, request: Apply, spread: Spread) -> Parts[None]:
+    """Have what is touched at a pace fall due in the order of all shards; then sources have come so far."""
+    if request.per_s is not None:
+        moved = paces(spread.placed, request.per_s)
+        yield from sharding.done([Part(shard, pace) for shard, some in moved.items() for pace in some])
+    if request.offsets:
+        yield from sharding.one(FIRST, KeepOffsets(request.offsets))
 
 
 def _prepare(sharding: Sharding, request: Apply, numbers: dict[int, list[int]]) -> Parts[None]:
@@ -129,18 +144,30 @@ def _part(
 ) -> Part:
     request, once = asked
     puts = tuple(fenced(sharding, shard, request.puts[number]) for number in numbers)
-    own = msgspec.structs.replace(request, generation=shapes.of_shard(shard), puts=puts)
+    per_s = None if request.per_s is None else request.per_s / sharding.n_shards
+    own = msgspec.structs.replace(request, generation=shapes.of_shard(shard), puts=puts, offsets=(), per_s=per_s)
     return Part(shard, own if request.is_dry else ApplyToShard(own, once))
 
 
-def _joined(applied: Sequence[Applied], numbers: dict[int, list[int]], spread: Spread) -> Applied:
+def _place_of(sharding: Sharding, shard: int, applied: Applied, spread: Spread) -> tuple[str, int]:
+    """Who has followed so far has seen every mark that the events left there."""
+    place = (applied.position.epoch, applied.position.sequence)
+    return later(place, spread.places.get(shard, place), sharding.epochs[shard])
+
+
+def later(place: tuple[str, int], other: tuple[str, int], epoch: str) -> tuple[str, int]:
+    """Which of two places of a shard is later, when that is in the epoch now: epochs themselves have no order."""
+    if place[0] == other[0]:
+        return max(place, other)
+    return other if other[0] == epoch else place
+
+
+def _joined(sharding: Sharding, applied: Sequence[Applied], numbers: dict[int, list[int]], spread: Spread) -> Applied:
     touched = dict.fromkeys(key for answer in applied for key in answer.touched) | spread.touched
     suspect: dict[Key, None] = {key: None for answer in applied for key in answer.suspect} | spread.suspect
     outrun = {
         numbers[shard][number] for shard, answer in enumerate(applied) for number in answer.outrun if shard in numbers
     }
-    # Who has followed so far has seen every mark that the events left.
-    places = [(answer.position.epoch, answer.position.sequence) for answer in applied]
-    position = Position.of([max(place, spread.places.get(shard, place)) for shard, place in enumerate(places)])
+    position = Position.of([_place_of(sharding, shard, answer, spread) for shard, answer in enumerate(applied)])
     found: Any = (key for key in suspect if key not in touched)
     return Applied(position, tuple(touched), tuple(found), frozenset(outrun))

@@ -32,11 +32,16 @@ from everfresh.protocol.requests import (
     Register,
     Request,
 )
+from everfresh.protocol.sourcing import Tell
+from everfresh.stores.redis import sourcing
 from everfresh.stores.redis.chunks import N_DISTRUSTED, DistrustBegin, DistrustEnd, DistrustRows, DistrustScan
 from everfresh.stores.redis.sharding import Part, Parts, Sharding, Spread
 from everfresh.stores.redis.sharding_steps import Asked, Outer, Unattached
 
 Route = Callable[[Sharding, Any], Parts[Any]]
+
+FIRST = 0
+"""The shard that has what is known of sources."""
 
 # An entry that is detached just as somebody builds on it is asked for again; it need not be so for ever.
 _N_ASKED = 3
@@ -267,6 +272,10 @@ def _distrust(sharding: Sharding, request: Distrust) -> Parts[int]:
     return n_dirty
 
 
+def _of_first(sharding: Sharding, request: Request[Any]) -> Parts[Any]:
+    return (yield from sharding.one(FIRST, request))
+
+
 ROUTES: dict[type[Request[Any]], Route] = {
     Load: load,
     LoadMany: _load_many,
@@ -288,5 +297,7 @@ ROUTES: dict[type[Request[Any]], Route] = {
     ListEntries: _list_entries,
     Count: _count,
     Explain: _explain,
+    Tell: _of_first,
+    **dict.fromkeys(sourcing.CHUNKED, _of_first),
 }
 """Who carries out which request; events and the queue have files of their own."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from everfresh.model.entry import Key
 from everfresh.protocol.requests import Request
+from everfresh.stores.redis.pacing import Placed
 from everfresh.stores.redis.wire_replies import Message, Pace
 
 N_GONE_THROUGH = 500
@@ -57,13 +58,16 @@ class Carried:
     detached: tuple[tuple[Key, int, str, int], ...]
     place: tuple[str, int]
     """The epoch and the sequence of the shard after it."""
+    placed: Placed | None = None
+    """With a pace, which places were given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carry(Request[Carried]):
-    """Take what other shards tell."""
+    """Take what other shards tell; with `per_s`, what is touched falls due one after the other."""
 
     messages: tuple[Message, ...]
+    per_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from everfresh.protocol.acknowledging import Behind
-from everfresh.protocol.applying import Apply, Candidates
+from everfresh.protocol.applying import Apply
 from everfresh.protocol.inspecting import Explain
 from everfresh.protocol.queueing import Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
@@ -29,13 +29,14 @@ from everfresh.stores.redis import coldest
 from everfresh.stores.redis import wire_answers as answers
 from everfresh.stores.redis import wire_requests as requests
 from everfresh.stores.redis import wire_shown as shown
-from everfresh.stores.redis.applying import ApplyFirst, Touch
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
 from everfresh.stores.redis.following import Follow
 from everfresh.stores.redis.sharding_steps import Asked
+from everfresh.stores.redis.wire_events import WIRES as EVENT_WIRES
 from everfresh.stores.redis.wire_replies import Decoded
 from everfresh.stores.redis.wire_sharding import WIRES as SHARDING_WIRES
 from everfresh.stores.redis.wire_sharding import refused
+from everfresh.stores.redis.wire_sourcing import WIRES as SOURCING_WIRES
 
 __all__ = ["Decoded", "Payload", "decode", "encode", "mutates"]
 
@@ -82,11 +83,6 @@ _WIRES: dict[type[Request[Any]], _Wire] = {
     DistrustEnd: _Wire("distrust_end", requests.distrust_end, answers.nothing),
     DistrustScan: _Wire("distrust_scan", requests.distrust_scan, answers.distrust_scan),
     DistrustRows: _Wire("distrust_rows", requests.distrust_rows, answers.number),
-    Candidates: _Wire("candidates", requests.candidates, answers.candidates, is_mutating=False),
-    # Dry alone: all others come as `ApplyFirst`.
-    Apply: _Wire("apply", requests.apply, answers.apply),
-    ApplyFirst: _Wire("apply", requests.apply_first, answers.apply_first),
-    Touch: _Wire("touch", requests.touch, answers.apply_first),
     Register: _Wire("register", requests.register, answers.nothing),
     Put: _Wire("put", requests.put, answers.flag),
     Delete: _Wire("delete", requests.delete, answers.number),
@@ -97,7 +93,7 @@ _WIRES: dict[type[Request[Any]], _Wire] = {
     Scan: _Wire("scan", requests.scan, shown.scan, is_mutating=False),
     Explain: _Wire("explain", requests.explain, shown.explain, is_mutating=False),
 }
-_WIRES.update({request: _Wire(*wire) for request, wire in SHARDING_WIRES.items()})
+_WIRES.update({request: _Wire(*wire) for request, wire in (EVENT_WIRES | SHARDING_WIRES | SOURCING_WIRES).items()})
 
 
 def mutates(request: Request[Any]) -> bool:

@@ -5,16 +5,13 @@ Whole numbers come as such even where fractions are meant: Lua knows no differen
 
 from __future__ import annotations
 
-from functools import lru_cache
+import struct
 from typing import assert_never
 
 import msgspec
 
-from everfresh.matching.index import Generation
-from everfresh.matching.shapes import Bucket, Shape
-from everfresh.model.entry import Entry, Key, Lease, Recipe, State
+from everfresh.model.entry import Entry, FeedRecord, Key, Kind, Lease, Recipe, State
 from everfresh.model.position import Position
-from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, ShapesMoved
 from everfresh.protocol.queueing import Due, TakeDue, TookDue
 from everfresh.protocol.requests import (
     Begin,
@@ -30,8 +27,8 @@ from everfresh.protocol.requests import (
     Request,
 )
 from everfresh.protocol.unstored import unstored_entry
-from everfresh.stores.redis.applying import ApplyFirst, Begun, Left, Touch
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustScan, Greet, Sifted
+from everfresh.stores.redis.packing import number_or_none
 from everfresh.stores.redis.wire_replies import Decoded, Reply, Told, decoded
 
 # ------------------------------------------------------------------------------------------------------ entries
@@ -212,8 +209,45 @@ class _Unstored(msgspec.Struct, array_like=True, tag="unstored"):
 _decode_commit = msgspec.msgpack.Decoder(Told[_Committed | _Overtaken | _Unstored]).decode
 
 
+# As building.lua packs it: the serial, the server's time, whether it is another value and a recovery; of the entry its
+# version, three positions and when it was built, when it ends and is looked at again. Then the function's name.
+_SHORT = struct.Struct("<BddB7d")
+_SHORT_TAG, _RECOVERY = 0xC1, 2
+
+
+def _short_commit(request: Commit, packed: bytes) -> Decoded[Committed | Overtaken]:
+    """Of a commit of which there is nothing to say but what most have in common."""
+    lease, built = request.lease, request.built
+    _, _, at, how, version, good_from, changed_at, built_at, sequence, expires_at, look_at = _SHORT.unpack_from(packed)
+    epoch, is_changed = lease.begun.epoch, how % 2 == 1
+    entry = Entry(
+        key=lease.key,
+        function=packed[_SHORT.size :].decode(),
+        state=State.FRESH,
+        version=int(version),
+        value=built.value,
+        digest=built.digest,
+        position=Position(epoch, int(good_from)),
+        changed_at=Position(epoch, int(changed_at)),
+        built_at=built_at,
+        build_s=built.build_s,
+        stale_since=None,
+        reason="",
+        attempts=0,
+        retry_at=None,
+        expires_at=number_or_none(expires_at),
+        look_at=number_or_none(look_at),
+        is_error=built.is_error,
+    )
+    kind = Kind.CHANGED if is_changed else Kind.FRESH
+    record = FeedRecord(int(sequence), lease.key, kind, entry.version, built.digest)
+    return Decoded(Committed(entry, is_changed, is_recovery=how >= _RECOVERY), (record,), epoch=epoch, at=at)
+
+
 def commit(request: Commit, reply: Reply) -> Decoded[Committed | Overtaken]:
     """Of `Commit`; the value need not come back, as it was sent."""
+    if reply[0][0] == _SHORT_TAG:
+        return _short_commit(request, reply[0])
     told = _decode_commit(reply[0])
     match told.answer:
         case _Committed(entry=packed) as done:
@@ -305,65 +339,3 @@ def distrust_scan(_: DistrustScan, reply: Reply) -> Decoded[Sifted]:
     """Of `DistrustScan`."""
     told = _decode_distrust_scan(reply[0])
     return decoded(told, Sifted(*told.answer))
-
-
-# ------------------------------------------------------------------------------------------------------ changes
-
-
-class _Applied(msgspec.Struct, array_like=True, tag="applied"):
-    epoch: str
-    sequence: int
-    touched: tuple[Key, ...]
-    suspect: tuple[Key, ...]
-    outrun: frozenset[int]
-    left: Left
-
-
-class _Moved(msgspec.Struct, array_like=True, tag="moved"):
-    epoch: str
-    n_shapes: int
-    shapes: tuple[int, ...]
-
-
-_decode_apply = msgspec.msgpack.Decoder(Told[_Applied | _Moved]).decode
-_decode_candidates = msgspec.msgpack.Decoder(Told[list[tuple[int, Key, str, int]]]).decode
-_decode_shape = msgspec.msgpack.Decoder(Shape).decode
-
-
-@lru_cache(maxsize=4096)
-def shape_of(blob: bytes) -> Shape:
-    """The shape; a store has few, and tells of them often."""
-    return _decode_shape(blob)
-
-
-def apply(_: Apply, reply: Reply) -> Decoded[Applied | ShapesMoved]:
-    """Of `Apply`, which leaves nothing."""
-    told, begun = _begun(reply)
-    return decoded(told, begun.applied)
-
-
-def apply_first(_: ApplyFirst | Touch, reply: Reply) -> Decoded[Begun]:
-    """Of `ApplyFirst` and `Touch`."""
-    return decoded(*_begun(reply))
-
-
-def _begun(reply: Reply) -> tuple[Told[_Applied | _Moved], Begun]:
-    told = _decode_apply(reply[0])
-    match told.answer:
-        case _Applied(epoch, sequence, touched, suspect, outrun, left):
-            return told, Begun(Applied(Position(epoch, sequence), touched, suspect, outrun), left)
-        case _Moved(epoch, n_shapes, shapes):
-            known = tuple(shape_of(reply[blob]) for blob in shapes)
-            return told, Begun(ShapesMoved(Generation(epoch, n_shapes), known))
-        case _:
-            assert_never(told.answer)
-
-
-def candidates(_: Candidates, reply: Reply) -> Decoded[tuple[Candidate, ...]]:
-    """Of `Candidates`."""
-    told = _decode_candidates(reply[0])
-    found = tuple(
-        Candidate(Bucket(reply[bucket]), key, Recipe(function, reply[arguments]))
-        for bucket, key, function, arguments in told.answer
-    )
-    return decoded(told, found)

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
-from everfresh.matching.probes import Image, Probe
 from everfresh.matching.shapes import call_bucket
 from everfresh.model.entry import Key, Lease, Recipe
 from everfresh.protocol.acknowledging import Behind
-from everfresh.protocol.applying import Apply, Candidates, Mention
 from everfresh.protocol.inspecting import Explain
 from everfresh.protocol.queueing import Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
@@ -30,7 +28,6 @@ from everfresh.protocol.requests import (
     ReadFeed,
     Register,
 )
-from everfresh.stores.redis.applying import ApplyFirst, Touch
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
 from everfresh.stores.redis.wire_groups import as_text, links_of, packed_groups, packed_shapes
@@ -208,71 +205,6 @@ def distrust_rows(request: DistrustRows) -> Fields:
 # ------------------------------------------------------------------------------------------------------ changes
 
 
-class PackedProbe(msgspec.Struct, frozen=True):
-    """A probe, by the names of its fields."""
-
-    stem: msgspec.Raw
-    event: int
-    operators: tuple[str, ...]
-    before: Image | None
-    after: Image | None
-    is_any: bool
-    steady: tuple[bool, ...]
-
-
-def apply(request: Apply) -> Fields:
-    """See `Apply`."""
-    return {**_same_for_all(request), **_of_shard(request)}
-
-
-def _same_for_all(request: Apply) -> Fields:
-    touched = request.touched
-    return {
-        "buckets": [(as_text(bucket), event) for bucket, event in touched.buckets.items()],
-        "shapes": [(as_text(shape), event) for shape, event in touched.shapes.items()],
-        "probes": [_probe(probe) for probe in touched.probes],
-        "predicates": [(as_text(bucket), events) for bucket, events in touched.predicates.items()],
-        "spared": [(as_text(bucket), list(keys)) for bucket, keys in request.spared.items()],
-        "mentions": [_mention(mention, request) for mention in request.mentions],
-        "cause": request.cause,
-        "is_dry": request.is_dry,
-    }
-
-
-def _of_shard(request: Apply) -> Fields:
-    epoch, n_shapes = request.generation
-    puts = [{"key": put.key, **_standing(put)} for put in request.puts]
-    return {"epoch": epoch, "n_shapes": n_shapes, "puts": puts}
-
-
-def apply_first(request: ApplyFirst) -> Fields:
-    """See `ApplyFirst`."""
-    once = request.once
-    if once is None:
-        return apply(request.apply)
-    if not once.fields:
-        same = _same_for_all(request.apply)
-        once.fields = {name: msgspec.Raw(_encode(value)) for name, value in same.items()}
-    return {**once.fields, **_of_shard(request.apply)}
-
-
-def touch(request: Touch) -> Fields:
-    """See `Touch`; of all that the events mention, what these are touched for."""
-    number_of = {event: number for number, event in enumerate(sorted({event for _, event in request.left}))}
-    return {
-        "left": [(key, number_of[event]) for key, event in request.left],
-        "epoch": request.at.epoch,
-        "sequence": request.at.sequence,
-        "mentions": [_mention(request.apply.mentions[event], request.apply) for event in number_of],
-        "cause": request.apply.cause,
-    }
-
-
-def candidates(request: Candidates) -> Fields:
-    """See `Candidates`."""
-    return {"buckets": [as_text(bucket) for bucket in request.buckets]}
-
-
 def register(request: Register) -> Fields:
     """See `Register`."""
     return {"shapes": packed_shapes(request.shapes)}
@@ -285,7 +217,7 @@ def put(request: Put) -> Fields:
         "call": as_text(call_bucket(request.key)),
         "digest": request.digest,
         "expires_s": request.expires_s,
-        **_standing(request),
+        **standing(request),
     }
 
 
@@ -294,26 +226,7 @@ def delete(request: Delete) -> Fields:
     return {"keys": request.keys}
 
 
-def _probe(probe: Probe) -> PackedProbe:
-    return PackedProbe(
-        as_text(probe.stem),
-        probe.event,
-        probe.operators,
-        probe.before,
-        probe.after,
-        probe.is_any,
-        probe.steady,
-    )
-
-
-def _mention(mention: Mention, request: Apply) -> tuple[str, msgspec.Raw | None]:
-    """The event in words, and encoded: which entries keep it, only the script will see."""
-    event, encode = mention.event, request.encode
-    data = None if event is None or encode is None or request.is_dry else encode(event)
-    return mention.text, None if data is None else as_text(data)
-
-
-def _standing(put: Put) -> Fields:
+def standing(put: Put) -> Fields:
     """What a put depends on, and from when on that counts."""
     fence = put.fence
     return {

@@ -11,6 +11,7 @@ from everfresh.matching.shapes import call_bucket
 from everfresh.model.entry import Key
 from everfresh.protocol.requests import Request
 from everfresh.stores.redis import sharding_steps as steps
+from everfresh.stores.redis.pacing import Place, Placed
 from everfresh.stores.redis.wire_groups import as_text
 from everfresh.stores.redis.wire_replies import Decoded, Message, Reply, Told, decoded
 
@@ -30,7 +31,8 @@ def refused(reply: Reply) -> Decoded[Any] | None:
     """The answer of a step that has to wait for what it hangs on; None of one that was carried out."""
     try:
         told = _decode_refused(reply[0])
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
+        # Another answer, or one that is no msgpack.
         return None
     found = told.answer
     return decoded(told, steps.Unattached(found.keys, found.epoch, found.places))
@@ -49,7 +51,8 @@ def _message(message: Message) -> Fields:
 
 
 def _carry(request: steps.Carry) -> Fields:
-    return {"news": [_message(message) for message in request.messages]}
+    news: Fields = {"news": [_message(message) for message in request.messages]}
+    return news if request.per_s is None else {**news, "per_s": request.per_s}
 
 
 def _delivered(request: steps.Delivered) -> Fields:
@@ -102,8 +105,14 @@ def _none(_: object) -> None:
     return None
 
 
+def _carried(*found: Any) -> steps.Carried:  # noqa: ANN401 - as they were read
+    touched, suspect, detached, place, placed = found
+    return steps.Carried(touched, suspect, detached, place, None if placed is None else Placed(*placed))
+
+
 _Places = tuple[str, tuple[int, ...]]
 _Detached = tuple[tuple[Key, int, str, int], ...]
+_Placed = tuple[float, tuple[Place, ...]]
 
 Wire = tuple[str, Callable[[Any], Fields], Callable[[Any, Reply], Decoded[Any]], bool]
 
@@ -115,7 +124,8 @@ WIRES: dict[type[Request[Any]], Wire] = {
         "carry",
         _carry,
         _reader(
-            tuple[tuple[Key, ...], tuple[Key, ...], _Detached, tuple[str, int]], lambda found: steps.Carried(*found)
+            tuple[tuple[Key, ...], tuple[Key, ...], _Detached, tuple[str, int], _Placed | None],
+            lambda found: _carried(*found),
         ),
         True,
     ),

@@ -14,7 +14,7 @@ from everfresh.protocol.inspecting import Explain, Explained, Listed
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.redis.chunks import Scan, Scanned
 from everfresh.stores.redis.following import Follow
-from everfresh.stores.redis.wire_answers import shape_of
+from everfresh.stores.redis.wire_events import shape_of
 from everfresh.stores.redis.wire_replies import Decoded, Record, Reply, Told, decoded, records_of
 
 

@@ -27,12 +27,16 @@ local function _earlier(one, other)
 end
 
 -- The row, if the lease still holds.
-local function _held(lease)
-  local row = tables.row(lease.key)
-  if row == nil or row.token ~= lease.token or lease.epoch ~= tables.counters.epoch then
+local function _held_by(key, token, epoch)
+  local row = tables.row(key)
+  if row == nil or row.token ~= token or epoch ~= tables.counters.epoch then
     return nil
   end
   return tables.is_leased(row) and row or nil
+end
+
+local function _held(lease)
+  return _held_by(lease.key, lease.token, lease.epoch)
 end
 
 local function _end_lease(row)
@@ -40,14 +44,14 @@ local function _end_lease(row)
 end
 
 -- Why only its builder may have the value; nil when it is stored.
-local function _why_unstored(row, request)
-  if request.built.is_private then
+local function _why_unstored(row, is_private, terms)
+  if is_private then
     return _PRIVATE
   end
   if row.state ~= "dirty" then
     return nil
   end
-  if scheduling.term(request.terms, "on_change") == "drop" then
+  if scheduling.term(terms, "on_change") == "drop" then
     return _OUTRUN
   end
   if tables.room.max_entries == nil and tables.room.max_bytes == nil then
@@ -69,12 +73,12 @@ end
 
 -- Queue an entry that is settled, for what may come by time alone: its end, or a look for a late change.
 -- A build that began before it was time to look, however late it ended, has not looked.
-local function _queue_settled(row, lease, look)
+local function _queue_settled(row, begun_at, look)
   row.queued_at = nil
   if row.event_at == nil then
     row.event = nil
   elseif look == nil then
-    look = scheduling.next_look(row.terms, row.event_at, lease.begun_at)
+    look = scheduling.next_look(row.terms, row.event_at, begun_at)
     if look == nil then
       row.event_at, row.event = nil, nil
     end
@@ -101,7 +105,7 @@ local function _keep(row, lease, again_s)
   end
   row.state = states.next_state(row.state, "keep")
   _end_lease(row)
-  _queue_settled(row, lease, look)
+  _queue_settled(row, lease.begun_at, look)
   tables.record(row, "fresh")
   tables.save(row)
 end
@@ -167,34 +171,26 @@ local function _is_seen_current(row)
   return true
 end
 
-local function _is_outrun(built, row, ...)
-  if built.is_plain then
-    return changing.has_fired(built.ids, row.begun, ...)
+local function _is_outrun(row, groups, ids, is_plain, ...)
+  if is_plain then
+    local begun = row.begun
+    -- A shape younger than the build: events before it was known left no mark.
+    return begun < tables.counters.fired_floor or tables.newest_born(ids) > begun or tables.last_fired_of(...) > begun
   end
-  return changing.is_outrun(tables.groups_of(built.groups), row.begun, row)
+  return changing.is_outrun(tables.groups_of(groups), row.begun, row)
 end
 
-local function _commit_step(request, row, ...)
-  if _is_outrun(request.built, row, ...) or not _is_seen_current(row) then
+local function _commit_step(row, is_unready, ...)
+  if is_unready or _is_outrun(row, ...) then
     return "commit_outrun"
   end
-  if request.retry_in_s ~= nil or request.is_unattached then
+  if #row.seen == 0 then
+    return "commit"
+  end
+  if not _is_seen_current(row) then
     return "commit_outrun"
   end
   return #showing.unsettled_below(row) > 0 and "commit_shaken" or "commit"
-end
-
--- Write what was built into the row.
-local function _take_over(row, request)
-  local now, built, terms = tables.now, request.built, request.terms
-  row.fingerprint, row.digest, row.terms = request.fingerprint, built.digest, terms
-  row.is_error, row.builder = built.is_error or false, request.builder
-  row.good_from = math.min(row.begun, built.good_from)
-  row.built_at, row.build_s = now, built.build_s
-  local expires_s = scheduling.term(terms, "expires_s")
-  row.attempts, row.retry_at = 0, nil
-  row.expires_at = _earlier(built.expires_at, expires_s and now + expires_s)
-  _end_lease(row)
 end
 
 -- The earlier of that time and since when what it was built from is out of date.
@@ -206,10 +202,10 @@ local function _earliest_below(row, since)
   return since
 end
 
-local function _queue_again(row, now, request)
-  if request.retry_in_s ~= nil then
-    row.attempts = request.lease.attempts + 1
-    row.retry_at = now + request.retry_in_s
+local function _queue_again(row, now, attempts, retry_in_s)
+  if retry_in_s ~= nil then
+    row.attempts = attempts + 1
+    row.retry_at = now + retry_in_s
     row.reason = "built without an entry whose build failed"
     changing.queue(row, row.retry_at)
     return
@@ -226,23 +222,23 @@ local function _queue_again(row, now, request)
 end
 
 -- Set what follows from the state that the commit led to.
-local function _after_commit(row, request, is_changed)
+local function _after_commit(row, begun_at, attempts, retry_in_s, shows_event)
   local now = tables.now
   if row.state == "dirty" then
     -- What made the old value stale before this build began, this one has seen; what came since, it may have missed.
-    local since = math.max(row.stale_since or 0, request.lease.begun_at)
+    local since = math.max(row.stale_since or 0, begun_at)
     row.stale_since = _earliest_below(row, math.min(now, since))
-    _queue_again(row, now, request)
+    _queue_again(row, now, attempts, retry_in_s)
     return
   end
-  if row.event_at ~= nil and scheduling.shows_event(is_changed, request.built.is_awaited) then
+  if row.event_at ~= nil and shows_event then
     row.event_at, row.event = nil, nil
   end
-  _queue_settled(row, request.lease)
+  _queue_settled(row, begun_at)
   if row.state == "fresh" then
     row.stale_since, row.reason = nil, ""
   else
-    row.stale_since = _earliest_below(row, math.min(now, request.lease.begun_at))
+    row.stale_since = _earliest_below(row, math.min(now, begun_at))
     row.reason = "built from an unsettled entry"
   end
 end
@@ -309,7 +305,9 @@ local function _tell_outward(row, cause, is_changed)
   if not is_changed then
     tables.record(row, "fresh")
   end
-  building.settle_outward(row, cause)
+  if tables.n_shards or #tables.members(row.call) > 0 then
+    building.settle_outward(row, cause)
+  end
 end
 
 -- Whether a group equal to that one is among the groups.
@@ -366,7 +364,7 @@ function building.take_lease(row, lease_s)
   row.token, row.begun = tables.new_token(), counters.sequence
   -- What comes from now on is a job of its own.
   local cause = row.cause
-  row.cause, row.queued_at = {}, nil
+  row.cause, row.queued_at = EMPTY, nil
   row["until"] = now + lease_s
   changing.queue(row, row["until"])
   tables.save(row)
@@ -435,83 +433,102 @@ local function _unstored(row, reason, is_recovery)
 end
 
 -- Of the sharded alone: what it hangs on and cannot be asked about here.
-local function _unattached(request)
+local function _unattached(groups, seen, is_asked)
   if tables.n_shards == nil then
     return nil
   end
-  local built = request.built
-  return tables.unattached(tables.groups_of(built.groups), built.seen, request.is_asked)
+  return tables.unattached(tables.groups_of(groups), seen, is_asked)
 end
 
--- The request of a commit, of what comes behind it as one value after the other; the marks are left.
--- stylua: ignore
-local function _said(
-  request, token, epoch, begun_at, attempts, cause, digest, good_from, build_s, expires_at, is_error, is_private,
-  is_awaited, fingerprint, terms, retry_in_s, builder, seen, groups, shapes, ids, is_plain, ...
-)
-  local said = {
-    lease = {
-      key = request.key, token = token, epoch = epoch, begun_at = begun_at, attempts = attempts, cause = cause or {},
-    },
-    built = {
-      digest = digest, good_from = good_from, build_s = build_s, expires_at = expires_at, is_error = is_error,
-      is_private = is_private, is_awaited = is_awaited, seen = seen or {}, groups = groups, shapes = shapes, ids = ids,
-      is_plain = is_plain,
-    },
-    fingerprint = fingerprint, terms = terms, retry_in_s = retry_in_s, builder = builder, value = request.value,
-    is_asked = request.is_asked, is_last = request.is_last, is_unattached = false,
-  }
-  return said, ...
-end
-
-local function _commit(request, ...)
-  local built, row = request.built, _held(request.lease)
-  if row == nil then
-    return { "overtaken", tables.counters.epoch, tables.counters.sequence, tables.now }
-  end
-  local unattached = _unattached(request)
-  if unattached ~= nil and not request.is_last then
-    return tables.refusal(unattached)
-  end
-  request.is_unattached = unattached ~= nil
+-- The pace of the row's function once this build has succeeded; whether whatever was wrong with it is over.
+local function _note_success(row)
   local name = tables.func_of(row)
   local pace = tables.pace(name)
   local is_recovery = scheduling.is_broken(pace)
   local after = scheduling.pace_after_success(pace)
   if pace.n_failures > 0 or pace.n_pauses > 0 or pace.paused_until > 0 then
     tables.post_pace(name, after)
+    tables.set_pace(name, after)
   end
-  tables.set_pace(name, after)
-  changing.learn_packed(built.ids, built.groups, built.shapes)
-  row.seen = built.seen
-  row.state = states.next_state(row.state, _commit_step(request, row, ...))
-  local reason = _why_unstored(row, request)
+  return is_recovery
+end
+
+-- The answer to a commit in few bytes, packed, when there is nothing to say of it but what most have in common: the entry
+-- is fresh, and the feed's one record is its own. Else nil, and the answer names the entry.
+-- stylua: ignore
+local function _short(answer, serial, at, is_plain)
+  local row, is_changed, is_recovery = answer[2], answer[3], answer[5]
+  local records = tables.records
+  if is_plain and #records == 1 and records[1][2] == row.key and row.state == "fresh" and not tables.has_expired(row) then
+    return struct.pack(
+      SHORT_FORMAT, SHORT_TAG, serial, at, (is_changed and 1 or 0) + (is_recovery and 2 or 0), row.version, row.good_from,
+      row.changed_at, row.built_at, records[1][1], row.expires_at or NO_NUMBER, tables.look_at(row) or NO_NUMBER,
+      tables.func_of(row)
+    )
+  end
+  answer[2] = showing.entry_of(row, true)
+  return nil
+end
+
+-- What is said of a build comes as one value after the other, and stays so: to put them into tables takes longer than
+-- most of what is done with them. The last ones are its marks.
+-- stylua: ignore
+local function _commit(
+  request, token, epoch, begun_at, attempts, cause, digest, good_from, build_s, expires_at, is_error, is_private,
+  is_awaited, fingerprint, terms, retry_in_s, builder, seen, groups, shapes, ids, is_plain, ...
+)
+  local row = _held_by(request.key, token, epoch)
+  if row == nil then
+    return { "overtaken", tables.counters.epoch, tables.counters.sequence, tables.now }
+  end
+  cause, seen, terms = cause or EMPTY, seen or EMPTY, next(terms) and terms or EMPTY
+  local unattached = _unattached(groups, seen, request.is_asked)
+  if unattached ~= nil and not request.is_last then
+    return tables.refusal(unattached)
+  end
+  local is_recovery = _note_success(row)
+  if tables.newest_born(ids) == nil then
+    changing.learn(tables.groups_of(groups, shapes))
+  end
+  row.seen = seen
+  local is_unready = retry_in_s ~= nil or unattached ~= nil
+  row.state = states.next_state(row.state, _commit_step(row, is_unready, groups, ids, is_plain, ...))
+  local reason = _why_unstored(row, is_private, terms)
   if reason ~= nil then
     local outcome = _unstored(row, reason, is_recovery)
     changing.drop(row)
     return outcome
   end
-  local is_same = row.version > 0 and row.digest == built.digest and row.fingerprint == request.fingerprint
+  local is_same = row.version > 0 and row.digest == digest and row.fingerprint == fingerprint
   local is_changed = not (is_same and tables.has_value(row))
-  _take_over(row, request)
-  _after_commit(row, request, is_changed)
-  local cause = request.lease.cause
-  tables.relink_packed(row, built.groups, built.shapes)
+  local now, expires_s = tables.now, scheduling.term(terms, "expires_s")
+  row.fingerprint, row.digest, row.terms = fingerprint, digest, terms
+  row.is_error, row.builder = is_error or false, builder
+  row.good_from, row.built_at, row.build_s = math.min(row.begun, good_from), now, build_s
+  row.attempts, row.retry_at = 0, nil
+  row.expires_at = _earlier(expires_at, expires_s and now + expires_s)
+  _end_lease(row)
+  _after_commit(row, begun_at, attempts, retry_in_s, scheduling.shows_event(is_changed, is_awaited))
+  tables.relink_packed(row, groups, shapes, ids, is_plain, ...)
   changing.store_value(row, request.value, is_changed, cause)
   if tables.row(row.key) == row then
     _tell_outward(row, cause, is_changed)
   end
   changing.sweep(row)
-  evicting.make_room(row)
+  local room = tables.room
+  if room.max_entries or room.max_bytes then
+    evicting.make_room(row)
+  end
   if tables.row(row.key) ~= row then
     -- It looked at something that was built from it, so its own change has dropped it; or it found no room.
     return _unstored(row, _NOT_KEPT, is_recovery)
   end
-  return { "committed", showing.entry_of(row, true), is_changed, true, is_recovery }
+  tables.short = _short
+  return { "committed", row, is_changed, true, is_recovery }
 end
 
 function building.commit(request)
-  return _commit(_said(request, unpack_(request.flat)))
+  return _commit(request, unpack_(request.flat))
 end
 
 function building.fail(request)

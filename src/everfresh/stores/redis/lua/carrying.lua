@@ -49,7 +49,9 @@ local function _touch(members, news, found)
   for number, key in ipairs(members) do
     keys[number], whys[number] = key, why
   end
-  local touched, suspect = changing.spread(keys, whys)
+  local pace = found.per_s and { per_s = found.per_s, n_before = #found.places }
+  local touched, suspect, places = changing.spread(keys, whys, pace)
+  _append(found.places, places or {})
   _append(found.touched, touched)
   _append(found.suspect, suspect)
 end
@@ -123,11 +125,12 @@ end
 
 -- Take news of entries elsewhere: what they touch and shake here, and what is of no interest here any more.
 function carrying.carry(request)
-  local found = { touched = {}, suspect = {}, detached = {} }
+  local found = { touched = {}, suspect = {}, detached = {}, places = {}, per_s = request.per_s }
   for _, news in ipairs(request.news) do
     _carry(news, found)
   end
-  return { found.touched, found.suspect, found.detached, { tables.counters.epoch, tables.counters.sequence } }
+  local place = { tables.counters.epoch, tables.counters.sequence }
+  return { found.touched, found.suspect, found.detached, place, found.per_s and { tables.now, found.places } or NULL }
 end
 
 -- News were carried: the outbox forgets them, unless there are newer ones; and nobody is told of what was detached.

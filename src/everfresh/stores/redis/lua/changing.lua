@@ -1,5 +1,5 @@
--- The steps that change what is known of entries: apply, candidates, register, put, delete. Follows stores/changing.py.
--- needs: tables, evicting, comparing, changing_spread
+-- The steps that change what is known of entries: apply, touch, pace, candidates, register, put, delete. Follows stores/changing.py.
+-- needs: tables, tables_sources, evicting, comparing, changing_spread
 --
 -- Rules
 -- - Every bucket that an event meets is marked as fired, with entries or without, so that a build under way learns of
@@ -169,6 +169,21 @@ local function _first_of(request, found)
   return keys, whys, left
 end
 
+-- What was applied, as it is answered; and where the touched wait for their places, since when, and who does.
+local function _applied(touched, suspect, outrun, left, places)
+  local counters = tables.counters
+  local answer = { "applied", counters.epoch, counters.sequence, touched, suspect, outrun, left }
+  if places then
+    answer[8], answer[9] = tables.now, places
+  end
+  return answer
+end
+
+-- How fast what is touched is to fall due; nil for at once.
+local function _pace_of(request)
+  return request.per_s and { per_s = request.per_s, n_before = request.n_before or 0 }
+end
+
 -- Carry out `Apply`.
 function changing.apply(request)
   local counters = tables.counters
@@ -184,15 +199,19 @@ function changing.apply(request)
   end
   local found = _members(request)
   if request.is_dry then
-    return { "applied", counters.epoch, counters.sequence, found.keys, {}, {}, {} }
+    return _applied(found.keys, {}, {}, {})
   end
   local outrun = _outrun(request.puts)
   counters.sequence = counters.sequence + 1
   counters.applied = counters.sequence
   _fire(request)
   local keys, whys, left = _first_of(request, found)
-  local touched, suspect = changing.spread(keys, whys)
-  return { "applied", counters.epoch, counters.sequence, touched, suspect, outrun, left }
+  local touched, suspect, places = changing.spread(keys, whys, _pace_of(request))
+  -- Who has to touch the rest writes them with the last of it.
+  if request.offsets and #left == 0 then
+    tables.set_offsets(request.offsets)
+  end
+  return _applied(touched, suspect, outrun, left, places)
 end
 
 -- Touch what events that were applied as of `sequence` had left; whoever was built since has seen them.
@@ -206,8 +225,23 @@ function changing.touch(request)
       end
     end
   end
-  local touched, suspect = changing.spread(keys, whys)
-  return { "applied", counters.epoch, counters.sequence, touched, suspect, {}, {} }
+  local touched, suspect, places = changing.spread(keys, whys, _pace_of(request))
+  if request.offsets then
+    tables.set_offsets(request.offsets)
+  end
+  return _applied(touched, suspect, {}, {}, places)
+end
+
+-- Carry out `Pace`: have those fall due then that still wait for where they were put first.
+function changing.pace(request)
+  for _, item in ipairs(request.places) do
+    local row, was_due = tables.row(item[1]), item[2]
+    if row ~= nil and row.due == was_due then
+      changing.queue(row, item[3])
+      tables.save(row)
+    end
+  end
+  return true
 end
 
 -- Carry out `Candidates`.

@@ -7,6 +7,8 @@
 --   suspect.
 -- - A why is a table: `text`, `cause` (array), `encoded` (the event as entries keep it, or nil), `is_by_call` (an entry
 --   that it was built from changed). `spread(keys, whys)` takes two arrays side by side, each key once.
+-- - What is touched at a pace waits for its place: { per_s = ..., n_before = ... }, how many a second, and how many of the
+--   same event are before. What falls due earlier anyway is not kept waiting.
 -- - `tables.members` may give the live table: it is copied before anything that stands in it is taken out.
 -- - Its own file, so that the script of a commit does not carry the steps of changing.lua, which adds them to it.
 
@@ -51,16 +53,6 @@ local function _is_probed(group, begun)
   return false
 end
 
--- Make the shapes of packed groups known, if one of these, one behind the other, is not.
-function changing.learn_packed(ids, packed, shapes)
-  for start = 1, #ids, SHAPE_BYTES do
-    if tables.born(string.sub(ids, start, start + SHAPE_BYTES - 1)) == nil then
-      changing.learn(tables.groups_of(packed, shapes))
-      return
-    end
-  end
-end
-
 -- Whether one of the dependencies fired, or may have fired unseen, after the position.
 -- Events that a predicate looked at have touched those that stood in its bucket, as the groups of the `linked` row say;
 -- only to those that did not are its marks news.
@@ -94,19 +86,6 @@ function changing.is_outrun(groups, begun, linked)
     end
   end
   return false
-end
-
--- The same of dependencies that nothing but their marks decides about, with the ids of their registered shapes.
-function changing.has_fired(ids, begun, ...)
-  if begun < tables.counters.fired_floor then
-    return true
-  end
-  for start = 1, #ids, SHAPE_BYTES do
-    if (tables.born(string.sub(ids, start, start + SHAPE_BYTES - 1)) or 0) > begun then
-      return true
-    end
-  end
-  return tables.last_fired_of(...) > begun
 end
 
 -- Have the queue look at the row at `due`, or not at all; the row is not saved.
@@ -165,7 +144,17 @@ local function _remembered(history, text)
   return longer
 end
 
-local function _make_dirty(row, why)
+-- Have the touched row fall due at `due`; or in its turn, if it is to wait for that.
+local function _queue_touched(row, due, in_turn)
+  if in_turn then
+    in_turn[#in_turn + 1] = { row, due, row.due or NULL }
+  else
+    changing.queue(row, due)
+  end
+end
+
+-- With `in_turn`, those are added to it that are to wait for their turn.
+local function _make_dirty(row, why, in_turn)
   local now = tables.now
   -- One that waits for its next try is due at once, which is news for workers.
   local is_news = row.state ~= "dirty" or row.retry_at ~= nil
@@ -192,7 +181,7 @@ local function _make_dirty(row, why)
   end
   -- While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
   if row.token == nil and (row.due == nil or row.due > now) then
-    changing.queue(row, scheduling.due_after_touch(row.terms, now, queued_at))
+    _queue_touched(row, scheduling.due_after_touch(row.terms, now, queued_at), in_turn)
   end
   -- Of an entry without a value nobody was told yet.
   if is_news and row.version > 0 then
@@ -201,8 +190,37 @@ local function _make_dirty(row, why)
   tables.save(row)
 end
 
--- Touch the entries and shake who was built from them; the keys touched and the keys made suspect.
-function changing.spread(keys, whys)
+-- Queue touched rows one after the other; none before its debounce is over, or later than it was due before. Of each
+-- its key, its urgency, when it falls due now, when its debounce is over, and when it was due before.
+local function _queue_in_turn(in_turn, pace)
+  local found = {}
+  for number, item in ipairs(in_turn) do
+    local row = item[1]
+    local level, seen = scheduling.urgency_of(row.terms, row.read_at, row.watched_until)
+    found[number] = { row.key, level, seen, 0, item[2], item[3] }
+  end
+  table.sort(found, function(one, other)
+    if one[2] ~= other[2] then
+      return one[2] < other[2]
+    end
+    return one[3] < other[3] or (one[3] == other[3] and one[1] < other[1])
+  end)
+  for number, item in ipairs(found) do
+    local row, turn = tables.row(item[1]), scheduling.due_in_turn(pace.n_before + number - 1, pace.per_s, tables.now)
+    if item[6] ~= NULL then
+      turn = math.min(turn, item[6])
+    end
+    item[4] = math.max(turn, item[5])
+    changing.queue(row, item[4])
+    tables.save(row)
+  end
+  return found
+end
+
+-- Touch the entries and shake who was built from them; the keys touched and the keys made suspect, and at a pace who
+-- has which place.
+function changing.spread(keys, whys, pace)
+  local in_turn = pace and {}
   -- Both grow while they are gone through.
   local waiting, why_of = {}, {}
   for number, key in ipairs(keys) do
@@ -225,13 +243,14 @@ function changing.spread(keys, whys)
           why_of[#waiting] = outer_why
         end
       else
-        _make_dirty(row, why)
+        _make_dirty(row, why, in_turn)
         dirty[#dirty + 1] = key
       end
     end
     number = number + 1
   end
-  return touched, changing.shake_outward(dirty)
+  local places = pace and _queue_in_turn(in_turn, pace)
+  return touched, changing.shake_outward(dirty), places
 end
 
 -- Touch who was built from the entry.

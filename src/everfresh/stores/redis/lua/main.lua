@@ -9,7 +9,10 @@
 local LATE = "LATE %.6f"
 -- Kept for a step that was not done and never will be, should it arrive yet.
 local NEVER = 0
-local KEPT_S = 60
+local KEPT_S = "60"
+
+-- How much the store may hold, by each step anew.
+local room = {}
 
 -- Refuse the step.
 local function late(deadline, at, name, serial)
@@ -69,6 +72,10 @@ end
 local function carried_out(step, request, counters, now, epoch, is_reading, n_shards, shard, room, last_reads, damage)
   tables.open(counters, now, epoch, is_reading, n_shards, shard)
   tables.room, tables.last_reads = room, last_reads
+  -- What a commit stores is not looked for by events that have not come yet: they ask, and all is distrusted then.
+  if not is_reading and not request.flat then
+    tables.check_shapes()
+  end
   if damage then
     tables.lose(damage)
   end
@@ -86,34 +93,45 @@ end
 
 -- Carry out the request with the step, and answer.
 local function run(step, keys, arguments)
-  P, reply = string.sub(keys[1], 1, -2), { "" }
+  begin_names(string.sub(keys[1], 1, -2))
+  reply = { "" }
   local request, now, slot, serial, epoch, max_entries, max_bytes, is_reading, last_reads, deadline, is_repair, n_shards, shard =
     unpack_(arguments[1])
   request.value, request.flat = arguments[2], arguments[3]
   local is_kept = not is_reading and slot ~= nil and slot ~= ""
   -- What nearly every step reads, at once.
   local key = request.lease and request.lease.key or request.key
-  local names = { P .. "m", is_kept and P .. "o:" .. slot or P .. "m", key and P .. "r:" .. key }
-  local found = call("MGET", unpack(names))
-  _first_key, _first_row = key, found[3]
+  local slot_name = is_kept and P .. "o:" .. slot or keys[1]
+  _first_key, _first_name = key, key and P .. "r:" .. key
+  local found = key and call("MGET", keys[1], slot_name, _first_name) or call("MGET", keys[1], slot_name)
+  _first_row = found[3]
   if is_kept then
     local kept = found[2]
     if kept then
-      local _, its_serial = cmsgpack.unpack_limit(kept, 1, 0)
+      local is_short = string.byte(kept) == SHORT_TAG
+      local _, its_serial
+      if is_short then
+        its_serial = struct.unpack("<d", kept, 2)
+      else
+        _, its_serial = cmsgpack.unpack_limit(kept, 1, 0)
+      end
       -- It was carried out, and only the answer was lost; or it was given up, and arrives when nobody waits any more.
       if its_serial >= serial then
-        local _, its_reply = unpack_(kept)
-        return its_reply
+        if is_short then
+          return { kept }
+        end
+        _, kept = unpack_(kept)
+        return kept
       end
     end
   end
   local at = tables.server_time()
   if deadline and at > deadline then
-    return late(deadline, at, names[2], serial)
+    return late(deadline, at, slot_name, serial)
   end
   -- A test may give another.
   now = now or at
-  local room = { max_entries = max_entries, max_bytes = max_bytes }
+  room.max_entries, room.max_bytes = max_entries, max_bytes
   local answer
   if is_repair then
     answer = repaired(function(lost)
@@ -130,10 +148,18 @@ local function run(step, keys, arguments)
     return reply
   end
   local is_same_life = tables.counters.epoch == tables.first_epoch
+  if tables.short then
+    local tells_none = tables.n_shards == nil or (next(tables.posted) == nil and next(tables.paces) == nil)
+    local short = tables.short(answer, serial, at, is_kept and is_same_life and tells_none)
+    if short then
+      call("SET", slot_name, short, "EX", KEPT_S)
+      return { short }
+    end
+  end
   local records = is_same_life and tables.records or tables.loss or true
   reply[1] = pack({ answer, records, tables.counters.epoch, at, tables.n_shards and tables.posted, tables.n_shards and tables.paces })
   if is_kept then
-    call("SET", names[2], pack(serial, reply), "EX", KEPT_S)
+    call("SET", slot_name, pack(serial, reply), "EX", KEPT_S)
   end
   return reply
 end

@@ -46,6 +46,16 @@ function scheduling.rank_of(terms, due, now, read_at, watched_until)
   return due - level * CONST.HEAD_START_S
 end
 
+-- The place among those that fall due one after the other: the lowest of both numbers, in that order, goes first.
+function scheduling.urgency_of(terms, read_at, watched_until)
+  return -scheduling.term(terms, "priority"), -math.max(watched_until, read_at)
+end
+
+-- When the one at that place, from 0, falls due.
+function scheduling.due_in_turn(place, per_s, now)
+  return now + place / per_s
+end
+
 -- When to look again at an entry that does not show its event yet; nil when it was looked at often enough.
 function scheduling.next_look(terms, event_at, now)
   local first = nil

@@ -1,5 +1,5 @@
 -- All tables of a store, within one step; follows the protocol in stores/tables.py.
--- needs: tables_rows, tables_shards, tables_saving, tables_queue, tables_shapes, tables_index, tables_marks, tables_feed
+-- needs: tables_rows, tables_shards, tables_saving, tables_queue, tables_shapes, tables_links, tables_marks, tables_feed
 --
 -- Rules
 -- - They stand in several files, each of which says what is kept under which keys. A step that only reads needs less of

@@ -1,21 +1,29 @@
 -- The feed: what became of entries, for whoever follows.
 -- needs: tables_saving
 --
--- P..x is a stream; a record's id is its sequence, and its one field, "r", packs the rest: key, kind, version, digest.
+-- P..x is a stream; a record's id is its sequence, and its one field, "r", packs it: sequence, key, kind, version, digest.
 -- What is cut off it raises `feed_floor`: a follower further behind starts over.
+-- After so many records it is counted.
+local N_UNCHECKED = 64
 
--- Add a record.
+-- Add a record. What is to be there already is not made anew: so it is seen when it was lost.
 function tables.append(record)
   _n_appended = _n_appended + 1
-  local packed = pack({ record[2], record[3], record[4], record[5] })
-  local id = string.format("%d-0", record[1])
-  local added = pcall_("XADD", P .. "x", id, "r", packed)
-  if type(added) == "table" and added.err then
-    -- Somebody wrote into it by hand what is newer: it is no feed of this store.
-    call("UNLINK", P .. "x")
-    tables.counters.feed_floor = record[1] - 1
-    call("XADD", P .. "x", id, "r", packed)
+  -- As a text: the server writes a number as if it had a fraction, which takes four times as long.
+  local counters, id, packed = tables.counters, string.format("%d", record[1]), pack(record)
+  local added
+  if counters.n_feed + _n_appended > 1 then
+    added = pcall_("XADD", K.x, "NOMKSTREAM", id, "r", packed)
+  else
+    added = pcall_("XADD", K.x, id, "r", packed)
   end
+  if added and not added.err then
+    return
+  end
+  -- Or somebody wrote into it by hand what is newer: it is no feed of this store.
+  call("UNLINK", K.x)
+  counters.feed_floor, counters.n_feed, _n_appended = record[1] - 1, 0, 1
+  call("XADD", K.x, id, "r", packed)
 end
 
 -- Write the feed record of what became of the row; its sequence.
@@ -34,38 +42,43 @@ end
 -- The records after the sequence, in order.
 function tables.since(sequence, n_max)
   local found = {}
-  for number, item in ipairs(call("XRANGE", P .. "x", string.format("(%.0f-0", sequence), "+", "COUNT", n_max)) do
-    local record = unpack_(item[2][2])
-    table.insert(record, 1, tonumber(string.match(item[1], "^%d+")))
-    found[number] = record
+  for number, item in ipairs(call("XRANGE", K.x, string.format("(%.0f-0", sequence), "+", "COUNT", n_max)) do
+    found[number] = unpack_(item[2][2])
   end
   return found
 end
 
--- Before records are read: whether all that were appended are there. Else followers start over.
-function tables.check_feed()
+-- Whether all records that were appended are there; else followers start over.
+local function _check(n_feed, feed_floor)
   local counters = tables.counters
-  if call("XLEN", P .. "x") ~= counters.n_feed then
-    counters.feed_floor = counters.sequence
+  if n_feed ~= counters.n_feed then
+    counters.feed_floor, counters.n_feed = math.max(counters.feed_floor, feed_floor), n_feed
   end
 end
 
--- Cut off what nobody needs, if it is much by now.
+-- Before records are read.
+function tables.check_feed()
+  _check(call("XLEN", K.x), tables.counters.sequence)
+end
+
+-- Cut off what nobody needs, if it is much by now; and look now and then whether all is there, as for a reader who only
+-- reads it would be missing for ever.
 function tables.trim_feed()
   if _n_appended == 0 then
     return
   end
-  local counters, n_feed = tables.counters, call("XLEN", P .. "x")
-  if n_feed ~= counters.n_feed + _n_appended then
-    counters.feed_floor = math.max(counters.feed_floor, tables.records[1][1] - 1)
-  end
-  counters.n_feed = n_feed
-  if n_feed <= 2 * CONST.MAX_FEED then
+  local counters = tables.counters
+  counters.n_feed = counters.n_feed + _n_appended
+  if counters.n_feed <= 2 * CONST.MAX_FEED and counters.sequence % N_UNCHECKED >= _n_appended then
     return
   end
-  counters.n_feed = n_feed - call("XTRIM", P .. "x", "MAXLEN", CONST.MAX_FEED)
-  local first = call("XRANGE", P .. "x", "-", "+", "COUNT", 1)[1]
+  _check(call("XLEN", K.x), tables.records[1][1] - 1)
+  if counters.n_feed <= 2 * CONST.MAX_FEED then
+    return
+  end
+  counters.n_feed = counters.n_feed - call("XTRIM", K.x, "MAXLEN", CONST.MAX_FEED)
+  local first = call("XRANGE", K.x, "-", "+", "COUNT", 1)[1]
   if first then
-    tables.counters.feed_floor = tonumber(string.match(first[1], "^%d+")) - 1
+    counters.feed_floor = tonumber(string.match(first[1], "^%d+")) - 1
   end
 end

@@ -60,15 +60,35 @@ local function _packed_ids(ids)
   return ":" .. table.concat(packed)
 end
 
+-- A number as a text of its digits: a command writes one as if it had a fraction, which takes four times as long.
+local function _digits(number)
+  return string.format("%d", number)
+end
+
+-- Have the id stand in the bucket, in which there is nobody; false when somebody is. In most shapes either nearly all
+-- buckets have one member, or many do: so what was met last in the shape says what to ask first.
+local function _is_first_in(name, rest, shape, part, id)
+  if call("HSETNX", name, rest, _digits(id)) == 0 then
+    return false
+  end
+  K.alone[shape] = true
+  if call("SADD", K.parts[shape], _digits(part)) == 0 and call("HLEN", name) == 1 then
+    tables.lose("a part of its index")
+  end
+  return true
+end
+
 local function _link(bucket, id)
   _met = {}
   local shape, part, suffix, rest = _place(bucket)
-  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  local name = P .. "i:" .. suffix
+  if K.alone[shape] and _is_first_in(name, rest, shape, part, id) then
+    return
+  end
+  K.alone[shape] = false
+  local packed = call("HGET", name, rest)
   if not packed then
-    call("HSET", P .. "i:" .. suffix, rest, id)
-    if call("SADD", P .. "p:" .. shape, part) == 0 and call("HLEN", P .. "i:" .. suffix) == 1 then
-      tables.lose("a part of its index")
-    end
+    _is_first_in(name, rest, shape, part, id)
     return
   end
   if packed == "*" then
@@ -80,7 +100,7 @@ local function _link(bucket, id)
   local ids = _ids_of(packed)
   if #ids == 0 then
     -- Somebody has written something else there.
-    call("HSET", P .. "i:" .. suffix, rest, id)
+    call("HSET", name, rest, id)
     tables.lose("a part of its index")
     return
   end
@@ -98,9 +118,9 @@ local function _link(bucket, id)
   end
   if #ids > N_PACKED then
     call("SADD", P .. "b:" .. bucket, unpack(ids))
-    call("HSET", P .. "i:" .. suffix, rest, "*")
+    call("HSET", name, rest, "*")
   else
-    call("HSET", P .. "i:" .. suffix, rest, _packed_ids(ids))
+    call("HSET", name, rest, _packed_ids(ids))
   end
 end
 
@@ -133,7 +153,7 @@ local function _unlink(bucket, id)
     call("HDEL", P .. "o:" .. suffix, rest)
   end
   if call("EXISTS", P .. "i:" .. suffix) == 0 then
-    call("SREM", P .. "p:" .. shape, part)
+    call("SREM", K.parts[shape], part)
   end
 end
 
@@ -179,15 +199,28 @@ local function _keys_of(ids, bucket)
   return keys
 end
 
+-- Whether the part is known to be empty. Of the shape that most ask about for nothing, every commit of an entry from
+-- which none was built, one question is enough.
+local function _is_empty(shape, part)
+  if shape ~= CONST.CALL_SHAPE then
+    return false
+  end
+  local is_there = call("SMISMEMBER", K.parts[shape], _digits(part), "-1")
+  return is_there[1] == 0 and is_there[2] == 1
+end
+
 -- The ids in the bucket.
 local function _find_ids(bucket)
   local shape, part, suffix, rest = _place(bucket)
+  if _is_empty(shape, part) then
+    return EMPTY
+  end
   local packed = call("HGET", P .. "i:" .. suffix, rest)
   if not packed then
-    if call("SISMEMBER", P .. "p:" .. shape, part) == 1 and call("EXISTS", P .. "i:" .. suffix) == 0 then
+    if call("SISMEMBER", K.parts[shape], part) == 1 and call("EXISTS", P .. "i:" .. suffix) == 0 then
       tables.lose("a part of its index")
       if not tables.is_reading then
-        call("SREM", P .. "p:" .. shape, part)
+        call("SREM", K.parts[shape], part)
       end
     end
     return {}
@@ -206,7 +239,8 @@ end
 function tables.members(bucket)
   local keys = _met[bucket]
   if keys == nil then
-    keys = _keys_of(_find_ids(bucket), bucket)
+    local ids = _find_ids(bucket)
+    keys = #ids > 0 and _keys_of(ids, bucket) or EMPTY
     _met[bucket] = keys
   end
   return keys
@@ -236,7 +270,7 @@ function tables.conditions(stem)
     if not tables.is_reading then
       -- In the new life each entry is linked anew with its next writing.
       call("UNLINK", P .. "o:" .. suffix, P .. "i:" .. suffix)
-      call("SREM", P .. "p:" .. shape, part)
+      call("SREM", K.parts[shape], part)
     end
     return found
   end
@@ -255,7 +289,7 @@ end
 
 -- The parts of the shape that are not empty.
 local function _parts_of(shape)
-  local parts = call("SMEMBERS", P .. "p:" .. shape)
+  local parts = call("SMEMBERS", K.parts[shape])
   for number, text in ipairs(parts) do
     if text == "-1" then
       table.remove(parts, number)
@@ -278,9 +312,9 @@ local function _parts_of(shape)
     end
   end
   if not tables.is_reading then
-    call("SADD", P .. "p:" .. shape, -1)
+    call("SADD", K.parts[shape], -1)
     for _, part in ipairs(parts) do
-      call("SADD", P .. "p:" .. shape, part)
+      call("SADD", K.parts[shape], part)
     end
   end
   return parts
@@ -296,7 +330,7 @@ function tables.members_of_shape(shape)
     if #items == 0 then
       tables.lose("a part of its index")
       if not tables.is_reading then
-        call("SREM", P .. "p:" .. shape, part)
+        call("SREM", K.parts[shape], part)
       end
     end
     for number = 1, #items, 2 do
@@ -310,76 +344,4 @@ function tables.members_of_shape(shape)
   end
   table.sort(ids)
   return _keys_of(ids)
-end
-
-local function _buckets_of(groups)
-  local found = {}
-  for _, group in ipairs(groups) do
-    for _, bucket in ipairs(group.b) do
-      found[bucket] = true
-    end
-  end
-  return found
-end
-
-local function _link_all(row, groups, linked)
-  local id = tables.id(row)
-  local come = {}
-  for _, group in ipairs(groups) do
-    for number, bucket in ipairs(group.b) do
-      if not linked[bucket] and not come[bucket] then
-        come[bucket] = true
-        _link(bucket, id)
-        if group.t then
-          local _, _, suffix, rest = _place(bucket)
-          call("HSET", P .. "o:" .. suffix, rest, pack(group.o[number]))
-        end
-      end
-    end
-    if group.blob and not group.r then
-      call("HSETNX", P .. "d", group.s, group.blob)
-    end
-  end
-end
-
-local function _relink(row, groups, packed)
-  local before = tables.groups(row)
-  local old, new = _buckets_of(before), _buckets_of(groups)
-  if row.id ~= nil then
-    for bucket in pairs(old) do
-      if not new[bucket] then
-        _unlink(bucket, row.id)
-      end
-    end
-  end
-  if #groups > 0 then
-    _link_all(row, groups, old)
-  end
-  row.groups, row.packed_groups = groups, packed
-  if tables.n_shards then
-    tables.forget_unused(before)
-  end
-end
-
--- Take the entry out of its buckets and put it into those of the groups.
-function tables.relink(row, groups)
-  local packed = _packed_groups(groups)
-  if packed ~= row.packed_groups then
-    _relink(row, groups, packed)
-  end
-end
-
--- The same with groups that come packed. Most are what they were: to see that, nothing need be unpacked.
-function tables.relink_packed(row, packed, shapes)
-  if packed ~= row.packed_groups then
-    _relink(row, tables.groups_of(packed, shapes), packed)
-  end
-end
-
--- Put the entry into all its buckets, whatever became of its links.
-function tables.link_anew(row)
-  local groups = tables.groups(row)
-  if #groups > 0 then
-    _link_all(row, groups, {})
-  end
 end

@@ -20,7 +20,7 @@ local function _prune_marks(n_fired, n_kept)
   -- A build that never ends may not have all marks kept for it: it counts as outrun.
   local is_kept = oldest ~= nil and n_kept <= CONST.MARKS_KEPT_FOR_LEASES * CONST.MAX_FIRED
   local below = is_kept and oldest or counters.sequence
-  local old = call("ZRANGE", P .. "e", 0, math.max(N_PRUNED, n_fired) - 1, "WITHSCORES")
+  local old = call("ZRANGE", K.e, 0, math.max(N_PRUNED, n_fired) - 1, "WITHSCORES")
   local n_old = 0
   for number = 2, #old, 2 do
     local sequence = tonumber(old[number])
@@ -31,7 +31,7 @@ local function _prune_marks(n_fired, n_kept)
     counters.fired_floor = math.max(counters.fired_floor, sequence)
   end
   if n_old > 0 then
-    call("ZREMRANGEBYRANK", P .. "e", 0, n_old - 1)
+    call("ZREMRANGEBYRANK", K.e, 0, n_old - 1)
     counters.marks_max = CONST.MAX_FIRED
   else
     -- What a lease needs is not asked about at each event.
@@ -49,9 +49,9 @@ function tables.fire(marks)
       items[#items + 1] = sequence
       items[#items + 1] = marks[number]
     end
-    n_new = n_new + call("ZADD", P .. "e", unpack(items))
+    n_new = n_new + call("ZADD", K.e, unpack(items))
   end
-  local n_kept = call("ZCARD", P .. "e")
+  local n_kept = call("ZCARD", K.e)
   if n_kept == n_new then
     -- Those before were lost, or there were none.
     counters.fired_floor = math.max(counters.fired_floor, counters.last_mark)
@@ -61,7 +61,7 @@ function tables.fire(marks)
 end
 
 local function _newest_of(...)
-  local last, found = 0, call("ZMSCORE", P .. "e", ...)
+  local last, found = 0, call("ZMSCORE", K.e, ...)
   for number = 1, select("#", ...) do
     local sequence = found[number] and tonumber(found[number]) or 0
     if sequence > last then
@@ -73,7 +73,7 @@ end
 
 local function _unless_lost(last)
   local counters = tables.counters
-  if last == 0 and counters.last_mark > counters.fired_floor and call("EXISTS", P .. "e") == 0 then
+  if last == 0 and counters.last_mark > counters.fired_floor and call("EXISTS", K.e) == 0 then
     -- The marks were lost: any of them may have fired.
     counters.fired_floor = counters.sequence
     return counters.sequence
@@ -99,10 +99,10 @@ end
 function tables.keep_probe(probe)
   local counters = tables.counters
   call("RPUSH", P .. "q:" .. probe.stem, pack(counters.sequence, probe, counters.life))
-  if call("RPUSH", P .. "k", pack(counters.sequence, probe.stem)) <= CONST.MAX_PROBES then
+  if call("RPUSH", K.k, pack(counters.sequence, probe.stem)) <= CONST.MAX_PROBES then
     return
   end
-  for _, packed in ipairs(call("LPOP", P .. "k", N_AT_ONCE)) do
+  for _, packed in ipairs(call("LPOP", K.k, N_AT_ONCE)) do
     local sequence, stem = unpack_(packed)
     call("LPOP", P .. "q:" .. stem)
     counters.fired_floor = math.max(counters.fired_floor, sequence)

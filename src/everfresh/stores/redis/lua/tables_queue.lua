@@ -11,7 +11,7 @@ local N_LOOKS = 8
 local BLOCK_LENGTH = 64
 
 local function _ripen(func)
-  local waiting = P .. "w:" .. func
+  local waiting = K.waiting[func]
   local due = call("ZRANGE", waiting, "-inf", _micros(tables.now), "BYSCORE", "LIMIT", 0, N_MOVED)
   if #due == 0 then
     return
@@ -21,7 +21,7 @@ local function _ripen(func)
     ready[2 * number - 1] = _micros((struct.unpack(">d", member, 6)))
     ready[2 * number] = string.sub(member, 1, 5)
   end
-  call("ZADD", P .. "y:" .. func, unpack(ready))
+  call("ZADD", K.ready[func], unpack(ready))
   call("ZREM", waiting, unpack(due))
 end
 
@@ -34,7 +34,7 @@ local function _ready_row(func, bytes)
     row.was_ready = row.was_due ~= nil
     return row
   end
-  call("ZREM", P .. "y:" .. func, bytes)
+  call("ZREM", K.ready[func], bytes)
   if row and row.due ~= nil then
     -- The clock was put back, or its places were lost: it is queued anew.
     row.was_due, row.was_rank = nil, nil
@@ -45,11 +45,11 @@ end
 
 -- See that the function's queues are there.
 local function _check_queues(func)
-  if call("EXISTS", P .. "w:" .. func, P .. "y:" .. func) == 2 then
+  if call("EXISTS", K.waiting[func], K.ready[func]) == 2 then
     return
   end
-  local was_functions_lost = tables.counters.n_entries > 0 and call("EXISTS", P .. "f") == 0
-  if was_functions_lost or call("SISMEMBER", P .. "f", func) == 1 then
+  local was_functions_lost = tables.counters.n_entries > 0 and call("EXISTS", K.f) == 0
+  if was_functions_lost or call("SISMEMBER", K.f, func) == 1 then
     tables.lose("a queue")
     tables.begin_queues(func)
   end
@@ -57,7 +57,7 @@ end
 
 -- When the first that waits there falls due; nil when none does.
 local function _next_due(func)
-  local first = call("ZRANGE", P .. "w:" .. func, 0, 0)
+  local first = call("ZRANGE", K.waiting[func], 0, 0)
   local due = first[1] and (struct.unpack(">d", first[1], 14))
   return due ~= math.huge and due or nil
 end
@@ -75,7 +75,7 @@ function tables.due(quotas, n_max, n_looked)
     end
     -- One more than may be taken, unless its quota holds it back: to know whether there are more.
     local n_read = quota < n_max and quota or n_max + 1
-    local found = n_read > 0 and call("ZRANGE", P .. "y:" .. func, 0, n_read - 1, "WITHSCORES") or {}
+    local found = n_read > 0 and call("ZRANGE", K.ready[func], 0, n_read - 1, "WITHSCORES") or {}
     for number = 1, #found, 2 do
       if found[number] ~= END then
         ready[#ready + 1] = { tonumber(found[number + 1]), found[number], func }
@@ -110,7 +110,7 @@ function tables.due_ranks(func, n)
   tables.flush()
   _check_queues(func)
   _ripen(func)
-  local found = call("ZRANGE", P .. "y:" .. func, 0, n - 1, "WITHSCORES")
+  local found = call("ZRANGE", K.ready[func], 0, n - 1, "WITHSCORES")
   local ranks = {}
   for number = 2, #found, 2 do
     if found[number - 1] ~= END then
@@ -123,7 +123,7 @@ end
 -- How many entries of the function are being built.
 function tables.n_leased(func)
   tables.flush()
-  return call("ZCOUNT", P .. "g:" .. func, "(" .. string.format("%.0f", _micros(tables.now)), "+inf")
+  return call("ZCOUNT", K.leases[func], "(" .. string.format("%.0f", _micros(tables.now)), "+inf")
 end
 
 -- The position at which the oldest live lease began; nil when there is none.
@@ -131,8 +131,8 @@ function tables.oldest_lease()
   tables.flush()
   local oldest
   local now = "(" .. string.format("%.0f", _micros(tables.now))
-  for _, func in ipairs(call("SMEMBERS", P .. "f")) do
-    for _, member in ipairs(call("ZRANGE", P .. "g:" .. func, now, "+inf", "BYSCORE")) do
+  for _, func in ipairs(call("SMEMBERS", K.f)) do
+    for _, member in ipairs(call("ZRANGE", K.leases[func], now, "+inf", "BYSCORE")) do
       local begun = struct.unpack(">I6", member, 6)
       if oldest == nil or begun < oldest then
         oldest = begun
@@ -146,7 +146,7 @@ end
 function tables.pace(func)
   local pace = _paces[func]
   if pace == nil then
-    local packed = call("HGET", P .. "a", func)
+    local packed = call("HGET", K.a, func)
     pace = {}
     if packed then
       pace.failed, pace.n_failures, pace.n_pauses, pace.paused_until, pace.spent, pace.spent_at = unpack_(packed)
@@ -166,13 +166,13 @@ function tables.set_pace(func, pace)
   local is_plain = #pace.failed == 0 and pace.n_failures == 0 and pace.n_pauses == 0 and pace.paused_until == 0
   if is_plain and pace.spent == 0 and pace.spent_at == 0 then
     if was then
-      call("HDEL", P .. "a", func)
+      call("HDEL", K.a, func)
     end
     pace.packed = false
   else
     local packed = pack(pace.failed, pace.n_failures, pace.n_pauses, pace.paused_until, pace.spent, pace.spent_at)
     if packed ~= was then
-      call("HSET", P .. "a", func, packed)
+      call("HSET", K.a, func, packed)
     end
     pace.packed = packed
   end
@@ -215,7 +215,7 @@ local function _warm_up()
   local rows, last = tables.scan(counters.cold_id, N_TAKEN_IN)
   for _, row in ipairs(rows) do
     if row.version > 0 and row.id then
-      call("ZADD", P .. "c", _micros(row.read_at), tables.id_bytes(row.id))
+      call("ZADD", K.c, _micros(row.read_at), tables.id_bytes(row.id))
     end
   end
   counters.cold_id = last
@@ -226,17 +226,17 @@ end
 function tables.coldest(n)
   tables.flush()
   local rows, n_gone = {}, 0
-  local found = call("ZRANGE", P .. "c", 0, n - 1, "WITHSCORES")
+  local found = call("ZRANGE", K.c, 0, n - 1, "WITHSCORES")
   for number = 1, #found, 2 do
     local key = tables.key_of(tables.id_of(found[number]))
     local row = key and tables.row(key)
     if row and row.version > 0 then
       rows[#rows + 1] = row
       if _micros(row.read_at) ~= tonumber(found[number + 1]) then
-        call("ZADD", P .. "c", _micros(row.read_at), found[number])
+        call("ZADD", K.c, _micros(row.read_at), found[number])
       end
     else
-      call("ZREM", P .. "c", found[number])
+      call("ZREM", K.c, found[number])
       n_gone = n_gone + 1
     end
   end

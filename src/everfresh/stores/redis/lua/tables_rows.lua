@@ -1,8 +1,8 @@
 -- The numbers of the store, its entries' rows and their values, as they are read.
--- needs: head
+-- needs: tables_packing
 --
--- P..m is one string, the counters. P..r:<key> is a row: its fields packed one after the other, in the order of
--- `_unpacked`. P..v:<key> is its value: whoever only reads it, names all three by the key alone (glimpse.py).
+-- P..m is one string, the counters. P..r:<key> is a row, both as tables_packing.lua says. P..v:<key> is its value:
+-- whoever only reads it, names all three by the key alone (glimpse.py).
 --
 -- Rules
 -- - A row that a step has seen is the same table until the step ends, whether it was saved or not.
@@ -17,14 +17,21 @@ local tables = {}
 -- All of these are one step's, in whatever file they are used: `open` sets them.
 local _rows, _values, _keys, _packed_counters
 local _unsaved, _n_unsaved
+-- Those that it has written, some of them more than once.
+local _written, _n_written
 local _shapes, _met, _paces, _n_appended
 -- Rows and values to be set when the step ends, all by one command.
 local _to_set
--- The row that was read together with the counters, packed, by its key.
-local _first_key, _first_row
+-- The row that was read together with the counters, packed, by its key; and the name under which it stands.
+local _first_key, _first_row, _first_name
+-- The rows that steps wrote lately, by their names, in two halves: most are read again soon, and are what they were when
+-- they are the same bytes. To make a table with as many fields costs more than most commands. But no more of them than a
+-- moment's builds: garbage is looked for in all of Lua's memory.
+local _young, _old, _n_young = {}, {}, 0
+local N_KEPT = 32
 -- By the keys' beginning: the counters as the last step here left them, packed and not, and what it knew of shapes
 -- and paces. Whoever finds the same packed need not unpack them, nor ask again.
-local _kept = {}
+local _kept, _kept_before = {}, nil
 -- Of so many lives it is known that the counters have counted their rows.
 local N_LIVES = 16
 local BLOCK = 64
@@ -78,29 +85,10 @@ local function _new_counters(epoch)
   }
 end
 
--- stylua: ignore
-local function _unpacked_counters(packed)
-  local c = {}
-  c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
-    c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed,
-    c.last_mark, c.n_attached, c.n_posted = unpack_(packed)
-  return c
-end
-
 -- Nil when somebody wrote into them by hand: then they are lost.
 local function _sound_counters(packed)
-  local is_read, c = pcall(_unpacked_counters, packed)
-  local is_sound = is_read and type(c.epoch) == "string" and type(c.lives) == "table" and type(c.sequence) == "number"
-  return is_sound and type(c.id) == "number" and type(c.n_posted) == "number" and c or nil
-end
-
--- stylua: ignore
-local function _pack_counters(c)
-  return pack(
-    c.epoch, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
-    c.n_shapes, c.marks_max, c.cold_id, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives, c.n_feed,
-    c.last_mark, c.n_attached, c.n_posted
-  )
+  local is_read, counters = pcall(_unpacked_counters, packed)
+  return is_read and counters or nil
 end
 
 -- The counters were new to the step, or its life began in it: what there was before is lost, or not to be trusted.
@@ -113,15 +101,17 @@ local function _begin_counters(epoch)
     -- As identity.py names it.
     call("SET", P .. "run", run_id .. "." .. (copied or ""))
   end
-  if call("EXISTS", P .. "t") == 1 then
+  if call("EXISTS", K.t) == 1 then
     call("SET", P .. "unswept", epoch)
   end
   -- The rows of a life that nobody counted keep their numbers; those of new ones begin above.
-  counters.id = (tonumber(call("GET", P .. "t") or 0) or 0) * 64
+  counters.id = (tonumber(call("GET", K.t) or 0) or 0) * 64
   call("HSET", P .. "n:" .. counters.id / 64, "whole", "")
-  call("SET", P .. "t", counters.id / 64 + 1)
+  call("SET", K.t, counters.id / 64 + 1)
+  -- Nobody of this life stands there yet that its parts do not tell of.
+  call("SADD", K.parts[CONST.CALL_SHAPE], -1)
   -- Their positions would be ahead of all new ones.
-  call("UNLINK", P .. "x", P .. "e", P .. "k", P .. "s", P .. "z", P .. "u")
+  call("UNLINK", K.x, K.e, K.k, K.s, P .. "z", P .. "u")
   -- As following.lua reads it: nobody followed before.
   call("ZADD", P .. "w", "NX", "+inf", string.format("%.6f", counters.born_at))
   return counters
@@ -131,7 +121,7 @@ end
 function tables.begin_life(epoch, reason)
   local c = tables.counters
   local sequence = c.sequence + 1
-  c.epoch, c.life, c.sequence = epoch, _life_of(epoch), sequence
+  c.epoch, c.life, c.sequence, c.of_life = epoch, _life_of(epoch), sequence, nil
   c.applied, c.fired_floor, c.feed_floor = sequence, sequence, sequence
   c.born_at, c.distrusted_at, c.distrust_reason = tables.server_time(), tables.now, reason
 end
@@ -147,7 +137,9 @@ end
 
 -- Have the next step here find the counters as they are now.
 function tables.keep_counters(packed)
-  _kept[P] = { packed, tables.counters, _shapes, _paces }
+  local kept = _kept_before
+  kept[1], kept[2], kept[3], kept[4] = packed, tables.counters, _shapes, _paces
+  _kept[P] = kept
 end
 
 -- The time as the scores of sorted sets have it: in whole microseconds. The server keeps small sets as texts, and goes
@@ -158,65 +150,45 @@ end
 
 -- Begin a step, with the counters as they were read. `epoch` names the store's life, should this step begin it.
 function tables.open(packed_counters, now, epoch, is_reading, n_shards, shard)
-  _rows, _values, _keys, _shapes, _paces, tables.records = {}, {}, {}, {}, {}, {}
-  _unsaved, _n_unsaved, _n_appended, _met, _to_set = {}, 0, 0, {}, {}
+  _rows, _values, _keys, tables.records = {}, {}, {}, {}
+  _unsaved, _n_unsaved, _n_appended, _met, _to_set, _written, _n_written = {}, 0, 0, {}, {}, {}, 0
   tables.now, tables.is_reading, tables.new_epoch, tables.loss = now, is_reading, epoch, nil
-  tables.n_shards, tables.shard = n_shards, shard
+  tables.n_shards, tables.shard, tables.short = n_shards, shard, nil
   if tables.n_shards then
     tables.mirrors, tables.epochs, tables.told, tables.posted, tables.paces = {}, {}, {}, {}, {}
   end
   _packed_counters = packed_counters
   local kept = _kept[P]
   -- It is put back when the step has come to its end.
-  _kept[P] = nil
+  _kept[P], _kept_before = nil, kept or {}
   if kept and kept[1] == _packed_counters then
     tables.counters, _shapes, _paces = kept[2], kept[3], kept[4]
   else
+    _shapes, _paces = {}, {}
     tables.counters = _packed_counters and _sound_counters(_packed_counters)
   end
   if not tables.counters then
     tables.counters = _begin_counters(epoch)
     _packed_counters = _pack_counters(tables.counters)
-    call("SET", P .. "m", _packed_counters)
+    call("SET", K.m, _packed_counters)
   end
   tables.first_epoch = tables.counters.epoch
-  if not is_reading and call("HLEN", P .. "s") ~= tables.counters.n_shapes then
+end
+
+-- Whether all shapes are there; before an event is applied, or anything else that events have to find.
+function tables.check_shapes()
+  if call("HLEN", K.s) ~= tables.counters.n_shapes then
     -- Events would pass by what nobody knows to look for.
-    call("UNLINK", P .. "s")
+    call("UNLINK", K.s)
     tables.counters.n_shapes, _shapes = 0, {}
     tables.lose("its shapes")
-    tables.begin_life(epoch, tables.loss)
+    tables.begin_life(tables.new_epoch, tables.loss)
   end
 end
 
 -- When the asker knows that the entry was read, though the store was not told yet.
 function tables.last_read(key)
   return tables.last_reads and tables.last_reads[key]
-end
-
--- The row; false when it cannot be what was packed here.
--- stylua: ignore
-local function _unpacked(key, packed)
-  local id, life, state, func, args, call_, fingerprint, digest, version, good_from, changed_at, built_at, build_s,
-    groups, seen, terms, stale_since, reason, attempts, retry_at, due, rank, token, until_, begun, n_died, expires_at,
-    queued_at, event_at, event, cause, history, builder, is_error, n_bytes, read_at, watched_until = unpack_(packed)
-  -- What is no number raises here, or is not equal to the number that it is taken for; to ask for the type is a call.
-  local is_sound = version == version + 0 and good_from == good_from + 0 and changed_at == changed_at + 0
-    and built_at == built_at + 0 and build_s == build_s + 0 and attempts == attempts + 0 and n_bytes == n_bytes + 0
-    and read_at == read_at + 0 and watched_until == watched_until + 0 and begun == begun + 0
-    and n_died == n_died + 0 and life == life + 0 and rank == rank + 0
-    and type(state) == "string" and type(digest) == "string"
-  return is_sound and (terms == nil or type(terms) == "table") and {
-    key = key, id = id, life = life, state = state, func = func, args = args, call = call_, fingerprint = fingerprint,
-    digest = digest, version = version, good_from = good_from, changed_at = changed_at, built_at = built_at,
-    build_s = build_s, packed_groups = groups, seen = seen or {}, terms = terms or {}, stale_since = stale_since,
-    reason = reason, attempts = attempts, retry_at = retry_at, due = due, rank = rank, token = token,
-    ["until"] = until_, begun = begun, n_died = n_died, expires_at = expires_at, queued_at = queued_at,
-    event_at = event_at, event = event, cause = cause or {}, history = history or {}, builder = builder,
-    is_error = is_error, n_bytes = n_bytes, read_at = read_at, watched_until = watched_until,
-    was_saved = true, was_func = func, was_due = due, was_rank = rank, was_token = token, was_until = until_,
-    was_begun = begun,
-  }
 end
 
 -- Nothing that was known of the row holds any more but that it is wanted, and its value as the last one known.
@@ -235,33 +207,59 @@ local function _distrust(row)
   row.is_unlinked = true
 end
 
+-- The row that a step before has written so; it belongs to this step now, and comes back when that has written it.
+local function _taken(name, packed)
+  local row = _young[name] or _old[name]
+  if row then
+    _young[name], _old[name] = nil, nil
+    if row.packed == packed then
+      return row
+    end
+  end
+  return nil
+end
+
+-- Have later steps find the row, which is as it was written.
+local function _keep(row)
+  row.was_ready, row.was_life = nil, nil
+  if _n_young == N_KEPT then
+    _young, _old, _n_young = {}, _young, 0
+  end
+  _young[row.name], _n_young = row, _n_young + 1
+end
+
 -- The entry's row; nil when there is none.
 function tables.row(key)
   local row = _rows[key]
   if row ~= nil then
     return row or nil
   end
-  local packed
+  local name, packed
   if key == _first_key then
-    packed = _first_row
+    name, packed = _first_name, _first_row
   else
-    packed = call("GET", P .. "r:" .. key)
+    name = P .. "r:" .. key
+    packed = call("GET", name)
   end
   if not packed then
     _rows[key] = false
     return nil
   end
-  local is_read, found = pcall(_unpacked, key, packed)
+  local is_read, found = true, _taken(name, packed)
+  if not found then
+    is_read, found = pcall(_unpacked_row, key, packed)
+  end
   if not is_read or not found then
     -- Somebody wrote into it by hand. Nobody can tell any more who was built from it.
     tables.lose("an entry")
     if not tables.is_reading then
-      call("UNLINK", P .. "r:" .. key, P .. "v:" .. key)
+      call("UNLINK", name, P .. "v:" .. key)
     end
     _rows[key] = false
     return nil
   end
   row = found
+  row.name = name
   _rows[key] = row
   local life = tables.counters.life
   if row.life ~= life and row.life ~= -life then

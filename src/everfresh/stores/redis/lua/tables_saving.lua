@@ -29,13 +29,13 @@ end
 
 -- Have the function's queues, each with its end.
 function tables.begin_queues(func)
-  call("ZADD", P .. "w:" .. func, "+inf", tables.id_bytes(NOBODY) .. struct.pack(">dd", 0, math.huge))
-  call("ZADD", P .. "y:" .. func, "+inf", tables.id_bytes(NOBODY))
+  call("ZADD", K.waiting[func], "+inf", tables.id_bytes(NOBODY) .. struct.pack(">dd", 0, math.huge))
+  call("ZADD", K.ready[func], "+inf", tables.id_bytes(NOBODY))
 end
 
 -- The function has entries from now on.
 local function _know(func)
-  if call("SADD", P .. "f", func) == 1 then
+  if call("SADD", K.f, func) == 1 then
     tables.begin_queues(func)
   end
 end
@@ -54,7 +54,7 @@ function tables.id(row)
     row.id = id
     if id % BLOCK == 0 or id == 1 then
       call("HSET", P .. "n:" .. math.floor(id / BLOCK), "whole", "")
-      call("SET", P .. "t", math.floor(id / BLOCK) + 1)
+      call("SET", K.t, math.floor(id / BLOCK) + 1)
     end
     _know(row.func or "")
     _keys[id] = row.key
@@ -95,7 +95,7 @@ end
 -- Store the value.
 function tables.set_value(row, value)
   _values[row] = value
-  _to_set["v:" .. row.key] = value
+  _to_set[P .. "v:" .. row.key] = value
 end
 
 -- Take the row out of the queue and out of the leases, as far as it stood there when it was written last.
@@ -103,10 +103,10 @@ local function _unqueue(row, func)
   local id = tables.id_bytes(row.id)
   if row.was_due ~= nil then
     if not row.was_ready then
-      call("ZREM", P .. "w:" .. func, id .. struct.pack(">dd", row.was_rank, row.was_due))
+      call("ZREM", K.waiting[func], id .. struct.pack(">dd", row.was_rank, row.was_due))
     end
     if _micros(row.was_due) <= _micros(tables.now) then
-      call("ZREM", P .. "y:" .. func, id)
+      call("ZREM", K.ready[func], id)
     end
     row.was_due, row.was_ready = nil, nil
   end
@@ -114,7 +114,7 @@ end
 
 local function _unlease(row, func)
   if row.was_token ~= nil then
-    call("ZREM", P .. "g:" .. func, tables.id_bytes(row.id) .. struct.pack(">I6", row.was_begun))
+    call("ZREM", K.leases[func], tables.id_bytes(row.id) .. struct.pack(">I6", row.was_begun))
     row.was_token = nil
   end
 end
@@ -131,9 +131,9 @@ local function _queue(row, func)
   end
   local id = tables.id_bytes(row.id)
   if due <= tables.now then
-    call("ZADD", P .. "y:" .. func, _micros(rank), id)
+    call("ZADD", K.ready[func], _micros(rank), id)
   else
-    call("ZADD", P .. "w:" .. func, _micros(due), id .. struct.pack(">dd", rank, due))
+    call("ZADD", K.waiting[func], _micros(due), id .. struct.pack(">dd", rank, due))
   end
 end
 
@@ -145,7 +145,7 @@ local function _lease(row, func)
   _unlease(row, func)
   row.was_token, row.was_until, row.was_begun = token, ends_at, begun
   if token ~= nil then
-    call("ZADD", P .. "g:" .. func, _micros(ends_at), tables.id_bytes(row.id) .. struct.pack(">I6", begun))
+    call("ZADD", K.leases[func], _micros(ends_at), tables.id_bytes(row.id) .. struct.pack(">I6", begun))
   end
 end
 
@@ -164,21 +164,6 @@ local function _packed_groups(groups)
     packed[number] = { group.s, table.concat(tails), operands, group.v or NULL, group.p or NULL, group.k or NULL }
   end
   return pack(packed)
-end
-
-local function _nil_if_empty(items)
-  return next(items) and items or nil
-end
-
--- stylua: ignore
-local function _packed(row)
-  return pack(
-    row.id, row.life, row.state, row.func, row.args, row.call, row.fingerprint, row.digest, row.version, row.good_from,
-    row.changed_at, row.built_at, row.build_s, row.packed_groups, _nil_if_empty(row.seen), _nil_if_empty(row.terms),
-    row.stale_since, row.reason, row.attempts, row.retry_at, row.due, row.rank, row.token, row["until"], row.begun,
-    row.n_died, row.expires_at, row.queued_at, row.event_at, row.event, _nil_if_empty(row.cause),
-    _nil_if_empty(row.history), row.builder, row.is_error, row.n_bytes, row.read_at, row.watched_until
-  )
 end
 
 -- Whether the counters counted the row, in this life or in one before.
@@ -216,12 +201,16 @@ local function _write(row)
     _know(func)
   end
   row.was_func, row.was_saved = row.func, true
-  _to_set["r:" .. row.key] = _packed(row)
+  row.name = row.name or P .. "r:" .. row.key
+  row.packed = _packed_row(row)
+  _to_set[row.name] = row.packed
+  _n_written = _n_written + 1
+  _written[_n_written] = row
   _queue(row, func)
   _lease(row, func)
   local room = tables.room
   if row.version > 0 and (room.max_entries or room.max_bytes) then
-    call("ZADD", P .. "c", _micros(row.read_at), tables.id_bytes(row.id))
+    call("ZADD", K.c, _micros(row.read_at), tables.id_bytes(row.id))
   end
 end
 
@@ -248,8 +237,9 @@ function tables.remove(row)
   if row.is_unlinked then
     _count_in(row)
   end
-  _to_set["r:" .. key], _to_set["v:" .. key] = nil, nil
-  call("UNLINK", P .. "r:" .. key, P .. "v:" .. key)
+  local name, value_name = P .. "r:" .. key, P .. "v:" .. key
+  _to_set[name], _to_set[value_name], row.packed = nil, nil, nil
+  call("UNLINK", name, value_name)
   if id == nil then
     return
   end
@@ -264,7 +254,7 @@ function tables.remove(row)
     end
     _keys[id] = false
     if tables.room.max_entries or tables.room.max_bytes then
-      call("ZREM", P .. "c", tables.id_bytes(id))
+      call("ZREM", K.c, tables.id_bytes(id))
     end
   end
 end
@@ -273,7 +263,7 @@ end
 local function _set_all()
   local items, n = {}, 0
   for name, data in pairs(_to_set) do
-    items[n + 1], items[n + 2] = P .. name, data
+    items[n + 1], items[n + 2] = name, data
     n = n + 2
     if n == N_SET then
       call("MSET", unpack(items))
@@ -296,11 +286,11 @@ function tables.finish()
     tables.begin_life(tables.new_epoch, tables.loss)
   end
   if counters.epoch ~= tables.first_epoch then
-    counters.life, counters.born_at = _life_of(counters.epoch), tables.server_time()
+    counters.life, counters.born_at, counters.of_life = _life_of(counters.epoch), tables.server_time(), nil
     table.insert(counters.lives, 1, counters.life)
     counters.lives[N_LIVES + 1] = nil
-    for _, func in ipairs(call("SMEMBERS", P .. "f")) do
-      call("UNLINK", P .. "g:" .. func)
+    for _, func in ipairs(call("SMEMBERS", K.f)) do
+      call("UNLINK", K.leases[func])
     end
     -- Somebody has to drop or queue what is distrusted now; that is remembered until it is done.
     call("SET", P .. "unswept", counters.epoch)
@@ -310,8 +300,14 @@ function tables.finish()
   end
   local packed = _pack_counters(counters)
   if packed ~= _packed_counters then
-    _to_set.m = packed
+    _to_set[K.m] = packed
   end
   _set_all()
   tables.keep_counters(packed)
+  for number = 1, _n_written do
+    -- Unless it was removed since.
+    if _written[number].packed then
+      _keep(_written[number])
+    end
+  end
 end

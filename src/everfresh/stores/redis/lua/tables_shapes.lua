@@ -10,7 +10,7 @@
 function tables.born(shape_id)
   local born = _shapes[shape_id]
   if born == nil then
-    local packed = call("HGET", P .. "s", shape_id)
+    local packed = call("HGET", K.s, shape_id)
     born = false
     if packed then
       local _
@@ -22,14 +22,33 @@ function tables.born(shape_id)
   return born or nil
 end
 
+-- The newest of those positions of shapes whose ids stand one behind the other; 0 of none, nil when one is not known.
+function tables.newest_born(ids)
+  local newest = _shapes[ids]
+  if newest then
+    return newest
+  end
+  newest = 0
+  for start = 1, #ids, SHAPE_BYTES do
+    local born = tables.born(string.sub(ids, start, start + SHAPE_BYTES - 1))
+    if born == nil then
+      return nil
+    end
+    newest = math.max(newest, born)
+  end
+  -- Where it is one shape, that is what is known of it.
+  _shapes[ids] = newest
+  return newest
+end
+
 -- The shape itself, packed; nil when it is not known.
 function tables.shape_blob(shape_id)
-  local packed = call("HGET", P .. "s", shape_id)
+  local packed = call("HGET", K.s, shape_id)
   if packed then
     local _, _, shape = unpack_(packed)
     return shape
   end
-  return call("HGET", P .. "d", shape_id) or nil
+  return call("HGET", K.d, shape_id) or nil
 end
 
 -- How many shapes are known.
@@ -40,7 +59,7 @@ end
 -- The shapes from that number on, packed, in the order in which they were learnt.
 function tables.known(start)
   local found = {}
-  for _, packed in ipairs(call("HVALS", P .. "s")) do
+  for _, packed in ipairs(call("HVALS", K.s)) do
     local number, _, shape = unpack_(packed)
     if number > start then
       found[#found + 1] = { number, shape }
@@ -59,8 +78,8 @@ end
 function tables.learn(shape_id, shape, born)
   local counters = tables.counters
   counters.n_shapes = counters.n_shapes + 1
-  call("HSET", P .. "s", shape_id, pack(counters.n_shapes, born, shape))
+  call("HSET", K.s, shape_id, pack(counters.n_shapes, born, shape))
   -- Nothing stands in it that its parts do not tell of, or it is of another life: they need not be looked for.
-  call("SADD", P .. "p:" .. shape_id, -1)
+  call("SADD", K.parts[shape_id], -1)
   _shapes[shape_id] = born
 end

@@ -1,0 +1,115 @@
+"""What steps leave to those after them: tables of rows, what is known of the feed, answers in few bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+import redis
+
+from everfresh.model.dependency import Tag
+from everfresh.model.entry import Kind, State
+from everfresh.protocol.requests import Committed, ReadFeed
+from everfresh.stores.redis import RedisStore
+from everfresh.stores.redis.wire import decode
+from everfresh.testing.by_hand import ByHand, commit_of
+from tests.redis_servers import RedisServer, new_prefix
+
+A = Tag("a")
+# More than so many records later all of the feed has been looked at once.
+N_LATER = 70
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of this test's keys begin with."""
+    return new_prefix()
+
+
+@pytest.fixture
+def hand(shared_redis: RedisServer, prefix: str) -> Iterator[ByHand]:
+    """A store with that prefix."""
+    with closing(RedisStore(f"{shared_redis.url}?prefix={prefix}")) as store:
+        yield ByHand(store)
+
+
+@pytest.fixture
+def client(shared_redis: RedisServer) -> Iterator[redis.Redis]:
+    """Somebody who meddles."""
+    with shared_redis.client() as client:
+        yield client
+
+
+def test_a_row_is_what_its_bytes_say(hand: ByHand, prefix: str, client: redis.Redis) -> None:
+    """What a step remembers of it counts only while nobody else has written it."""
+    name = f"{prefix}:{{s0}}:r:k"
+    hand.build("k", 1, A)
+    client.copy(name, f"{name}:before")
+    hand.touch(A)
+    client.rename(f"{name}:before", name)
+
+    assert hand.explain("k").listed.state is State.FRESH
+
+
+def test_a_row_that_is_gone_is_not_remembered(hand: ByHand, prefix: str, client: redis.Redis) -> None:
+    """Whoever asks for it is told so."""
+    hand.build("k", 1, A)
+    hand.touch(A)
+    client.delete(f"{prefix}:{{s0}}:r:k")
+
+    assert hand.state("k") is None
+    assert hand.delete("k") == 0
+
+
+def test_more_rows_than_are_remembered_are_read_again(hand: ByHand) -> None:
+    """Each is the entry that it was."""
+    keys = [f"k{number}" for number in range(100)]
+    for key in keys:
+        hand.build(key, key, A)
+
+    assert set(hand.touch(A).touched) == set(keys)
+    assert {due.lease.key for due in hand.take()} == set(keys)
+    assert [hand.value(key) for key in keys] == keys
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_feed_that_was_lost_starts_readers_over_once(
+    hand: ByHand, prefix: str, client: redis.Redis, *, whole: bool
+) -> None:
+    """Nobody may miss what is not there; and after a while nobody starts over any more."""
+    name = f"{prefix}:{{s0}}:x"
+    hand.build("k", 1, A)
+    before = hand.position()
+    hand.build("k", 2, A)
+    hand.build("k", 3, A)
+    if whole:
+        client.delete(name)
+    else:
+        client.xtrim(name, maxlen=1, approximate=False)
+
+    hand.build("k", 4, A)
+    assert hand.store.carry_out(ReadFeed(before)).is_reset
+
+    for number in range(N_LATER):
+        hand.build("k", -number, A)
+    later = hand.position()
+    hand.build("k", 5, A)
+    batch = hand.store.carry_out(ReadFeed(later))
+    assert (batch.is_reset, [record.key for record in batch.records]) == (False, ["k"])
+
+
+def test_a_commit_that_is_sent_again_is_answered_as_before(hand: ByHand) -> None:
+    """Its answer was lost, and is kept in few bytes, from which the whole of it is known."""
+    store = hand.store
+    assert isinstance(store, RedisStore)
+    request = commit_of(hand.lease("k"), 1, A)
+    sent = store.sender.sent(request)
+
+    first, again = (store.clients.blocking.run(sent.script, store.key, sent.arguments) for _ in range(2))
+
+    assert list(first) == list(again)
+    decoded = decode(request, first)
+    assert isinstance(decoded.answer, Committed)
+    assert decoded.answer.entry == hand.entry("k")
+    assert [record.kind for record in decoded.records] == [Kind.CHANGED]
