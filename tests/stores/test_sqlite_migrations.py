@@ -11,6 +11,8 @@ import pytest
 
 from everfresh.model.entry import Key, OnChange, State
 from everfresh.protocol.inspecting import Count, Explain
+from everfresh.protocol.publishing import take_in
+from everfresh.protocol.sourcing import Offset, ReadSources
 from everfresh.stores.sqlite import SqliteStore
 from everfresh.stores.sqlite_migrations import MIGRATIONS, SCHEMA_VERSION
 from everfresh.stores.sqlite_opening import APPLICATION_ID
@@ -229,6 +231,52 @@ def test_two_who_open_it_at_once_migrate_it_once(path: Path) -> None:
         found = set(pool.map(opened, range(n_threads)))
 
     assert len(found) == 1
+
+
+def test_all_of_schema_2_survives(tmp_path: Path) -> None:
+    """It only knew no sources: entries stay fresh, in the same epoch, and nothing is said to be lost."""
+    path = file_of_schema_2(tmp_path / "cache.db")
+    epoch = sql(path, "SELECT epoch FROM counters")
+
+    with closing(SqliteStore(path)) as store:
+        hand = ByHand(store)
+
+        assert (hand.value("k"), hand.state("k")) == ("old", State.FRESH)
+        assert hand.position().epoch == epoch
+        hand.run(take_in([], hand.shapes, offsets=(Offset("bus", "5"),)))
+        assert [state.offset for state in store.carry_out(ReadSources()).states] == ["5"]
+    assert sql(path, "PRAGMA user_version") == SCHEMA_VERSION
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_that_was_brought_over_is_like_a_new_one(tmp_path: Path, path: Path, version: int) -> None:
+    """Table by table and column by column."""
+    SqliteStore(tmp_path / "new.db").close()
+    old = path if version == 1 else file_of_schema_2(tmp_path / "old.db")
+    SqliteStore(old).close()
+
+    assert columns_of(old) == columns_of(tmp_path / "new.db")
+
+
+def file_of_schema_2(path: Path) -> Path:
+    """A file with one entry, as the second schema left it."""
+    with closing(SqliteStore(path)) as store:
+        ByHand(store).build("k", "old")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for name in ("source_offset", "report", "unreadable"):
+            connection.execute(f"DROP TABLE {name}")
+        connection.execute("PRAGMA user_version = 2")
+    return path
+
+
+def columns_of(path: Path) -> list[tuple[object, ...]]:
+    """What the tables and indexes are made of."""
+    query = (
+        "SELECT one.type, one.name, part.name, part.type, part.pk, part.'notnull' FROM sqlite_master AS one "
+        "LEFT JOIN pragma_table_info(one.name) AS part ORDER BY 1, 2, part.cid"
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def sql(path: Path, statement: str) -> object:

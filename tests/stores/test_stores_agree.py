@@ -32,10 +32,11 @@ from everfresh.model.conditions import ge, lt
 from everfresh.model.dependency import Call, Dependency, Id, Scope, Tag, Topic
 from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Lease, OnChange, State, Terms
 from everfresh.model.event import Event
+from everfresh.model.message import Message
 from everfresh.model.position import Position
 from everfresh.protocol.applying import Candidates
 from everfresh.protocol.inspecting import Count, Explain, ListEntries
-from everfresh.protocol.publishing import invalidate, publish
+from everfresh.protocol.publishing import invalidate, publish, suspect, take_in
 from everfresh.protocol.queueing import Distrust, Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
     UNLIMITED,
@@ -55,6 +56,16 @@ from everfresh.protocol.requests import (
     ask,
 )
 from everfresh.protocol.scheduling import HEAD_START_S
+from everfresh.protocol.sourcing import (
+    Offset,
+    Quarantine,
+    ReadQuarantine,
+    ReadSources,
+    Release,
+    Report,
+    Tell,
+    Unreadable,
+)
 from everfresh.stores.memory import MemoryStore
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.sqlite import SqliteStore
@@ -99,6 +110,7 @@ lists = st.sampled_from(
 )
 names = st.lists(st.one_of(tags, articles, lists, st.builds(Call, keys)), min_size=1, max_size=2)
 dependencies = st.lists(st.one_of(tags, articles, topics, lists), max_size=3)
+MESSAGE = Message(topic="bug.new", body=b"{", headers={"a": "b"}, id="m")
 PREDICATE = (Group(predicate_shape("bug.#", FUNCTION), ((),)),)
 watched = st.sampled_from([(), (), PREDICATE])
 images = st.none() | st.builds(dict, id=st.sampled_from([1, 2]), title=st.sampled_from(["t", "u"]))
@@ -119,6 +131,20 @@ terms_ = st.sampled_from(
         Terms(priority=1, job_expires_s=5.0),
         Terms(keep_warm_s=8.0),
     ]
+)
+offsets = st.builds(Offset, st.sampled_from(["bus", "rows"]), st.sampled_from(["1", "2"]))
+patterns = st.lists(st.sampled_from(["bug.new", "bug.*", "article.update", "#", "none"]), max_size=2)
+reports = st.builds(
+    lambda source, consumer, lag: Report(source=source, consumer=consumer, is_connected=True, topics=("#",), lag=lag),
+    st.sampled_from(["bus", "rows"]),
+    st.sampled_from(["one", "two"]),
+    st.none() | st.integers(0, 2),
+)
+message_ids = st.sampled_from(["1", "2", "3", "4"])
+unreadables = st.builds(
+    lambda id_, source: Unreadable(id=id_, source=source, format="f", reason="no JSON", message=MESSAGE),
+    message_ids,
+    st.sampled_from(["bus", "files"]),
 )
 limits = st.sampled_from([Limit(n_at_once=1), Limit(per_s=1.0), Limit(n_at_once=2, per_s=0.2)])
 rooms = st.sampled_from([Room(), Room(), Room(max_entries=3), Room(max_bytes=3)])
@@ -265,6 +291,31 @@ class StoresAgree(RuleBasedStateMachine):
             hand.spares = frozenset(spared)
         self.run(lambda i: publish(some, self.hands[i].shapes, is_dry=is_dry, cause=cause, encode=encoded))
 
+    @rule(some=st.lists(events, max_size=2), come=st.lists(offsets, min_size=1, max_size=2))
+    def take_in(self, some: list[Event], come: list[Offset]) -> None:
+        """Sources bring events, or none, and have come so far with them."""
+        self.run(lambda i: take_in(some, self.hands[i].shapes, offsets=tuple(come), encode=encoded))
+
+    @rule(some=patterns, per_s=st.sampled_from([0.3, 5.0]))
+    def suspect(self, some: list[str], per_s: float) -> None:
+        """Events may have been lost."""
+        self.run(lambda i: suspect(some, "they may be lost", self.hands[i].shapes, per_s=per_s))
+
+    @rule(report=reports)
+    def tell(self, report: Report) -> None:
+        """A consumer tells how it fares."""
+        self.ask(lambda _: Tell(report))
+
+    @rule(some=st.lists(unreadables, max_size=3), n_max=st.integers(0, 4))
+    def quarantine(self, some: list[Unreadable], n_max: int) -> None:
+        """Messages come that are no events."""
+        self.ask(lambda _: Quarantine(tuple(some), n_max))
+
+    @rule(some=st.lists(message_ids, max_size=3))
+    def release(self, some: list[str]) -> None:
+        """A person drops some of them."""
+        self.ask(lambda _: Release(tuple(some)))
+
     @rule(some=names, cause=causes)
     def invalidate(self, some: list[Dependency], cause: tuple[str, ...]) -> None:
         """Somebody touches by name."""
@@ -324,6 +375,16 @@ class StoresAgree(RuleBasedStateMachine):
             for fingerprint in (None, "f2"):
                 self.compare(Load(Key(key), fingerprint))
             self.compare(Explain(Key(key)))
+
+    @invariant()
+    def sources_agree(self) -> None:
+        """What sources left is the same in both, in the same order."""
+        for request in (ReadSources(), ReadSources(("bus", "nobody"))):
+            ours, theirs = (store.carry_out(request) for store in self.stores)
+            assert ours == theirs
+        for look in (ReadQuarantine(), ReadQuarantine(source="bus", n_max=1), ReadQuarantine(("1", "3"))):
+            kept = [store.carry_out(look) for store in self.stores]
+            assert kept[0] == kept[1]
 
     @rule(some=st.lists(keys, max_size=3), fingerprint=st.none() | fingerprints)
     def load_many(self, some: list[str], fingerprint: str | None) -> None:

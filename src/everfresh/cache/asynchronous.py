@@ -11,6 +11,7 @@ from everfresh.cache.asking import Coverage, Named
 from everfresh.cache.drivers import AsyncDriver
 from everfresh.cache.explaining import Explanation, explain
 from everfresh.cache.operations import Operations
+from everfresh.cache.sourcing import SourceOperations
 from everfresh.cache.transactions import Transaction
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Entry, Key, State
@@ -24,6 +25,12 @@ class AsynchronousCache:
 
     _driver: AsyncDriver
     _operations: Operations
+    _sources: SourceOperations
+
+    @property
+    def sources(self) -> SourceOperations:
+        """What sources do with the cache; for the floors above, not for applications."""
+        return self._sources
 
     @property
     def production_mode(self) -> bool:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from math import inf
 from types import TracebackType
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from everfresh.cache.asynchronous import AsynchronousCache
 from everfresh.cache.background import Background
@@ -24,6 +24,7 @@ from everfresh.cache.notices import Notice
 from everfresh.cache.operations import Operations
 from everfresh.cache.options import FunctionOptions, Options, on_store_failure_of, options_of, policy_of
 from everfresh.cache.reads import Reads
+from everfresh.cache.sourcing import SourceOperations
 from everfresh.feed.reader import FeedReader
 from everfresh.model.clock import Clock, Dice, fair_dice, seconds_of, wall_clock
 from everfresh.model.entry import Key
@@ -40,6 +41,19 @@ R = TypeVar("R")
 V = TypeVar("V")
 # Below this a busy machine would lose leases that are renewed three times within them.
 _MIN_LEASE_S = 0.1
+
+
+class Consumable(Protocol):
+    """A source that a cache consumes; those of `everfresh.sources` are such."""
+
+    @property
+    def name(self) -> str:
+        """The source's name: under it the store keeps how far it has come."""
+        ...
+
+    async def run(self, cache: Cache, /) -> None:
+        """Apply what comes until this is cancelled."""
+        ...
 
 
 class Cache(AsynchronousCache):
@@ -111,6 +125,7 @@ class Cache(AsynchronousCache):
         """Refreshes that readers set off; for the floors above."""
         self._operations = Operations(self.engine)
         self._driver = AsyncDriver(self.engine, self.background.revalidate)
+        self._sources = SourceOperations(self.engine, self._operations, self._driver)
         self._functions: dict[str, CachedFunction[..., Any]] = {}
         self._blocking = BlockingCache(BlockingDriver(self.engine, self.background.revalidate), self._operations)
 
@@ -278,6 +293,31 @@ class Cache(AsynchronousCache):
     def listen(self, listener: Callable[[Notice], None]) -> Callable[[], None]:
         """Call the listener with each notice of this process, from any thread; it must be quick. Gives how to stop."""
         return self.engine.board.listen(listener)
+
+    async def consume(self, *sources: Consumable) -> None:
+        """Apply what the sources bring, until this is cancelled; each event is acknowledged only after that.
+
+            async with cache, asyncio.TaskGroup() as tasks:
+                tasks.create_task(cache.consume(Amqp(...), RedisStream(...)))
+
+        Sources and stores that do not answer are tried again without an end. Whoever cancels waits until the batches
+        under way are finished, or for a short grace; what was not acknowledged comes again.
+
+        Raises:
+            InvalidOption: no source, or two of one name; or one cannot be opened as it was said.
+            StoreError: the cache was closed. Of several sources errors come as an ExceptionGroup.
+        """
+        names = [source.name for source in sources]
+        if not names or len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            what = f"{', '.join(twice)}: twice. Each source needs a name of its own." if names else "name a source."
+            raise InvalidOption(f"consume: {what}")
+        if len(sources) == 1:
+            await sources[0].run(self)
+            return
+        async with asyncio.TaskGroup() as consuming:
+            for source in sources:
+                consuming.create_task(source.run(self))
 
     def close(self) -> None:
         """Stop the threads and let go of the store; repeating is safe."""

@@ -197,10 +197,10 @@ def _then(known: Explained, at: float) -> str:
 
 
 def _texts(group: Group) -> list[str]:
-    return [_text(group.shape, values) for values in group.values]
+    return [dependency_text(group.shape, values) for values in group.values]
 
 
-def _text(shape: Shape, values: Values) -> str:
+def dependency_text(shape: Shape, values: Values) -> str:
     """One dependency in the words of `everfresh.dep`."""
     shown = [_shown(value) for value in values]
     pattern = printable(shape.pattern)

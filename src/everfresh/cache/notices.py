@@ -13,6 +13,7 @@ logger = logging.getLogger("everfresh")
 
 NOTICES: dict[str, str] = {
     "event.applied": "events were applied: topic, id, n_events, position, touched, suspect, n_widened, n_predicates",
+    "source.suspect": "events of a source may have been lost: topics, reason, position, n_touched, n_suspect",
     "refresh.done": "a worker refreshed an entry: key, changed, version, build_s, position",
     "refresh.failed": "a worker's build raised: key, error, attempts, retry_in_s",
     "build.done": "a reader built an entry: key, changed, version, build_s, position",

@@ -27,6 +27,7 @@ from everfresh.protocol.applying import Applied
 from everfresh.protocol.publishing import Published
 from everfresh.protocol.reading import is_settled
 from everfresh.protocol.requests import Delete, Load, Loaded, LoadMany, Put, ReadFeed, Register, Steps, ask
+from everfresh.protocol.sourcing import Offset
 
 _ANYTHING: Codec[Any] = Codec(Any, "get")
 
@@ -73,6 +74,30 @@ class Operations:
         position = yield from steps
         yield from acknowledged(position)
         return position
+
+    def take_in(self, events: Sequence[Event], offset: Offset | None) -> Steps[Position]:
+        """Apply what a source brought, and how far it has come; neither held back nor part of any build."""
+        _check_events(events)
+        offsets = () if offset is None else (offset,)
+        if not events and not offsets:
+            return (yield from self.position())
+        published = yield from publishing.take_in(events, self._engine.shapes, offsets=offsets, encode=encode_event)
+        if events:
+            self._announce(published, events[0].topic, events[0].id, len(events))
+        return published.applied.position
+
+    def suspect(self, topics: Sequence[str], reason: str, per_s: float) -> Steps[int]:
+        """Touch all that such events could have touched; how many entries depend on them themselves."""
+        applied = (yield from publishing.suspect(topics, reason, self._engine.shapes, per_s=per_s)).applied
+        self._engine.board.tell(
+            "source.suspect",
+            topics=tuple(topics),
+            reason=reason,
+            position=applied.position,
+            n_touched=len(applied.touched),
+            n_suspect=len(applied.suspect),
+        )
+        return len(applied.touched)
 
     def touched_by(self, event: Event) -> Steps[list[Key]]:
         """Which entries the event would touch."""

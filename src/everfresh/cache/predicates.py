@@ -24,6 +24,9 @@ from everfresh.protocol.applying import Candidate, Judge
 # So often no by mere chance is rare; a predicate that compares what is never equal says it every time.
 WARN_AFTER_RUNS = 1_000
 
+Count = tuple[int, int]
+"""How often a predicate was asked, and how often it said yes."""
+
 
 class Predicates:
     """Runs the predicates of one cache's functions, and counts. Safe from every thread."""
@@ -32,18 +35,28 @@ class Predicates:
         self._functions = functions
         self._board = board
         self._lock = threading.Lock()
-        self._n_runs: dict[str, int] = {}
-        # Those that said yes once, and those that were warned of: neither is counted any further.
-        self._is_done: set[str] = set()
+        self._counts: dict[str, Count] = {}
+        self._warned: set[str] = set()
 
     def judge(self, request: Judge) -> Mapping[Bucket, frozenset[Key]]:
         """The candidates that none of the events touches, by bucket."""
         spared: dict[Bucket, set[Key]] = {}
+        answers: dict[str, list[int]] = {}
         for candidate in request.candidates:
             events = [request.events[number] for number in request.numbers.get(candidate.bucket, ())]
-            if events and not self._is_touched(candidate, events):
+            if events and not self._is_touched(candidate, events, answers):
                 spared.setdefault(candidate.bucket, set()).add(candidate.key)
+        self._take(answers)
         return {bucket: frozenset(keys) for bucket, keys in spared.items()}
+
+    def counts(self) -> dict[str, Count]:
+        """For each function that has a predicate, how often that was asked in this process, and how often it said yes.
+
+        One that was never asked stands there too: no event had its topics, or no entry waits for them.
+        """
+        with self._lock:
+            known = {name: (0, 0) for name, spec in self._functions.items() if spec.should_refresh is not None}
+            return known | self._counts
 
     def is_awaited(self, spec: Spec, lease: Lease, value: object) -> bool | None:
         """Whether the value shows what the lease's event told of; None when the function does not say."""
@@ -53,7 +66,7 @@ class Predicates:
         event = decode_event(lease.event)
         return self._says_yes(spec, lease.key, event, partial(settled, event, value))
 
-    def _is_touched(self, candidate: Candidate, events: list[Event]) -> bool:
+    def _is_touched(self, candidate: Candidate, events: list[Event], answers: dict[str, list[int]]) -> bool:
         spec = self._functions.get(candidate.recipe.function)
         if spec is None or spec.should_refresh is None:
             return True
@@ -64,10 +77,12 @@ class Predicates:
             return True
         told = {name: value for name, value in arguments.items() if name not in spec.signature.ignored}
         predicate = spec.should_refresh
+        answered = answers.setdefault(spec.name, [0, 0])
         for event in events:
             is_yes = self._says_yes(spec, candidate.key, event, partial(predicate, event, **told))
-            self._count(spec.name, is_yes=is_yes)
+            answered[0] += 1
             if is_yes:
+                answered[1] += 1
                 return True
         return False
 
@@ -80,15 +95,15 @@ class Predicates:
             self._board.tell("predicate.failed", function=spec.name, key=key, topic=event.topic, error=told_of(error))
             return True
 
-    def _count(self, name: str, *, is_yes: bool) -> None:
-        if name in self._is_done:
-            return
+    def _take(self, answers: dict[str, list[int]]) -> None:
+        """Count what was answered; a lock for each answer would cost what many a predicate does."""
+        never: list[tuple[str, int]] = []
         with self._lock:
-            n_runs = self._n_runs[name] = self._n_runs.get(name, 0) + 1
-            if is_yes:
-                self._is_done.add(name)
-                return
-            if n_runs < WARN_AFTER_RUNS or name in self._is_done:
-                return
-            self._is_done.add(name)
-        self._board.tell("predicate.never", function=name, n_runs=n_runs)
+            for name, (n_asked, n_yes) in answers.items():
+                asked, yes = self._counts.get(name, (0, 0))
+                self._counts[name] = (asked + n_asked, yes + n_yes)
+                if not yes + n_yes and asked + n_asked >= WARN_AFTER_RUNS and name not in self._warned:
+                    self._warned.add(name)
+                    never.append((name, asked + n_asked))
+        for name, n_runs in never:
+            self._board.tell("predicate.never", function=name, n_runs=n_runs)

@@ -83,6 +83,7 @@ class ShapeIndex:
         self._by_type: dict[str, tuple[Known, ...]] = {}
         self._lock = threading.Lock()
         self._taken_up: set[ShapeId] = set()
+        self._all: list[Known] = []
         self._generation = Generation(epoch, 0)
 
     @property
@@ -106,10 +107,15 @@ class ShapeIndex:
             return
         self._taken_up.add(shape.id)
         known = Known(shape)
+        self._all.append(known)
         if shape.kind in (ShapeKind.TOPIC, ShapeKind.PREDICATE):
             self._by_topic.add(shape.pattern, known)
         elif shape.kind in (ShapeKind.ID, ShapeKind.SCOPE):
             self._by_type[shape.pattern] = (*self._by_type.get(shape.pattern, ()), known)
+
+    def all(self) -> tuple[Known, ...]:
+        """Every shape that events reach."""
+        return tuple(self._all)
 
     def of_topic(self, topic: str) -> tuple[Known, ...]:
         """The shapes of topic dependencies and predicates whose pattern matches."""

@@ -8,6 +8,7 @@ from typing import assert_never
 
 import msgspec
 
+from everfresh.matching.covering import touched_by_patterns
 from everfresh.matching.index import Generation, ShapeIndex, Shapes
 from everfresh.matching.shapes import Bucket
 from everfresh.matching.triage import Touched, Widening, touched_by_events, touched_by_name
@@ -16,6 +17,7 @@ from everfresh.model.entry import Key
 from everfresh.model.event import Event
 from everfresh.protocol.applying import Applied, Apply, Candidates, Judge, Mention, ShapesMoved
 from everfresh.protocol.requests import Put, Steps, ask
+from everfresh.protocol.sourcing import Offset
 
 Spared = Mapping[Bucket, frozenset[Key]]
 """The entries in each predicate's bucket that it spares."""
@@ -69,17 +71,53 @@ def invalidate(
     return _apply(partial(touched_by_name, dependencies), shapes, mentions, (), apply)
 
 
+def take_in(
+    events: Sequence[Event],
+    shapes: Shapes,
+    *,
+    offsets: tuple[Offset, ...],
+    encode: Callable[[Event], bytes | None] | None = None,
+) -> Steps[Published]:
+    """Apply what sources brought, and how far each has come with it, as one step; there may be no events in it."""
+    mentions = tuple([Mention(text_of(event), event) for event in events])
+
+    def apply(touched: Touched, generation: Generation, told: tuple[Mention, ...], spared: Spared) -> Apply:
+        return Apply(touched, generation, told, spared, encode=encode, offsets=offsets)
+
+    return _apply(partial(touched_by_events, events), shapes, mentions, events, apply)
+
+
+def suspect(patterns: Sequence[str], reason: str, shapes: Shapes, *, per_s: float) -> Steps[Published]:
+    """Touch all that events with such topics could, as some may have been lost; due so many a second."""
+    mentions = (Mention(writable(reason[:_MAX_TEXT])),)
+
+    def apply(touched: Touched, generation: Generation, told: tuple[Mention, ...], spared: Spared) -> Apply:
+        return Apply(touched, generation, told, spared, per_s=per_s)
+
+    return _apply(partial(touched_by_patterns, patterns), shapes, mentions, (), apply)
+
+
+def learn(shapes: Shapes) -> Steps[None]:
+    """Learn the shapes that the store knows by now."""
+    while True:
+        answer = yield from ask(Apply(Touched(), shapes.index.generation, (), is_dry=True))
+        if not isinstance(answer, ShapesMoved):
+            return
+        shapes.learn(answer.after, answer.shapes)
+
+
 def text_of(event: Event) -> str:
     """The event in one line for people: its topic and its id."""
     text = f"event {event.topic} {event.id}" if event.id else f"event {event.topic}"
-    return _writable(text[:_MAX_TEXT])
+    return writable(text[:_MAX_TEXT])
 
 
 def _name_of(dependency: Dependency) -> str:
-    return _writable(repr(dependency)[:_MAX_TEXT])
+    return writable(repr(dependency)[:_MAX_TEXT])
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
+    """The text as a store can keep it: half of a surrogate pair has no UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

@@ -87,6 +87,19 @@ def rank_of(terms: Terms, *, due: float, now: float, read_at: float, watched_unt
     return due - level * HEAD_START_S
 
 
+def urgency_of(terms: Terms, *, read_at: float, watched_until: float) -> tuple[int, float]:
+    """The place among those that fall due one after the other: the lowest goes first.
+
+    A watch ends later than any read was, so of equal priority what is watched comes before what was read.
+    """
+    return -terms.priority, -max(watched_until, read_at)
+
+
+def due_in_turn(place: int, per_s: float, *, now: float) -> float:
+    """When the one at that place, from 0, falls due."""
+    return now + place / per_s
+
+
 def next_look(terms: Terms, *, event_at: float, now: float) -> float | None:
     """When to look again at an entry that does not show its event yet; None when it was looked at often enough."""
     return min((event_at + delay_s for delay_s in terms.settle_s if event_at + delay_s > now), default=None)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from everfresh.model.message import Message
 from everfresh.protocol.requests import Request
+
+MAX_REPORTS = 32
+"""Of how many consumers a source's reports are kept; one with another name at each start must not fill the store."""
 
 
 class Offset(msgspec.Struct, frozen=True):
@@ -26,7 +30,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     `topics` are the patterns of what it delivers, ("#",) when it may be anything. `last_event_at` and `last_canary_at`
     are seconds since 1970 by the store's clock, None when none came. `lag` is how many messages wait at the source,
     None when nobody knows. `problem` says for people what is wrong; empty when nothing is. Counts are those of the
-    consumer since it began.
+    consumer since it began. `predicates` says of each function that has one how often it was asked in the consumer's
+    process, and how often it said yes.
     """
 
     source: str
@@ -40,13 +45,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     n_events: int = 0
     n_unreadable: int = 0
     n_gaps: int = 0
+    predicates: Mapping[str, tuple[int, int]] = msgspec.field(default_factory=dict[str, tuple[int, int]])
 
 
 @dataclass(frozen=True, slots=True)
 class Tell(Request[float]):
     """Keep the report, in place of the consumer's last one; answered with the store's time.
 
-    Of each source the newest 32 consumers are kept.
+    Of each source those of the `MAX_REPORTS` consumers are kept that told last.
     """
 
     report: Report

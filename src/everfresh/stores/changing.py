@@ -1,7 +1,8 @@
 """The steps that change what is known of entries: apply, put, delete; and how a change spreads outward.
 
 Rules
-- A touched entry becomes dirty and is queued, or is dropped: when it has no recipe, or its function says so.
+- A touched entry becomes dirty and is queued, or is dropped: when it has no recipe, or its function says so. It is due
+  at once, or in its turn when only so many are to be built in a second; readers wait for neither.
 - Who was built from a dropped or changed entry is touched too; who was built from those, directly or not, is suspect.
 - Every bucket that an event meets is marked as fired, with entries or without, so that a build under way learns of it.
 """
@@ -20,7 +21,7 @@ from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, ShapesMoved
 from everfresh.protocol.requests import Delete, Put, Register, Seen
-from everfresh.protocol.scheduling import due_after_touch, rank_of
+from everfresh.protocol.scheduling import due_after_touch, due_in_turn, rank_of, urgency_of
 from everfresh.protocol.states import Step, next_state
 from everfresh.stores.evicting import make_room, take_out
 from everfresh.stores.showing import newest
@@ -75,7 +76,9 @@ def apply(tables: Tables, request: Apply) -> Applied | ShapesMoved:
         tables.keep_probe(probe, counters.sequence)
     cause, encode = request.cause, request.encode
     whys = [Why(mention.text, cause, mention.event, encode) for mention in request.mentions]
-    keys, suspect = spread(tables, {key: whys[event] for key, event in members.items()})
+    keys, suspect = spread(tables, {key: whys[event] for key, event in members.items()}, per_s=request.per_s)
+    for offset in request.offsets:
+        tables.set_offset(offset.source, offset.text)
     return Applied(newest(tables), keys, suspect, outrun)
 
 
@@ -227,12 +230,18 @@ def touch_outer(tables: Tables, row: Row, text: str, cause: tuple[str, ...]) -> 
     spread(tables, dict.fromkeys(tables.members(call_bucket(row.key)), why))
 
 
-def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
-    """Touch the entries and shake who was built from them; the keys touched and the keys made suspect."""
+def spread(
+    tables: Tables, whys: Mapping[Key, Why], *, per_s: float | None = None
+) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
+    """Touch the entries and shake who was built from them; the keys touched and the keys made suspect.
+
+    With `per_s` they fall due one after the other, so many a second, the most urgent first.
+    """
     # It grows while it is gone through.
     waiting = list(whys.items())
     touched: dict[Key, None] = {}
     dirty: list[Key] = []
+    in_turn: list[tuple[Row, float]] = []
     for key, why in waiting:
         row = None if key in touched else tables.row(key)
         if row is None:
@@ -243,8 +252,15 @@ def spread(tables: Tables, whys: Mapping[Key, Why]) -> tuple[tuple[Key, ...], tu
             outer_why = Why(f"{key} was dropped", cause=why.cause, is_by_call=True)
             waiting.extend((outer, outer_why) for outer in tables.members(call_bucket(key)))
         else:
-            _make_dirty(tables, row, why)
+            due = _make_dirty(tables, row, why)
             dirty.append(key)
+            if due is not None and per_s is not None:
+                in_turn.append((row, due))
+            elif due is not None:
+                queue(row, due, tables.journal.now)
+            tables.save(row)
+    if per_s is not None:
+        _queue_in_turn(tables, in_turn, per_s)
     suspect = shake_outward(tables, dirty)
     return tuple(touched), suspect
 
@@ -301,7 +317,8 @@ def _found(found: dict[Key, int], keys: Sequence[Key], event: int) -> None:
             found[key] = event
 
 
-def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
+def _make_dirty(tables: Tables, row: Row, why: Why) -> float | None:
+    """When the queue is to look at it, None when that stays as it is; the row is not saved."""
     now = tables.journal.now
     # One that waits for its next try is due at once, which is news for workers.
     is_news = row.state is not State.DIRTY or row.retry_at is not None
@@ -320,13 +337,27 @@ def _make_dirty(tables: Tables, row: Row, why: Why) -> None:
         row.event_at = now if row.terms.settle_s else None
         row.event = why.encoded() if row.terms.keeps_event else None
         row.history = (*row.history, why.text)[-N_REMEMBERED:]
-    # While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
-    if row.token is None and (row.due is None or row.due > now):
-        queue(row, due_after_touch(row.terms, now=now, queued_at=queued_at), now)
     # Of an entry without a value nobody was told yet.
     if is_news and row.version:
         record(tables, row, Kind.STALE)
-    tables.save(row)
+    # While a lease is held, `due` is its end; whoever ends it queues the entry again. What is due already stays so.
+    if row.token is None and (row.due is None or row.due > now):
+        return due_after_touch(row.terms, now=now, queued_at=queued_at)
+    return None
+
+
+def _queue_in_turn(tables: Tables, rows: list[tuple[Row, float]], per_s: float) -> None:
+    """Queue touched rows one after the other; none before its debounce is over, or later than it was due before."""
+    now = tables.journal.now
+
+    def urgency(item: tuple[Row, float]) -> tuple[int, float, Key]:
+        row = item[0]
+        return (*urgency_of(row.terms, read_at=row.read_at, watched_until=row.watched_until), row.key)
+
+    for place, (row, due) in enumerate(sorted(rows, key=urgency)):
+        turn = due_in_turn(place, per_s, now=now)
+        queue(row, max(due, turn if row.due is None else min(turn, row.due)), now)
+        tables.save(row)
 
 
 def shake_outward(tables: Tables, keys: Iterable[Key]) -> tuple[Key, ...]:

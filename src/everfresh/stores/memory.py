@@ -27,6 +27,7 @@ from everfresh.protocol.requests import Request
 from everfresh.protocol.scheduling import NO_PACE, Pace
 from everfresh.stores.asking import listed
 from everfresh.stores.memory_queue import MemoryQueue
+from everfresh.stores.memory_sources import MemorySources
 from everfresh.stores.store import STEPS, StepListener, Store, is_reading
 from everfresh.stores.tables import (
     MARKS_KEPT_FOR_LEASES,
@@ -54,10 +55,11 @@ MAX_PROBES = 10_000
 _MAX_LEFT_OVER = 64
 
 
-class MemoryTables(Tables):
+class MemoryTables(MemorySources, Tables):
     """The tables as dicts."""
 
     def __init__(self, room: Room, last_read: LastRead = nobody_knows) -> None:
+        super().__init__()
         self.counters = Counters(epoch=new_epoch())
         self.journal = Journal(0.0)
         self.room = room
@@ -184,8 +186,7 @@ class MemoryTables(Tables):
 
     @override
     def members(self, bucket: Bucket) -> Sequence[Key]:
-        members = self._members.get(bucket)
-        return tuple(members) if members else ()
+        return tuple(self._members.get(bucket, ()))
 
     @override
     def conditions(self, stem: Bucket) -> Sequence[tuple[Bucket, tuple[str, ...]]]:
@@ -274,8 +275,7 @@ class MemoryTables(Tables):
 
     @override
     def last_fired(self, marks: Iterable[Bucket | ShapeId]) -> int:
-        fired = self._fired
-        return max((fired.get(mark, 0) for mark in marks), default=0)
+        return max((self._fired.get(mark, 0) for mark in marks), default=0)
 
     @override
     def known(self, start: int) -> tuple[Shape, ...]:

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from everfresh.model.entry import Key, Kind, OnChange, State
 from everfresh.protocol.queueing import Distrust, Due, Enqueue, Note, Retry, TakeDue, TookDue
 from everfresh.protocol.requests import Limit
-from everfresh.protocol.scheduling import Quota, has_lapsed, is_cold, pace_after_start, quota_of
+from everfresh.protocol.scheduling import (
+    Quota,
+    due_in_turn,
+    has_lapsed,
+    is_cold,
+    pace_after_start,
+    quota_of,
+    urgency_of,
+)
 from everfresh.protocol.states import Step, next_state
 from everfresh.stores.building import take_lease
 from everfresh.stores.changing import drop, has_gone, queue
@@ -97,7 +105,10 @@ def note(tables: Tables, request: Note) -> None:
 
 
 def distrust(tables: Tables, request: Distrust) -> int:
-    """Carry out `Distrust`."""
+    """Carry out `Distrust`. What sources left stays.
+
+    The offset of a store that was put back is as old as the store: to go on from it brings again what was lost.
+    """
     counters, now = tables.counters, tables.journal.now
     counters.epoch = new_epoch()
     counters.sequence += 1
@@ -111,16 +122,16 @@ def distrust(tables: Tables, request: Distrust) -> int:
             continue
         if row.is_wanted:
             # It holds nothing yet that could be wrong.
-            order.append((-row.terms.priority, -row.read_at, key))
+            order.append((*urgency_of(row.terms, read_at=row.read_at, watched_until=0.0), key))
         elif row.recipe is None or row.version == 0 or row.terms.on_change is OnChange.DROP:
             drop(tables, row)
         else:
-            order.append((-row.terms.priority, -max(row.watched_until, row.read_at), key))
+            order.append((*urgency_of(row.terms, read_at=row.read_at, watched_until=row.watched_until), key))
     n_dirty = 0
     for _, _, key in sorted(order):
         row = tables.row(key)
         if row is not None:
-            _distrust(tables, row, request.reason, due=now + n_dirty / request.per_s)
+            _distrust(tables, row, request.reason, due=due_in_turn(n_dirty, request.per_s, now=now))
             n_dirty += 1
     counters.feed_floor = counters.sequence
     return n_dirty

@@ -117,3 +117,23 @@ CREATE TABLE feed (
     version  INTEGER NOT NULL,
     digest   TEXT    NOT NULL
 ) STRICT;
+
+-- How far each source has come: written with what it stands for, and so apart from all else that is known of it.
+CREATE TABLE source_offset (
+    source TEXT PRIMARY KEY,
+    text   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The reports of a source's consumers, newest first.
+CREATE TABLE report (
+    source TEXT PRIMARY KEY,
+    data   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Messages that nobody could read; the oldest has the lowest number.
+CREATE TABLE unreadable (
+    number INTEGER PRIMARY KEY,
+    id     TEXT    NOT NULL UNIQUE,
+    source TEXT    NOT NULL,
+    data   BLOB    NOT NULL
+) STRICT;

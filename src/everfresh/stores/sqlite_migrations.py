@@ -15,7 +15,7 @@ import msgspec
 
 from everfresh.model.entry import OnChange, Terms
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # No machine has it.
 _OLD_SCHEMA = "an older schema"
 
@@ -31,7 +31,7 @@ def create(connection: sqlite3.Connection, epoch: str, boot: str) -> None:
     connection.execute(f"INSERT INTO counters VALUES ({', '.join('?' * len(counters))})", counters)  # noqa: S608
 
 
-def _from_1(connection: sqlite3.Connection) -> None:
+def _from_1(connection: sqlite3.Connection) -> int:
     """Schema 1 stored whole shapes with each entry, under other buckets: its dependencies cannot be carried over."""
     for name in ("entry_due", "entry_leased"):
         connection.execute(f"DROP INDEX {name}")
@@ -60,13 +60,26 @@ def _from_1(connection: sqlite3.Connection) -> None:
     )
     for name in ("entry", "value", "counters"):
         connection.execute(f"DROP TABLE old_{name}")
+    return SCHEMA_VERSION
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1}
+def _from_2(connection: sqlite3.Connection) -> int:
+    """Schema 2 knew no sources; all else of it stays."""
+    connection.execute("CREATE TABLE source_offset (source TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID")
+    connection.execute("CREATE TABLE report (source TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT, WITHOUT ROWID")
+    connection.execute(
+        "CREATE TABLE unreadable (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT NOT NULL, "
+        "data BLOB NOT NULL) STRICT"
+    )
+    return 3
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], int]] = {1: _from_1, 2: _from_2}
+"""From each older schema; answered with the one that it leads to."""
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring the tables from the version to the newest, step by step."""
-    for step in range(version, SCHEMA_VERSION):
-        MIGRATIONS[step](connection)
+    while version < SCHEMA_VERSION:
+        version = MIGRATIONS[version](connection)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -32,6 +32,8 @@ _N_STATEMENTS = 512
 # a process cannot damage it, and to read gigabytes whenever a process starts would cost more than it is worth.
 _SMALL_BYTES = 4 * 1024 * 1024
 _INCREMENTAL = 2
+_INCREMENTAL_SINCE = 2
+"""The first schema whose files give back what they no longer need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def _open_to_write(path: Path, boot: str) -> sqlite3.Connection:
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             elif version < SCHEMA_VERSION:
                 migrate(connection, version)
-        if 0 < version < SCHEMA_VERSION:
+        if 0 < version < _INCREMENTAL_SINCE:
             # Rewrites the file. Where there is no room for that, the store works as well, and never shrinks.
             with suppress(sqlite3.OperationalError):
                 connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")

@@ -10,6 +10,7 @@ from everfresh.model.marks import override
 from everfresh.stores.sqlite_index import IndexTable
 from everfresh.stores.sqlite_queue import QueueTable
 from everfresh.stores.sqlite_rows import FileMemory
+from everfresh.stores.sqlite_sources import SqliteSources
 from everfresh.stores.tables import (
     MARKS_KEPT_FOR_LEASES,
     NO_ROOM_LIMIT,
@@ -38,7 +39,7 @@ _UPDATE = f"UPDATE counters SET {_KEPT.replace(',', ' = ?,')} = ?"  # noqa: S608
 _KIND_OF = {kind.value: kind for kind in Kind}
 
 
-class SqliteTables(IndexTable, QueueTable, Tables):
+class SqliteTables(IndexTable, QueueTable, SqliteSources, Tables):
     """One step's view of the file; made anew for each transaction."""
 
     def __init__(

@@ -24,7 +24,8 @@ from everfresh.protocol.requests import (
     Register,
     Request,
 )
-from everfresh.stores import asking, building, changing, queueing
+from everfresh.protocol.sourcing import Quarantine, ReadQuarantine, ReadSources, Release, Tell
+from everfresh.stores import asking, building, changing, queueing, sourcing
 from everfresh.stores.tables import LastRead, Tables
 
 A = TypeVar("A")
@@ -138,10 +139,26 @@ STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
     ListEntries: asking.list_entries,
     Count: asking.count,
     Explain: asking.explain,
+    Tell: sourcing.tell,
+    ReadSources: sourcing.read_sources,
+    Quarantine: sourcing.quarantine,
+    ReadQuarantine: sourcing.read_quarantine,
+    Release: sourcing.release,
 }
+_LOOKING = (
+    Load,
+    LoadMany,
+    ReadFeed,
+    Behind,
+    Candidates,
+    ListEntries,
+    Count,
+    Explain,
+    ReadSources,
+    ReadQuarantine,
+)
 
 
 def is_reading(request: Request[Any]) -> bool:
     """Whether the step leaves the store as it is."""
-    is_question = isinstance(request, Load | LoadMany | ReadFeed | Behind | Candidates | ListEntries | Count | Explain)
-    return is_question or (isinstance(request, Apply) and request.is_dry)
+    return isinstance(request, _LOOKING) or (isinstance(request, Apply) and request.is_dry)

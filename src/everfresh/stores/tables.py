@@ -20,6 +20,7 @@ from everfresh.model.entry import PLAIN_TERMS, FeedRecord, Key, Kind, OnChange, 
 from everfresh.protocol.inspecting import Counted, Listed
 from everfresh.protocol.requests import Seen
 from everfresh.protocol.scheduling import Pace
+from everfresh.stores.source_tables import QuarantineTable, SourceTable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -315,7 +316,7 @@ def new_epoch() -> str:
     return secrets.token_hex(8)
 
 
-class Tables(Rows, Queue, Index, Census, Shapes, Log, Protocol):
+class Tables(Rows, Queue, Index, Census, Shapes, Log, SourceTable, QuarantineTable, Protocol):
     """All tables of a store, within one step."""
 
     counters: Counters

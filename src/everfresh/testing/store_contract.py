@@ -33,10 +33,12 @@ from everfresh.testing.contract.putting import PutContract
 from everfresh.testing.contract.queueing import QueueContract
 from everfresh.testing.contract.reasons import ReasonContract
 from everfresh.testing.contract.settling import SettleContract
+from everfresh.testing.contract.sourcing import SourceContract
 from everfresh.testing.contract.spreading import SpreadContract
 from everfresh.testing.contract.telling import TellContract
 from everfresh.testing.contract.tending import TendContract
 from everfresh.testing.contract.timing import TimingContract
+from everfresh.testing.contract.trickling import TrickleContract
 
 __all__ = ["LastingStoreContract", "MakeStore", "OpenStore", "StoreContract"]
 
@@ -62,6 +64,8 @@ class StoreContract(
     FeedContract,
     PutContract,
     TellContract,
+    SourceContract,
+    TrickleContract,
 ):
     """What each store promises."""
 

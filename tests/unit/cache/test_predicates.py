@@ -159,7 +159,7 @@ def test_one_that_never_said_yes_is_warned_of_once() -> None:
     court.spared(1, 2, events=WARN_AFTER_RUNS)
 
     assert n_before == 0
-    assert court.told == [Notice("predicate.never", {"function": court.spec.name, "n_runs": WARN_AFTER_RUNS})]
+    assert court.told == [Notice("predicate.never", {"function": court.spec.name, "n_runs": 3 * WARN_AFTER_RUNS - 1})]
 
 
 def test_one_that_said_yes_once_is_never_warned_of() -> None:
@@ -208,3 +208,19 @@ def test_a_judge_that_raises_is_told_and_counts_as_yes() -> None:
 
     assert court.predicates.is_awaited(court.spec, lease(Event("a")), 1) is True
     assert [notice.name for notice in court.told] == ["predicate.failed"]
+
+
+def test_how_often_it_was_asked_and_said_yes_is_counted() -> None:
+    """For whoever looks for one that never says yes, and for one that nobody asks."""
+    court = Court(lambda event, number: number > 1)
+    before = court.predicates.counts()
+    court.spared(1, 2, 3)
+    court.spared(1, events=2)
+
+    assert before == {court.spec.name: (0, 0)}
+    assert court.predicates.counts() == {court.spec.name: (5, 2)}
+
+
+def test_a_function_without_a_predicate_is_not_counted() -> None:
+    """There is nothing to ask."""
+    assert Court().predicates.counts() == {}

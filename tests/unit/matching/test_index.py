@@ -37,6 +37,7 @@ def test_shapes_may_be_learnt_in_overlapping_slices(cuts: list[int]) -> None:
         index.learn(max(start - 2, 0), SHAPES[max(start - 2, 0) : start + len(shapes)])
 
     assert index.generation == Generation("", len(SHAPES))
+    assert [known.shape for known in index.all()] == SHAPES
     assert {known.shape for known in index.of_topic("a.b")} == {SHAPES[0], SHAPES[4], SHAPES[5]}
     assert [known.shape for known in index.of_type("article")] == [SHAPES[1], SHAPES[3], LISTED]
     assert [known.shape for known in index.of_type("author")] == [SHAPES[6]]

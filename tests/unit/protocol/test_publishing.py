@@ -7,7 +7,8 @@ from everfresh.model import dependency as dep
 from everfresh.model.entry import Key, Recipe
 from everfresh.model.event import Event
 from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Judge, Mention, ShapesMoved
-from everfresh.protocol.publishing import Published, invalidate, publish
+from everfresh.protocol.publishing import Published, invalidate, learn, publish, suspect, take_in, writable
+from everfresh.protocol.sourcing import Offset
 from tests.unit.protocol.making import at
 from tests.unit.protocol.script import Script
 
@@ -268,3 +269,62 @@ def test_invalidating_an_object_meets_those_who_watch_it_in_another_process() ->
     script.asks(Apply(touched_of(named), known(0), mentions)).gets(answer)
 
     script.asks(Apply(touched_of(named, watching), known(1), mentions))
+
+
+def test_what_a_source_brings_is_applied_with_its_offset() -> None:
+    """In one step, and again if it was refused: an offset stands for nothing that was not applied."""
+    offsets = (Offset("bus", "5"),)
+    script = Script(take_in([EVENT], shapes_of(), offsets=offsets))
+
+    script.asks(Apply(Touched(), known(0), (MENTION,), offsets=offsets)).gets(moved(0, BUG))
+    script.asks(Apply(touched_of(BUG), known(1), (MENTION,), offsets=offsets)).gets(APPLIED)
+
+    assert script.result == PUBLISHED
+
+
+def test_an_offset_goes_without_events() -> None:
+    """A source came further, and brought nothing."""
+    offsets = (Offset("bus", "5"),)
+    script = Script(take_in([], shapes_of(BUG), offsets=offsets))
+
+    script.asks(Apply(Touched(), known(1), (), offsets=offsets)).gets(APPLIED)
+
+    assert script.result == PUBLISHED
+
+
+def test_what_lost_events_could_touch_is_touched_slowly() -> None:
+    """Whole shapes, with the reason, so many a second; of shapes learnt meanwhile too."""
+    shape, _ = shape_and_values(BUG)
+    script = Script(suspect(["bug.new"], "bus was gone for \ud800 long", shapes_of(), per_s=5.0))
+
+    mentions = (Mention("bus was gone for ? long"),)
+    script.asks(Apply(Touched(), known(0), mentions, per_s=5.0)).gets(moved(0, BUG))
+    script.asks(Apply(Touched(shapes={shape.id: 0}), known(1), mentions, per_s=5.0)).gets(APPLIED)
+
+    assert script.result == PUBLISHED
+
+
+def test_predicates_are_not_asked_about_lost_events() -> None:
+    """All their entries are touched."""
+    script = Script(suspect(["#"], "lost", shapes_with_predicate(), per_s=5.0))
+
+    script.asks(Apply(Touched(shapes={PREDICATE.id: 0}), known(1), (Mention("lost"),), per_s=5.0)).gets(APPLIED)
+
+    assert script.result == PUBLISHED
+
+
+def test_shapes_can_be_learnt_without_an_event() -> None:
+    """A dry step that touches nothing is refused until all are known."""
+    shapes = shapes_of()
+    script = Script(learn(shapes))
+
+    script.asks(Apply(Touched(), known(0), (), is_dry=True)).gets(moved(0, BUG))
+    script.asks(Apply(Touched(), known(1), (), is_dry=True)).gets(Applied(at(7), (), ()))
+
+    assert script.result is None
+    assert shapes.index.generation == known(1)
+
+
+def test_what_can_be_written_stays_as_it_is() -> None:
+    """Only what has no UTF-8 is replaced."""
+    assert [writable(text) for text in ("bug", "größer", "\udcff!")] == ["bug", "größer", "?!"]

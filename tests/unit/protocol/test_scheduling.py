@@ -26,6 +26,7 @@ from everfresh.protocol.scheduling import (
     Quota,
     burst_of,
     due_after_touch,
+    due_in_turn,
     has_lapsed,
     is_cold,
     is_paused,
@@ -36,6 +37,7 @@ from everfresh.protocol.scheduling import (
     quota_of,
     rank_of,
     shows_event,
+    urgency_of,
     was_look,
 )
 
@@ -515,3 +517,20 @@ def test_a_clock_that_was_set_back_ends_a_pause() -> None:
     assert is_paused(pace, NOW)
     assert not is_paused(pace, NOW - 3600)
     assert quota(UNLIMITED, pace, now=NOW - 3600) == Quota(1)
+
+
+def test_of_those_that_take_turns_the_most_urgent_goes_first() -> None:
+    """By priority, then who is watched, then who was read last."""
+    least_first = [
+        urgency_of(PLAIN_TERMS, read_at=NOW - 90.0, watched_until=NOW - 50.0),
+        urgency_of(PLAIN_TERMS, read_at=NOW - 40.0, watched_until=0.0),
+        urgency_of(PLAIN_TERMS, read_at=NOW - 90.0, watched_until=NOW + 1.0),
+        urgency_of(Terms(priority=1), read_at=0.0, watched_until=0.0),
+    ]
+
+    assert sorted(least_first) == least_first[::-1]
+
+
+def test_turns_are_as_far_apart_as_the_rate_says() -> None:
+    """The first is due at once."""
+    assert [due_in_turn(place, 4.0, now=NOW) - NOW for place in range(3)] == [0.0, 0.25, 0.5]

@@ -9,12 +9,22 @@ from everfresh.model.conditions import lt
 from everfresh.model.dependency import Id, Tag, Topic
 from everfresh.model.entry import OnChange, State, Terms
 from everfresh.model.event import Event
+from everfresh.model.message import Message
 from everfresh.protocol.applying import ShapesMoved
 from everfresh.protocol.inspecting import Count
-from everfresh.protocol.publishing import publish
+from everfresh.protocol.publishing import publish, take_in
 from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Busy, Limit, ReadFeed, Register
 from everfresh.protocol.scheduling import BREAK_AFTER_FAILURES
+from everfresh.protocol.sourcing import (
+    Offset,
+    Quarantine,
+    ReadQuarantine,
+    ReadSources,
+    Report,
+    Tell,
+    Unreadable,
+)
 from everfresh.stores.store import Store
 from everfresh.testing.by_hand import LEASE_S, ByHand, begin_of, commit_of, encoded, shapes_of
 from everfresh.testing.clock import FakeClock
@@ -66,6 +76,26 @@ class LastingContract(StoreFixtures):
         again = _opened(open_store, clock)
 
         assert [due.lease.key for due in again.take()] == ["k"]
+        again.store.close()
+
+    def test_what_sources_left_lasts(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:
+        """How far they have come, how they fared, and what nobody could read."""
+        hand.run(take_in([BUG_CHANGED], hand.shapes, offsets=(Offset("bus", "5"),)))
+        report = Report(source="bus", consumer="host:1", is_connected=True, topics=("#",))
+        message = Message(topic="bug.update", body=b"{")
+        hand.store.carry_out(Tell(report))
+        hand.store.carry_out(
+            Quarantine((Unreadable(id="1", source="bus", format="fedora", reason="no JSON", message=message),))
+        )
+        sources, kept = hand.store.carry_out(ReadSources()), hand.store.carry_out(ReadQuarantine())
+        hand.store.close()
+
+        again = _opened(open_store, clock)
+
+        assert again.store.carry_out(ReadSources()) == sources
+        assert again.store.carry_out(ReadQuarantine()) == kept
+        again.run(take_in([], again.shapes, offsets=(Offset("bus", "6"),)))
+        assert [state.offset for state in again.store.carry_out(ReadSources()).states] == ["6"]
         again.store.close()
 
     def test_leases_last(self, hand: ByHand, open_store: OpenStore, clock: FakeClock) -> None:

@@ -1,0 +1,344 @@
+"""Sources: how far each has come, how it fares, and what nobody could read; one step with what is applied."""
+# ruff: noqa: S101 - these are tests, which happen to be shipped
+
+from __future__ import annotations
+
+import pytest
+
+from everfresh.matching.index import Generation
+from everfresh.matching.triage import Touched
+from everfresh.model.dependency import Tag, Topic
+from everfresh.model.entry import State
+from everfresh.model.event import Event
+from everfresh.model.message import Message
+from everfresh.protocol.applying import Applied, Apply, ShapesMoved
+from everfresh.protocol.publishing import take_in
+from everfresh.protocol.queueing import Distrust
+from everfresh.protocol.requests import Register
+from everfresh.protocol.sourcing import (
+    MAX_REPORTS,
+    Offset,
+    Quarantine,
+    ReadQuarantine,
+    ReadSources,
+    Release,
+    Report,
+    Sources,
+    SourceState,
+    Tell,
+    Unreadable,
+)
+from everfresh.testing.by_hand import ByHand, shapes_of
+from everfresh.testing.clock import FakeClock
+from everfresh.testing.contract.fixtures import StoreFixtures
+
+BUG = Topic("bug.*")
+BUG_CHANGED = Event("bug.update", {"bug": 7}, id="e1")
+MESSAGE = Message(topic="bug.update", body=b"{")
+# What a source may say, and a store must not read anything into.
+TEXTS = ["5", "", "1690000000000-0", "0", "a b\n\x00c", "größer 𝄞", "x" * 5_000]
+
+
+class OffsetContract(StoreFixtures):
+    """`Apply.offsets`, and `ReadSources` of them."""
+
+    def test_an_offset_stands_with_its_events(self, hand: ByHand) -> None:
+        """What it stands for is applied, in the same step."""
+        hand.build("k", 1, BUG)
+
+        applied = _taken_in(hand, BUG_CHANGED, offsets=(Offset("bus", "5"),))
+
+        assert applied.touched == ("k",)
+        assert _offsets(hand) == {"bus": "5"}
+
+    def test_a_later_offset_stands_for_an_earlier_one(self, hand: ByHand) -> None:
+        """The last that was applied counts, whatever its text: what comes after which the source alone knows."""
+        for text in ("5", "7", "6"):
+            _taken_in(hand, BUG_CHANGED, offsets=(Offset("bus", text),))
+
+        assert _offsets(hand) == {"bus": "6"}
+
+    def test_each_source_has_its_own(self, hand: ByHand) -> None:
+        """Several may come in one step; of two of one source the last stands."""
+        _taken_in(hand, BUG_CHANGED, offsets=(Offset("bus", "5"), Offset("rows", "1"), Offset("bus", "6")))
+        _taken_in(hand, BUG_CHANGED, offsets=(Offset("rows", "2"),))
+        hand.publish(BUG_CHANGED)
+
+        assert _offsets(hand) == {"bus": "6", "rows": "2"}
+
+    def test_an_offset_may_come_without_events(self, hand: ByHand) -> None:
+        """A source came further, and there was nothing to apply."""
+        hand.build("k", 1, BUG)
+
+        applied = _taken_in(hand, offsets=(Offset("bus", "5"),))
+
+        assert (applied.touched, applied.suspect) == ((), ())
+        assert hand.state("k") is State.FRESH
+        assert _offsets(hand) == {"bus": "5"}
+
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_an_offset_is_any_text(self, hand: ByHand, text: str) -> None:
+        """It comes back as it was given, under whatever name."""
+        _taken_in(hand, offsets=(Offset(f"source {text}", text),))
+
+        assert _offsets(hand) == {f"source {text}": text}
+
+    def test_a_refused_apply_leaves_the_offset(self, hand: ByHand) -> None:
+        """Nothing of it was applied: neither of an old generation nor of another life."""
+        hand.store.carry_out(Register(shapes_of(BUG)))
+        epoch = hand.position().epoch
+        offsets = (Offset("bus", "5"),)
+
+        for generation in (Generation(epoch, 0), Generation("another life", 1)):
+            answer = hand.store.carry_out(Apply(Touched(), generation, (), offsets=offsets))
+            assert isinstance(answer, ShapesMoved)
+
+        assert _offsets(hand) == {}
+
+    def test_a_dry_apply_leaves_the_offset(self, hand: ByHand) -> None:
+        """With `is_dry`, nothing changes."""
+        epoch = hand.position().epoch
+        request = Apply(Touched(), Generation(epoch, 0), (), is_dry=True, offsets=(Offset("bus", "5"),))
+
+        # Of several shards only all together know the generation; whatever is answered, nothing is written.
+        hand.store.carry_out(request)
+
+        assert _offsets(hand) == {}
+
+    def test_an_offset_outlives_a_loss(self, hand: ByHand) -> None:
+        """It is as old as the store that was put back, so to go on from it brings again what was lost."""
+        _taken_in(hand, BUG_CHANGED, offsets=(Offset("bus", "5"),))
+
+        hand.store.carry_out(Distrust("the file was put back"))
+
+        assert _offsets(hand) == {"bus": "5"}
+
+
+class ReportContract(StoreFixtures):
+    """Tell and ReadSources."""
+
+    def test_a_report_comes_back(self, hand: ByHand, clock: FakeClock) -> None:
+        """As it was told, with the store's time of that."""
+        told = _report(
+            topics=("bug.#", "größer"),
+            last_event_at=clock() - 3.0,
+            last_canary_at=clock() - 1.0,
+            lag=7,
+            problem="no route",
+            n_events=3,
+            n_unreadable=2,
+            n_gaps=1,
+        )
+
+        at = hand.store.carry_out(Tell(told))
+        clock.advance(5.0)
+
+        (state,) = _sources(hand).states
+        ((report, told_at),) = [(one.report, one.at) for one in state.reports]
+        assert (report, told_at) == (told, at)
+        assert at == clock() - 5.0
+        assert _sources(hand).now == clock()
+        assert (state.source, state.offset, state.n_quarantined) == ("bus", None, 0)
+
+    def test_a_consumers_last_report_stands(self, hand: ByHand, clock: FakeClock) -> None:
+        """Of each consumer one, newest first; of times that are equal the last to be told is the newest."""
+        for consumer in ("one", "two", "three"):
+            hand.store.carry_out(Tell(_report(consumer=consumer)))
+        clock.advance(1.0)
+        hand.store.carry_out(Tell(_report(consumer="two", is_connected=False)))
+
+        assert [(one.consumer, one.is_connected) for one in _reports(hand)] == [
+            ("two", False),
+            ("three", True),
+            ("one", True),
+        ]
+
+    def test_of_each_source_the_newest_reports_are_kept(self, hand: ByHand, clock: FakeClock) -> None:
+        """A consumer with another name at each start does not fill the store."""
+        for number in range(MAX_REPORTS + 8):
+            hand.store.carry_out(Tell(_report(consumer=f"consumer {number}")))
+            clock.advance(1.0)
+        hand.store.carry_out(Tell(_report("other")))
+
+        newest = [f"consumer {number}" for number in range(8, MAX_REPORTS + 8)]
+        assert [one.consumer for one in _reports(hand)] == newest[::-1]
+        assert len(_reports(hand, "other")) == 1
+
+    def test_sources_are_in_the_order_of_their_names(self, hand: ByHand) -> None:
+        """Each once, whatever is known of it: a report, an offset, or what nobody could read."""
+        hand.store.carry_out(Tell(_report("c")))
+        _taken_in(hand, offsets=(Offset("a", "1"), Offset("c", "2")))
+        hand.store.carry_out(Quarantine((_unreadable("1", source="b"), _unreadable("2", source="c"))))
+
+        found = [(one.source, one.offset, len(one.reports), one.n_quarantined) for one in _sources(hand).states]
+
+        assert found == [("a", "1", 0, 0), ("b", None, 0, 1), ("c", "2", 1, 1)]
+
+    def test_some_sources_can_be_asked_for(self, hand: ByHand) -> None:
+        """Of one that nobody knows there is nothing, and of one that is named twice no more than once."""
+        assert _sources(hand).states == ()
+        _taken_in(hand, offsets=(Offset("a", "1"), Offset("b", "2"), Offset("c", "3")))
+
+        assert [one.source for one in _sources(hand, "c", "nobody", "a", "c").states] == ["a", "c"]
+        assert _sources(hand, "nobody").states == ()
+        assert hand.store.carry_out(ReadSources(())).states == ()
+
+
+class QuarantineContract(StoreFixtures):
+    """Quarantine, ReadQuarantine, Release."""
+
+    def test_a_message_comes_back_whole(self, hand: ByHand, clock: FakeClock) -> None:
+        """With its headers and bytes, and the store's time, whatever time it was given."""
+        message = Message(topic="bug.größer", body=b'\x00\xff{"a":', headers={"x-größe": "2", "y": ""}, id="m1")
+        given = _unreadable("1", message=message, at=1.0)
+
+        assert hand.store.carry_out(Quarantine((given,))) == 0
+
+        (found,) = _kept(hand)
+        assert (found.message, found.reason, found.format) == (message, given.reason, given.format)
+        assert found.at == clock()
+
+    def test_a_message_that_comes_again_is_one(self, hand: ByHand, clock: FakeClock) -> None:
+        """It stays as it is, and as old as it is; in one request, too."""
+        first = clock()
+        hand.store.carry_out(Quarantine((_unreadable("1"), _unreadable("1", reason="another"))))
+        clock.advance(5.0)
+        hand.store.carry_out(Quarantine((_unreadable("1", reason="another"), _unreadable("2"))))
+
+        assert [(one.id, one.reason, one.at) for one in _kept(hand)] == [
+            ("1", "it is no JSON", first),
+            ("2", "it is no JSON", clock()),
+        ]
+
+    def test_the_newest_messages_are_kept(self, hand: ByHand) -> None:
+        """The bound counts over all sources, and who asks is told how many went."""
+        some = tuple(_unreadable(str(number), source="a" if number % 2 else "b") for number in range(3))
+        more = tuple(_unreadable(str(number), source="a") for number in (3, 4))
+
+        assert hand.store.carry_out(Quarantine(some, n_max=3)) == 0
+        assert hand.store.carry_out(Quarantine(more, n_max=3)) == 2  # noqa: PLR2004 - those beyond the bound
+
+        assert [one.id for one in _kept(hand)] == ["2", "3", "4"]
+        assert [(one.source, one.n_quarantined) for one in _sources(hand).states] == [("a", 2), ("b", 1)]
+
+    def test_more_than_there_is_room_for(self, hand: ByHand) -> None:
+        """The last of one request stay; and one that is there already takes no room."""
+        hand.store.carry_out(Quarantine((_unreadable("0"),)))
+
+        n_gone = hand.store.carry_out(Quarantine(tuple(_unreadable(str(number)) for number in range(6)), n_max=2))
+
+        assert n_gone == 4  # noqa: PLR2004 - of six
+        assert [one.id for one in _kept(hand)] == ["4", "5"]
+        assert hand.store.carry_out(Quarantine((), n_max=1)) == 1
+        assert [one.id for one in _kept(hand)] == ["5"]
+
+    def test_some_messages_can_be_asked_for(self, hand: ByHand) -> None:
+        """By their ids, of one source, or the oldest of all; always the oldest first."""
+        sources = {"1": "a", "2": "b", "3": "a", "4": "a"}
+        hand.store.carry_out(Quarantine(tuple(_unreadable(id_, source=name) for id_, name in sources.items())))
+
+        assert [one.id for one in _kept(hand, ids=("4", "nowhere", "1", "4"))] == ["1", "4"]
+        assert _kept(hand, ids=()) == ()
+        assert [one.id for one in _kept(hand, source="a", n_max=2)] == ["1", "3"]
+        assert [one.id for one in _kept(hand, n_max=3)] == ["1", "2", "3"]
+        assert _kept(hand, source="nobody") == ()
+
+    def test_a_released_message_is_gone(self, hand: ByHand) -> None:
+        """It counts if it was there, once, and may come again as a new one."""
+        hand.store.carry_out(Quarantine((_unreadable("1"), _unreadable("2"))))
+
+        assert hand.store.carry_out(Release(("1", "nowhere", "1"))) == 1
+        assert hand.store.carry_out(Release(("1",))) == 0
+        assert hand.store.carry_out(Release(())) == 0
+        hand.store.carry_out(Quarantine((_unreadable("1"),)))
+
+        assert [one.id for one in _kept(hand)] == ["2", "1"]
+
+    def test_of_a_source_without_anything_nothing_is_known(self, hand: ByHand) -> None:
+        """Once its last message is released."""
+        hand.store.carry_out(Quarantine((_unreadable("1"),)))
+        assert [one.source for one in _sources(hand, "bus").states] == ["bus"]
+
+        hand.store.carry_out(Release(("1",)))
+
+        assert _sources(hand).states == ()
+        assert _sources(hand, "bus").states == ()
+
+    def test_what_sources_tell_touches_no_entry(self, hand: ByHand) -> None:
+        """Followers hear nothing of it."""
+        hand.build("k", 1, Tag("a"))
+        before, position = hand.load("k"), hand.position()
+
+        hand.store.carry_out(Tell(_report()))
+        hand.store.carry_out(Quarantine((_unreadable("1"),)))
+        hand.store.carry_out(Release(("1",)))
+
+        assert hand.load("k") == before
+        assert hand.position() == position
+
+
+class SourceContract(OffsetContract, ReportContract, QuarantineContract):
+    """Everything that a store keeps for sources."""
+
+
+def _taken_in(hand: ByHand, *events: Event, offsets: tuple[Offset, ...]) -> Applied:
+    return hand.run(take_in(events, hand.shapes, offsets=offsets)).applied
+
+
+def _sources(hand: ByHand, *names: str) -> Sources:
+    return hand.store.carry_out(ReadSources(names or None))
+
+
+def _offsets(hand: ByHand) -> dict[str, str | None]:
+    return {state.source: state.offset for state in _sources(hand).states}
+
+
+def _reports(hand: ByHand, source: str = "bus") -> list[Report]:
+    states: tuple[SourceState, ...] = _sources(hand, source).states
+    return [told.report for state in states for told in state.reports]
+
+
+def _kept(
+    hand: ByHand, *, ids: tuple[str, ...] | None = None, source: str | None = None, n_max: int = 1_000
+) -> tuple[Unreadable, ...]:
+    return hand.store.carry_out(ReadQuarantine(ids, source, n_max))
+
+
+def _report(  # noqa: PLR0913 - one for each field
+    source: str = "bus",
+    *,
+    consumer: str = "host:1",
+    is_connected: bool = True,
+    topics: tuple[str, ...] = ("#",),
+    last_event_at: float | None = None,
+    last_canary_at: float | None = None,
+    lag: int | None = None,
+    problem: str = "",
+    n_events: int = 0,
+    n_unreadable: int = 0,
+    n_gaps: int = 0,
+) -> Report:
+    return Report(
+        source=source,
+        consumer=consumer,
+        is_connected=is_connected,
+        topics=topics,
+        last_event_at=last_event_at,
+        last_canary_at=last_canary_at,
+        lag=lag,
+        problem=problem,
+        n_events=n_events,
+        n_unreadable=n_unreadable,
+        n_gaps=n_gaps,
+    )
+
+
+def _unreadable(
+    id_: str,
+    *,
+    source: str = "bus",
+    reason: str = "it is no JSON",
+    message: Message = MESSAGE,
+    at: float = 0.0,
+) -> Unreadable:
+    return Unreadable(id=id_, source=source, format="fedora", reason=reason, message=message, at=at)
