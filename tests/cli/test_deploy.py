@@ -46,22 +46,34 @@ OURS = [(where, words) for where, words in commands() if words[0].endswith("ever
 
 
 @pytest.mark.parametrize(("where", "words"), OURS, ids=[f"{where}-{words[1]}" for where, words in OURS])
-def test_a_command_is_one_that_there_is(where: str, words: list[str]) -> None:
-    """Each option is known and each value taken; the applications are the reader's own."""
+def test_a_command_is_one_that_there_is(where: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option is known and each value taken; the applications are the reader's own, as are the sources."""
+    monkeypatch.setenv("EVERFRESH_SOURCES", "amqp://broker/shop nats://broker")
     command = everfresh.commands[words[1]]
 
     context = command.make_context(words[1], words[2:])
 
     assert context.params["log_format"] == "json"
-    assert context.params["app"] == {"worker": "shop.pages:cache", "web": "shop.web:app"}[words[1]]
+    apps = {"worker": "shop.pages:cache", "consume": "shop.pages:cache", "web": "shop.web:app"}
+    assert context.params["app"] == apps[words[1]]
 
 
-def test_each_way_starts_a_worker_and_a_web_process() -> None:
-    """Whoever starts from an example has both."""
+def test_no_source_stands_in_a_command_line() -> None:
+    """Everybody on the machine may read it, and there is a password in it; the environment names them."""
+    texts = [path.read_text("utf-8") for path in (*YAML, DEPLOY / "systemd" / "everfresh-consumer@.service")]
+
+    assert [words for _, words in OURS if "--source" in words] == []
+    assert sum("EVERFRESH_SOURCES" in text for text in texts) == 3
+
+
+def test_each_way_starts_processes_of_all_kinds() -> None:
+    """Whoever starts from an example has each of them."""
     ways = {(where.partition("/")[0], words[1]) for where, words in OURS}
 
     assert ways == {
-        (way, part) for way in ("systemd", "kubernetes", "compose.yaml", "Procfile") for part in ("worker", "web")
+        (way, part)
+        for way in ("systemd", "kubernetes", "compose.yaml", "Procfile")
+        for part in ("worker", "consume", "web")
     }
 
 

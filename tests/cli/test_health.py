@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from everfresh.model.errors import StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.model.position import Position
 from everfresh.refresh import Worker
+from everfresh.sources.reports import problems
+from everfresh.testing.broker import FakeBroker
+from everfresh.testing.waiting import soon
 
 
 class Stuck(Worker):
@@ -134,7 +138,10 @@ async def test_nothing_else_is_there(method: str, path: str) -> None:
     async with Cache() as cache:
         status, document = await asked(Health(cache, asyncio.Event()), path, method)
 
-    assert (status, document["detail"]) == (404, "There are GET /live and GET /ready.")
+    assert (status, document["detail"]) == (
+        404,
+        "There are GET /live and GET /ready, and GET /metrics where prometheus-client is installed.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,3 +168,32 @@ def test_a_host_that_is_not_there_is_named() -> None:
         port = int(url_of(first).rpartition(":")[2])
         with pytest.raises(CannotListen, match=str(port)):
             listen(Address("127.0.0.1", port))
+
+
+async def test_metrics_are_not_there_without_their_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to install it."""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    async with Cache() as cache:
+        status, _ = await asked(Health(cache, asyncio.Event()), "/metrics")
+
+    assert status == 404
+
+
+async def test_sources_count_for_who_is_to_consume_them() -> None:
+    """A process whose application consumes beside serving is not taken out of service for that."""
+    broker = FakeBroker(name="bus")
+    broker.is_down = True
+    async with Cache() as cache:
+        consuming = asyncio.create_task(cache.consume(broker))
+        await soon(lambda: bool(problems()), what="the source is missed")
+        only, serving, neither = [
+            await asked(Health(cache, asyncio.Event(), is_consuming=consumes, is_serving=serves), "/ready")
+            for consumes, serves in ((True, False), (True, True), (False, True))
+        ]
+        consuming.cancel()
+        await asyncio.gather(consuming, return_exceptions=True)
+
+    assert (only[0], serving[0], neither[0]) == (503, 200, 200)
+    assert str(only[1]["reasons"]).startswith("['source bus: ")
+    assert serving[1]["degraded"] == only[1]["reasons"]
+    assert neither[1]["degraded"] == []

@@ -47,6 +47,18 @@ def test_a_notice_is_its_name_and_its_fields(caplog: pytest.LogCaptureFixture, l
     }
 
 
+def test_an_event_whose_name_is_an_argument_is_the_same(
+    caplog: pytest.LogCaptureFixture, logger: logging.Logger
+) -> None:
+    """As sources tell of themselves."""
+    logger.info("%s %s", "source.connected", {"source": "bus"})
+    logger.info("%s %s", "one", "two")
+
+    first, second = map(as_json, caplog.records)
+    assert (first["event"], first["source"]) == ("source.connected", "bus")
+    assert second["event"] == "one two"
+
+
 def test_no_field_of_a_notice_is_hidden_by_what_each_line_has() -> None:
     """Names of fields stand after the colon of each description."""
     fields = {name for text in NOTICES.values() for name in re.findall(r"\w+", text.rpartition(":")[2])}

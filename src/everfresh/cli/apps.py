@@ -53,6 +53,15 @@ def asgi_of(app: str, cache: str | None) -> tuple[App, Cache]:
     return served, next(iter(caches.values()))
 
 
+def found_in(name: str, *, what: str, example: str) -> object:
+    """What `module:attribute` names; the current folder is searched first.
+
+    Raises:
+        AppUnusable: the module cannot be imported, or there is nothing under that name in it.
+    """
+    return _found(name, what=what, example=example)[1]
+
+
 def _found(app: str, *, what: str, example: str) -> tuple[ModuleType, object]:
     name, _, path = app.partition(":")
     if not name or not path:
@@ -65,9 +74,14 @@ def _found(app: str, *, what: str, example: str) -> tuple[ModuleType, object]:
     return module, found
 
 
-def _imported(name: str) -> ModuleType:
+def search_here() -> None:
+    """Have modules looked for in the current folder first."""
     if "" not in sys.path:
         sys.path.insert(0, "")
+
+
+def _imported(name: str) -> ModuleType:
+    search_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -17,11 +17,16 @@ from everfresh.cache import Cache, Coverage, Explanation
 from everfresh.cache.printing import key_printed, printable, printable_key
 from everfresh.cli import processes
 from everfresh.cli.admin import admin
-from everfresh.cli.apps import AppUnusable, cache_of
-from everfresh.cli.replay import dry_run, lines_of, publish
-from everfresh.model.entry import Key, State
+from everfresh.cli.doctor import doctor
+from everfresh.cli.dry_run import dry_run
+from everfresh.cli.opening import opened
+from everfresh.cli.quarantine import quarantine
+from everfresh.cli.recording import record
+from everfresh.cli.replay import lines_of, publish
+from everfresh.cli.touching import touches
+from everfresh.cli.words import count
+from everfresh.model.entry import State
 from everfresh.model.errors import EverfreshError, InvalidOption, NotInCache
-from everfresh.model.event import Event
 from everfresh.sources.files import read_lines
 
 
@@ -86,27 +91,44 @@ def demo(port: int, upstream_delay: float, store: str | None, *, autopilot: bool
 everfresh.add_command(admin)
 everfresh.add_command(processes.run)
 everfresh.add_command(processes.worker)
+everfresh.add_command(processes.consume)
 everfresh.add_command(processes.web)
+
+
+everfresh.add_command(record)
 
 
 @everfresh.command()
 @click.argument("app")
 @click.argument("file", type=click.File("rb"))
-@click.option("--dry-run", "is_dry", is_flag=True, help="Only say which entries each message would touch.")
-def replay(app: str, file: IO[bytes], *, is_dry: bool) -> int:
+@click.option("--dry-run", "is_dry", is_flag=True, help="Only say which entries they would rebuild, and why.")
+@click.option("--json", "is_json", is_flag=True, help="Print what a dry run found as JSON.")
+def replay(app: str, file: IO[bytes], *, is_dry: bool, is_json: bool) -> int:
     """Publish recorded messages to a cache, in order.
 
     APP names the cache as module:attribute, looked for in the current folder too. FILE has one JSON object a line
     (topic, body, id, headers), as `fedora-messaging record` writes them; - reads standard input. Lines that hold no
     message are reported and passed over, and the exit code is then 1.
     """
-    cache = _opened(app)
-    carry_out = dry_run if is_dry else publish
-    tally = carry_out(cache, read_lines(lines_of(file)), _Terminal())
-    done = "would touch" if is_dry else "published, touching"
-    touched = _count(len(tally.touched), "entry", "entries")
-    click.echo(f"{_count(tally.n_messages, 'message')} {done} {touched}; {_count(tally.n_bad_lines, 'bad line')}.")
+    if is_json and not is_dry:
+        raise click.BadParameter("only a dry run is printed as JSON.", param_hint="--json")
+    cache = opened(app)
+    lines = read_lines(lines_of(file))
+    if is_dry:
+        found = dry_run(cache, lines, _Terminal())
+        click.echo(found.json() if is_json else str(found))
+        return 1 if found.tally.n_bad_lines else 0
+    tally = publish(cache, lines, _Terminal())
+    touched = count(len(tally.touched), "entry", "entries")
+    click.echo(
+        f"{count(tally.n_messages, 'message')} published, touching {touched}; {count(tally.n_bad_lines, 'bad line')}."
+    )
     return 1 if tally.n_bad_lines else 0
+
+
+everfresh.add_command(touches)
+everfresh.add_command(quarantine)
+everfresh.add_command(doctor)
 
 
 @everfresh.command()
@@ -119,13 +141,13 @@ def entries(app: str, function: str | None, state: str | None, pattern: str | No
 
     APP names the cache as module:attribute, looked for in the current folder too.
     """
-    with _opened(app) as cache:
+    with opened(app) as cache:
         coverage = _coverage(cache, function)
         listed = cache.blocking.entries(function, state, pattern)
     for entry in listed:
         why = f"  ({printable(entry.reason)})" if entry.reason else ""
         click.echo(f"{entry.state.value:<8}  {printable_key(entry.key)}{why}")
-    click.echo(f"{_count(len(listed), 'entry', 'entries')} listed; {coverage}.")
+    click.echo(f"{count(len(listed), 'entry', 'entries')} listed; {coverage}.")
     return 0
 
 
@@ -152,7 +174,7 @@ def explain(app: str, key: str) -> int:
     APP names the cache as module:attribute, looked for in the current folder too. KEY is the entry's key, as it is or
     as `entries` lists it.
     """
-    with _opened(app) as cache:
+    with opened(app) as cache:
         click.echo(str(_explained(cache, key)))
     return 0
 
@@ -168,24 +190,8 @@ def _explained(cache: Cache, key: str) -> Explanation:
         return cache.blocking.explain(key)
 
 
-def _opened(app: str) -> Cache:
-    try:
-        return cache_of(app)
-    except AppUnusable as error:
-        raise click.BadParameter(printable(str(error)), param_hint="APP") from error
-
-
 class _Terminal:
     """What holds no message goes to standard error, the rest to standard output."""
 
     def bad_line(self, number: int, problem: str) -> None:
         click.echo(f"line {number}: {printable(problem)}", err=True)
-
-    def would_touch(self, number: int, event: Event, keys: Sequence[Key]) -> None:
-        click.echo(f"line {number}: {printable(event.topic)} touches {_count(len(keys), 'entry', 'entries')}")
-        for key in keys:
-            click.echo(f"  {printable_key(key)}")
-
-
-def _count(n: int, one: str, many: str = "") -> str:
-    return f"{n} {one}" if n == 1 else f"{n} {many or one + 's'}"

@@ -4,7 +4,10 @@
   process helps. A store that does not answer makes no difference here: to start anew would not bring it back.
 - `/ready`: all parts have started, the store answers a real request, the feed is followed up to what the store said,
   and the end is not asked for. Who serves readers that call their functions when the store is gone is ready without it,
-  and says that it is degraded: else an outage of the store would take all who could serve out of service.
+  and says that it is degraded: else an outage of the store would take all who could serve out of service. Likewise,
+  who only consumes is ready when each of its sources is connected and its events are applied; who serves too, is
+  degraded without.
+- `/metrics`: what Prometheus reads, where its library is installed.
 """
 
 from __future__ import annotations
@@ -16,22 +19,29 @@ from http import HTTPStatus
 from everfresh.asgi import Problem, Receive, Scope, Send, answer, live, refuse, request_of
 from everfresh.cache import Cache
 from everfresh.cache.secrets import told_of
+from everfresh.cli.exposing import exposition
 from everfresh.feed.streaming import StreamFollower
 from everfresh.model.position import Position
 from everfresh.refresh import Worker
+from everfresh.sources.reports import problems
 
 # Whoever probes waits a second or two.
 ANSWER_S = 1.0
 # A round waits for the store at most, which gives up within seconds.
 QUIET_S = 30.0
 _PAUSE_S = 0.005
+_THERE_ARE = "There are GET /live and GET /ready, and GET /metrics where prometheus-client is installed."
 
 
 class Health:
     """What there is to find out, and an ASGI application that answers it."""
 
-    def __init__(self, cache: Cache, stopping: asyncio.Event, *, is_serving: bool = False) -> None:
+    def __init__(
+        self, cache: Cache, stopping: asyncio.Event, *, is_serving: bool = False, is_consuming: bool = False
+    ) -> None:
         self._cache = cache
+        self._is_serving = is_serving
+        self._is_consuming = is_consuming
         self._needs_store = not is_serving or cache.on_store_failure != "call"
         self._stopping = stopping
         self.worker: Worker | None = None
@@ -53,12 +63,16 @@ class Health:
             case ("GET" | "HEAD", "/ready"):
                 failing = await self._failing()
                 reasons = self.unready()
-                if self._needs_store:
-                    await _say(send, [*reasons, *failing])
-                else:
-                    await _say(send, reasons, degraded=failing)
+                degraded: list[str] = []
+                (reasons if self._needs_store else degraded).extend(failing)
+                (degraded if self._is_serving else reasons).extend(self._troubles())
+                await _say(send, reasons, degraded=degraded)
+            case ("GET" | "HEAD", "/metrics") if (metrics := exposition()) is not None:
+                headers = [(b"content-type", metrics.media_type.encode()), (b"cache-control", b"no-store")]
+                await send({"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": headers})
+                await send({"type": "http.response.body", "body": metrics.page})
             case _:
-                await refuse(send, Problem(HTTPStatus.NOT_FOUND, "There are GET /live and GET /ready."))
+                await refuse(send, Problem(HTTPStatus.NOT_FOUND, _THERE_ARE))
 
     def dead(self) -> list[str]:
         """Why only a new process helps; nothing, if this one lives."""
@@ -71,6 +85,10 @@ class Health:
         if self._stopping.is_set():
             reasons.append("stopping")
         return [*reasons, *self.dead()]
+
+    def _troubles(self) -> list[str]:
+        """What is wrong with the sources that this process is to consume."""
+        return [f"source {problem}" for problem in problems()] if self._is_consuming else []
 
     async def _failing(self) -> list[str]:
         position: Position | None = None

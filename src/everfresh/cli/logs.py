@@ -93,6 +93,8 @@ def _said(record: logging.LogRecord) -> tuple[str, Mapping[str, object]]:
     notice = getattr(record, "everfresh_notice", None)
     if isinstance(notice, str):
         return notice, cast("Mapping[str, object]", record.__dict__["everfresh_fields"])
+    if record.msg == "%s %s" and isinstance(record.args, tuple) and isinstance(record.args[-1], Mapping):
+        return str(record.args[0]), cast("Mapping[str, object]", record.args[-1])
     # Logging unpacks a single mapping, but leaves an empty one where it is.
     found = record.args[0] if isinstance(record.args, tuple) and len(record.args) == 1 else record.args
     if isinstance(found, Mapping) and str(record.msg).endswith(_NAME_AND_FIELDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
@@ -13,6 +14,7 @@ from everfresh.cache.printing import printable
 from everfresh.cli.apps import AppUnusable, asgi_of, cache_of
 from everfresh.cli.listening import Address
 from everfresh.cli.logs import LogFormat, configure
+from everfresh.cli.naming_sources import DurationType, consumers_of
 from everfresh.cli.supervising import NO_STORE, Program, refused, supervise
 from everfresh.model.errors import StoreUnavailable
 from everfresh.model.marks import override
@@ -49,6 +51,34 @@ _cache = click.option("--cache", metavar="APP", help="The cache.  [default: the 
 _listen = click.option(
     "--listen", type=_ADDRESS, default="127.0.0.1:8000", show_default=True, help="Where to serve; port 0 is a free one."
 )
+
+
+def _sources(*, is_required: bool) -> Callable[[F], F]:
+    """The options about sources."""
+
+    def decorate(command: F) -> F:
+        options = (
+            click.option(
+                "--source",
+                "sources",
+                multiple=True,
+                required=is_required,
+                envvar="EVERFRESH_SOURCES",
+                metavar="URL",
+                help="Where events come from, as a URL or as module:attribute; may be given several times.",
+            ),
+            click.option("--format", "format_name", metavar="NAME", help="What reads them.  [default: auto]"),
+            click.option(
+                "--canary",
+                type=DurationType(),
+                help="Send a message through each source so often, to hear whether it is silent.  [default: never]",
+            ),
+        )
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _common(command: F) -> F:
@@ -88,6 +118,29 @@ def worker(app: str, concurrency: int, **common: Any) -> int:  # noqa: ANN401 - 
 
 @click.command()
 @click.argument("app")
+@_sources(is_required=True)
+@_common
+def consume(
+    app: str,
+    sources: tuple[str, ...],
+    format_name: str | None,
+    canary: timedelta | None,
+    **common: Any,  # noqa: ANN401 - as above
+) -> int:
+    """Apply the events of sources to a cache, until SIGTERM.
+
+    APP names the cache as module:attribute, looked for in the current folder too. Import all that declares cached
+    functions in that module: their topics are what sources are asked for. A message is acknowledged only after the
+    store has applied it; what cannot be read goes to quarantine. The variable EVERFRESH_SOURCES may hold the sources
+    too, so that no password stands in a command line.
+    """
+    return _supervised(
+        lambda: Program(cache=cache_of(app), sources=consumers_of(sources, format_name, canary)), **common
+    )
+
+
+@click.command()
+@click.argument("app")
 @_cache
 @_listen
 @_common
@@ -109,16 +162,28 @@ def web(app: str, cache: str | None, listen: Address, **common: Any) -> int:  # 
 @_cache
 @_concurrency
 @_listen
+@_sources(is_required=False)
 @_common
-def run(app: str, cache: str | None, concurrency: int, listen: Address, **common: Any) -> int:  # noqa: ANN401 - as above
-    """Serve an ASGI application and refresh what events touch, in one process, until SIGTERM.
+def run(  # noqa: PLR0913 - a whole application has as many options
+    app: str,
+    *,
+    cache: str | None,
+    concurrency: int,
+    listen: Address,
+    sources: tuple[str, ...],
+    format_name: str | None,
+    canary: timedelta | None,
+    **common: Any,  # noqa: ANN401 - as above
+) -> int:
+    """Serve an ASGI application, refresh what events touch and consume sources, in one process, until SIGTERM.
 
     APP names the application as module:attribute, looked for in the current folder too.
     """
 
     def program() -> Program:
         served, its_cache = asgi_of(app, cache)
-        return Program(cache=its_cache, concurrency=concurrency, app=served, listen=listen)
+        consumers = consumers_of(sources, format_name, canary)
+        return Program(cache=its_cache, concurrency=concurrency, sources=consumers, app=served, listen=listen)
 
     return _supervised(program, **common)
 

@@ -1,4 +1,4 @@
-"""Replay: recorded messages, published in order; or only the entries that each would touch.
+"""Replay: recorded messages, published in order.
 
 Blocking: the input may be a pipe that says nothing for hours, and Ctrl-C has to end the reading of it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from io import UnsupportedOperation
 from itertools import islice
@@ -31,10 +31,6 @@ class Reporter(Protocol):
 
     def bad_line(self, number: int, problem: str) -> None:
         """The line holds no message, and is passed over."""
-        ...
-
-    def would_touch(self, number: int, event: Event, keys: Sequence[Key]) -> None:
-        """The line's message would touch these entries."""
         ...
 
 
@@ -109,16 +105,4 @@ def publish(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
                 error.add_note(f"Published before that: {tally.n_messages}.")
                 raise
             tally.n_messages += len(batch)
-    return tally
-
-
-def dry_run(cache: Cache, lines: Iterable[Line], reporter: Reporter) -> Tally:
-    """Say which entries each message would touch, publish nothing, and close the cache."""
-    tally = Tally()
-    with cache:
-        for number, event in tally.messages(lines, reporter):
-            keys = cache.blocking.touched_by(event)
-            reporter.would_touch(number, event, keys)
-            tally.touched.update(keys)
-            tally.n_messages += 1
     return tally

@@ -1,10 +1,10 @@
 """Supervising: a process made of parts, of which none outlives the others.
 
     open:   the sockets listen, the store answers            else exit code 4, or 3
-    live:   health | worker | web, side by side              a part that breaks asks for the end, exit code 1
-    ending: worker and web at once; then the application's own shutdown; then health; then the cache is closed
+    live:   health | consumers | worker | web, side by side  a part that breaks asks for the end, exit code 1
+    ending: all but health at once; then the application's own shutdown; then health; then the cache is closed
 
-A store that does not answer for a while breaks no part: the worker goes on as soon as it does.
+A store, or a source, that does not answer for a while breaks no part: each goes on as soon as it does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from everfresh._version import __version__
@@ -28,6 +28,7 @@ from everfresh.cli.notifying import ALIVE, READY, STOPPING, notify, watchdog_s
 from everfresh.cli.streams import App, Streams
 from everfresh.model.errors import StoreError
 from everfresh.refresh import Worker
+from everfresh.sources.consuming import Consumer
 
 _log = logging.getLogger("everfresh.process")
 
@@ -42,10 +43,11 @@ _GIVING_BACK_S = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What a process is to do: refresh with that concurrency, serve that application there, or both."""
+    """What a process is to do: refresh with that concurrency, consume those sources, serve that application there."""
 
     cache: Cache
     concurrency: int | None = None
+    sources: tuple[Consumer, ...] = ()
     app: App | None = None
     listen: Address | None = None
     health: Address | None = None
@@ -104,7 +106,9 @@ class _Process:
     def __init__(self, program: Program, ending: Ending) -> None:
         self._program = program
         self._ending = ending
-        self._health = Health(program.cache, ending.asked, is_serving=program.app is not None)
+        self._health = Health(
+            program.cache, ending.asked, is_serving=program.app is not None, is_consuming=bool(program.sources)
+        )
         self._addresses: dict[str, str] = {}
         self._has_no_worker = asyncio.Event()
         self._is_over = asyncio.Event()
@@ -134,6 +138,8 @@ class _Process:
             self._has_no_worker.set()
         else:
             parts["worker"] = self._work(self._program.concurrency)
+        for source in self._program.sources:
+            parts[f"source {source.name}"] = self._consume(source)
         if self._program.app is not None and web is not None:
             parts["web"] = self._serve(self._program.app, web)
         return parts
@@ -160,6 +166,12 @@ class _Process:
                 await _until(self._ending.asked, worker.supervise())
         finally:
             self._has_no_worker.set()
+
+    async def _consume(self, source: Consumer) -> None:
+        """What was taken from it and is not acknowledged at the end comes again."""
+        self._started(f"source {source.name}")
+        consumer = replace(source, grace=timedelta(seconds=self._program.grace_s))
+        await _until(self._ending.asked, consumer.run(self._program.cache))
 
     async def _serve(self, app: App, listener: socket.socket) -> None:
         from everfresh.cli.serving import Server  # noqa: PLC0415 - needs an extra

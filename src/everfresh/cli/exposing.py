@@ -1,0 +1,36 @@
+"""Exposing: what Prometheus reads of this process, where its library is installed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+
+class Exposition(NamedTuple):
+    """A page of metrics, and its media type."""
+
+    media_type: str
+    page: bytes
+
+
+def exposition() -> Exposition | None:
+    """The metrics of this process as they are now, its application's too; None without the library."""
+    try:
+        from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        return None
+    _register()
+    return Exposition(CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
+
+
+@cache
+def _register() -> None:
+    """Have sources among the metrics, if the application has not done so."""
+    from prometheus_client import REGISTRY  # noqa: PLC0415 - an extra
+
+    from everfresh.sources.metrics import SourcesCollector  # noqa: PLC0415 - needs an extra
+
+    try:
+        REGISTRY.register(SourcesCollector())
+    except ValueError:  # it is there already
+        return
