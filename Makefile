@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## Serve a page of widgets that stay fresh, in one command
 	@$(BIN)/everfresh demo $(ARGS)
 
 test: $(INSTALLED) ## Run every test, with the coverage that is asked of each part
-	@scripts/system_packages chromium redis
+	@scripts/system_packages chromium redis rabbitmq nats mosquitto
 	@$(BIN)/python scripts/coverage_of_deciders.py
 	@rm -f .coverage .coverage.* # what a child left that was killed while it wrote
 	@$(BIN)/python -m pytest $(BESIDE) -m 'searching and not alone' $(ARGS)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import (
+    amqp,
     disk,
     flat,
     hits,
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Report], None]] = {
     "flat": flat.main,
     "size": size.main,
     "http_events": http_events.main,
+    "amqp": amqp.main,
     "redis_hits": redis_hits.main,
     "redis_steps": redis_steps.main,
     "redis_rates": redis_rates.main,

@@ -72,8 +72,16 @@ NETS: dict[str, tuple[str, ...]] = {
         "tests/stores/test_sqlite_files.py",
         "tests/stores/test_sqlite_replaced.py",
         "tests/stores/test_sqlite_put_back.py",
+        "tests/stores/test_sqlite_sources.py",
         "tests/cache/test_forked.py",
         "tests/stores/test_sqlite.py",
+    ),
+    "consuming": (
+        "tests/sources/test_consuming.py",
+        "tests/sources/test_consuming_topics.py",
+        "tests/sources/test_formats.py",
+        "tests/sources/test_quarantine.py",
+        "tests/sources/test_consuming_histories.py",
     ),
 }
 # Which nets are cast for a mutant of a file, by how its name begins.
@@ -82,6 +90,7 @@ NETS_OF = {
     "matching/": ("matching", "contract"),
     "stores/sqlite": ("sqlite",),
     "stores/": ("contract", "sqlite"),
+    "sources/": ("consuming",),
     "": ("near",),
 }
 # What code raises that a change has made meaningless, instead of wrong.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.rabbitmq_servers import RabbitServer, rabbitmq_server
 from tests.redis_servers import Cluster, RedisServer, new_prefix, redis_cluster, redis_server
 
 # A busy machine is no failure; a test that hangs has the suite's own timeout.
@@ -24,6 +25,13 @@ def shared_cluster() -> Iterator[Cluster]:
     """A Cluster of six nodes, for all tests that need one that stays well."""
     with redis_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def shared_rabbitmq() -> Iterator[RabbitServer]:
+    """The broker of all tests that do it no harm; without one they skip, or fail where one must not be missing."""
+    with rabbitmq_server() as server:
+        yield server
 
 
 @pytest.fixture

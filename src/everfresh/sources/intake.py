@@ -129,7 +129,7 @@ class Intake:
         except Malformed as error:
             if hook.quarantine is None:
                 raise
-            taken = Taken(refused=[Refused(number=0, error=error, item=body)])
+            taken = Taken(refused=[Refused(number=0, error=error, item=body, headers=_telling(headers))])
         position = await self._joining.publish(taken.events)
         if not taken.refused:
             return accepted(taken, position)
@@ -142,6 +142,15 @@ class Intake:
             _log.warning("quarantine.failed %s", {"error": repr(error)})
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "What is no event could not be kept.", headers=_RETRY_AFTER)
         return accepted(taken, position)
+
+
+def _telling(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that say what a body is. No others, as some of them are secret."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name == "content-type" or name.startswith("ce-") or name.endswith("-event")
+    }
 
 
 def _problem_of(error: Malformed | MediaNotSupported | TooManyEvents) -> Problem:

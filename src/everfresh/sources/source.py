@@ -1,12 +1,14 @@
 """Source: the seam between what brings messages in and what applies them.
 
 An adapter is thin: it opens a connection, fetches messages in batches, and acknowledges them when it is told to. What
-is read out of them, applied, kept aside, tried again and reported is the same for all, and stands in `consuming.py`.
+is read out of them, applied, kept aside, tried again and reported is the same for all, and stands in `consuming` and
+`settling`.
 
 Promises of an adapter
 - A message is acknowledged to its broker only by `acknowledge`, and comes again, here or elsewhere, when it was not.
 - `Batch.offset` stands only for messages that have been acknowledged, or are in that batch and those before it.
-- When messages may have been lost that nobody fetched, the next batch says so (`Batch.gap`), or `open` does.
+- When messages may have been lost that nobody fetched, the next batch says so (`Batch.gap`), and after another `open`
+  again, until such a batch has been acknowledged.
 - Nothing that a message holds makes `fetch` raise; only the connection does.
 """
 
@@ -30,13 +32,15 @@ class Batch(msgspec.Struct, kw_only=True):
     """Messages in order, of one `fetch`.
 
     `offset` is how far the source has come once this batch is applied, None when it has no positions. `gap` says for
-    people why messages before these may have been lost, empty when none were. `lag` is how many wait behind these, None
-    when nobody knows. `tags` are the adapter's own: what it needs to acknowledge.
+    people why messages before these may have been lost, empty when none were; `gap_topics` are the patterns
+    that it concerns, empty for all that the source delivers. `lag` is how many wait behind these, None when nobody
+    knows. `tags` are the adapter's own: what it needs to acknowledge.
     """
 
     messages: Sequence[Message] = ()
     offset: str | None = None
     gap: str = ""
+    gap_topics: tuple[str, ...] = ()
     lag: int | None = None
     tags: Any = None
 
@@ -44,7 +48,8 @@ class Batch(msgspec.Struct, kw_only=True):
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """Where a connection begins: the stored offset, the topics to ask for, and the consumer's own name.
 
-    `topics` are the patterns that the application's functions depend on, in their words (`*` one, `#` any number).
+    `topics` are the patterns that the application's functions depend on, in their words (`*` one, `#` any number), and
+    that of canaries when there are some.
     """
 
     offset: str | None
@@ -73,8 +78,10 @@ class Stream(Protocol):
         """
         ...
 
-    async def widen(self, topics: Sequence[str]) -> None:
-        """Ask for these topics too, from now on.
+    async def widen(self, topics: Sequence[str]) -> Sequence[str]:
+        """Ask for these topics too, from now on; answers with those that had not been asked for until now.
+
+        What depends on the latter becomes suspect, as nobody has kept their earlier messages.
 
         Raises:
             SourceUnavailable: the connection broke.

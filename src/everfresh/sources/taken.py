@@ -30,12 +30,13 @@ class Refused:
     """An item of a batch that is no event.
 
     `number` counts from 0, `error` says what is wrong, `item` is what was sent: a decoded JSON value, or the bytes of
-    a line or a body that is no JSON.
+    a line or a body that is no JSON. `headers` are those of the request that say how a whole body is to be read.
     """
 
     number: int
     error: Malformed
     item: object
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from everfresh.sources.taken import MediaNotSupported, Taken, batch_taken, is_ar
 _STRUCTURED = "application/cloudevents+json"
 _BATCHED = "application/cloudevents-batch+json"
 _JSON = "application/json"
-_LINES = ("application/x-ndjson", "application/jsonl")
+LINES = ("application/x-ndjson", "application/jsonl")
+"""The media types of newline-delimited JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,28 +31,45 @@ class Formats:
     def read(self, headers: Mapping[str, str], body: bytes, *, n_max: int) -> Taken:
         """The events of a request, by its media type; see `Reader.read`."""
         media = media_type_of(headers)
-        if media == _STRUCTURED:
-            return one_taken(decoded(body), self._of_cloudevent)
-        if media == _BATCHED:
-            return batch_taken(decoded(body), self._of_cloudevent, n_max=n_max)
-        is_binary = any(name.startswith("ce-") for name in headers)
-        if is_binary and (is_json(media) or not (media or body)):
-            return one_taken(None, lambda _: self._changed(binary_event(headers, body)))
+        taken = self.cloudevents_of(media, headers, body, n_max=n_max)
+        if taken is not None:
+            return taken
         if media == _JSON:
             document = decoded(body)
             if is_array(document):
                 return batch_taken(document, self._of_item, n_max=n_max)
             return one_taken(document, self._of_message)
-        if media in _LINES:
+        if media in LINES:
             return lines_taken(body, self._of_item, n_max=n_max)
-        media_known = f"{_STRUCTURED}, {_BATCHED}, {_JSON} or {_LINES[0]}"
+        media_known = f"{_STRUCTURED}, {_BATCHED}, {_JSON} or {LINES[0]}"
         raise MediaNotSupported("content-type", f"{media!r} is not read. Send {media_known}, in UTF-8.")
+
+    def cloudevents_of(self, media: str, headers: Mapping[str, str], body: bytes, *, n_max: int) -> Taken | None:
+        """What CloudEvents in their three forms carry; None when it is none, by its media type and headers.
+
+        Raises:
+            TooManyEvents: a batch of more than `n_max`.
+            Malformed: all of it is wrong.
+        """
+        if media == _STRUCTURED:
+            return one_taken(decoded(body), self.of_cloudevent)
+        if media == _BATCHED:
+            return batch_taken(decoded(body), self.of_cloudevent, n_max=n_max)
+        is_binary = any(name.startswith("ce-") for name in headers)
+        if is_binary and (is_json(media) or not (media or body)):
+            return one_taken(None, lambda _: self._changed(binary_event(headers, body)))
+        return None
 
     def content(self, *, n_max: int) -> dict[str, object]:
         """What is read, for OpenAPI; see `Reader.content`."""
         return content_of_formats(n_max)
 
-    def _of_cloudevent(self, message: object) -> Event | None:
+    def of_cloudevent(self, message: object) -> Event | None:
+        """The event of a decoded CloudEvent, a change that Debezium tells in it included.
+
+        Raises:
+            Malformed: it is none.
+        """
         return self._changed(structured_event(message))
 
     def _changed(self, event: Event) -> Event | None:

@@ -1,0 +1,251 @@
+"""AMQP 0-9-1: events from a topic exchange of RabbitMQ, through a durable quorum queue.
+
+    exchange ──bindings──▶ QUEUE ──▶ everfresh, one or many consumers
+                             └─ delivered too often, expired ──▶ QUEUE.dead
+
+The connection is a plain one, and not the driver's "robust" one, which repairs itself: what was received before it
+broke comes again by another connection, and a queue that had gone may not come back without a word. So a stream
+ends with its connection, and the next `open` looks at everything anew. How a loss is noticed: `amqp_queue.py`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Self
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from everfresh.model.dependency import Topic
+from everfresh.model.errors import InvalidOption
+from everfresh.model.marks import override
+from everfresh.sources.addresses import SourceUrl
+from everfresh.sources.amqp_address import Address
+from everfresh.sources.amqp_connecting import Unfit, connected, explained, watched
+from everfresh.sources.amqp_queue import (
+    ANYTHING,
+    Mark,
+    Terms,
+    begin_life,
+    bind,
+    declare,
+    is_alive,
+    mark_of,
+    n_waiting,
+    patterns_of,
+    that_matter,
+)
+from everfresh.sources.amqp_stream import AmqpStream, Binding, Gap
+from everfresh.sources.amqp_wire import Deliveries
+from everfresh.sources.canary import PREFIX
+from everfresh.sources.consuming import Source
+from everfresh.sources.formats import format_of
+from everfresh.sources.source import Adapter, Format, Start, Stream
+
+# Four batches of the largest size: while one is applied the next are under way.
+_PREFETCH = 2_000
+# A restart of a consumer counts one for all that it held, so this is far above what restarts add up to; a message
+# that kills whoever reads it is out of the way after as many.
+_DELIVERY_LIMIT = 50
+# A name may have 255 bytes, and those of our own add to the queue's.
+_MAX_NAME_BYTES = 200
+
+
+class Amqp(Source, Adapter):
+    """Events that an AMQP broker sends to a queue, from these exchanges.
+
+    The queue is declared durable, and bound to the topics that functions depend on, or only to `bindings` where they
+    are given; it is never unbound. Consumers with the same queue share its messages. At most `prefetch` messages are
+    under way. A message that was delivered more than `delivery_limit` times goes to the queue `dead_letter`, by default
+    the queue's name with `.dead`, and what depends on the source is built again. `tls` is used with `amqps:`.
+
+    Raises:
+        InvalidOption: an option cannot hold.
+    """
+
+    def __init__(  # noqa: PLR0913 - each option is a decision of its own
+        self,
+        url: str | SourceUrl,
+        *,
+        queue: str,
+        exchanges: Sequence[str] = ("amq.topic",),
+        bindings: Sequence[str] | None = None,
+        prefetch: int = _PREFETCH,
+        delivery_limit: int = _DELIVERY_LIMIT,
+        dead_letter: str | None = None,
+        format: Format | str = "auto",  # noqa: A002 - the word of the command line
+        name: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        given = SourceUrl(url) if isinstance(url, str) else url
+        self._address = Address.of(given, tls)
+        if isinstance(url, str):
+            given.check_taken()
+        _check_names(queue, exchanges, dead_letter)
+        _check_numbers(prefetch, delivery_limit)
+        for pattern in bindings or ():
+            # It says what is wrong with one that is no pattern.
+            Topic(pattern)
+        self._terms = Terms(queue, f"{queue}.dead" if dead_letter is None else dead_letter, delivery_limit)
+        self._exchanges = tuple(exchanges)
+        self._bindings = None if bindings is None else tuple(bindings)
+        self._prefetch = prefetch
+        self._format = format_of(format)
+        self._name = name or f"{self._address.text}/{queue}"
+        self._has_opened = False
+
+    @classmethod
+    def of_url(cls, url: SourceUrl, *, format: Format | str, name: str | None) -> Self:  # noqa: A002 - as above
+        """The source of a URL, with `queue`, and if wanted `exchange`, `bind` and others as parameters.
+
+        Raises:
+            InvalidOption: a parameter cannot hold, or `queue` is missing.
+        """
+        queue = url.take("queue")
+        if queue is None:
+            raise InvalidOption(f"source {url.without_password}: name the queue: add ?queue=NAME.")
+        return cls(
+            url,
+            queue=queue,
+            exchanges=url.take_all("exchange") or ("amq.topic",),
+            bindings=url.take_all("bind") or None,
+            prefetch=url.take_number("prefetch", least=1) or _PREFETCH,
+            delivery_limit=url.take_number("delivery_limit", least=1) or _DELIVERY_LIMIT,
+            dead_letter=url.take("dead_letter"),
+            format=format,
+            name=name,
+        )
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._name
+
+    @property
+    @override
+    def delivers(self) -> tuple[str, ...]:
+        return (ANYTHING,) if self._bindings is None else self._bindings
+
+    @property
+    @override
+    def format(self) -> Format:
+        return self._format
+
+    @override
+    def open(self, start: Start) -> AbstractAsyncContextManager[Stream]:
+        return self._opened(start)
+
+    def tapped(self) -> Adapter:
+        """The same events for somebody who only looks: by a queue that goes with its connection, from now on."""
+        return _Tap(self, self._address, self._exchanges, self._bindings)
+
+    @asynccontextmanager
+    async def _opened(self, start: Start) -> AsyncGenerator[AmqpStream]:
+        deliveries = Deliveries()
+        async with connected(self._address, start, deliveries, is_first=not self._has_opened) as connection:
+            with explained(self._address.text, is_first=not self._has_opened):
+                control = await connection.channel(on_return_raises=True)
+                await self._check_exchanges(connection)
+                await declare(control, self._terms)
+                mark, gap = await self._known(connection, control, start)
+                binding = Binding(self._terms.queue, self._terms.dead_letter, self._exchanges, self._bindings is None)
+                stream = AmqpStream(binding, mark, gap)
+                await stream.begin(await connection.channel(), control, deliveries, prefetch=self._prefetch)
+            self._has_opened = True
+            async with watched(stream):
+                yield stream
+
+    async def _check_exchanges(self, connection: AbstractConnection) -> None:
+        for exchange in self._exchanges:
+            # The broker answers "there is none" by closing the channel.
+            channel = await connection.channel()
+            try:
+                await channel.declare_exchange(exchange, passive=True)
+            except ChannelNotFoundEntity as error:
+                what = f"there is no exchange {exchange}. Declare it, or name another: exchange=amq.topic"
+                raise Unfit(what) from error
+            await channel.close()
+
+    async def _known(
+        self, connection: AbstractConnection, control: AbstractChannel, start: Start
+    ) -> tuple[Mark, Gap | None]:
+        """Bind the queue; what is known of it now, and what was lost since the store was told last."""
+        queue, topics = self._terms.queue, start.topics
+        canaries = tuple(one for one in topics if one.startswith(PREFIX))
+        patterns = patterns_of(topics if self._bindings is None else self._bindings)
+        mark = mark_of(start.offset)
+        gap = None
+        if mark is None or not await is_alive(connection, queue, mark.life):
+            what = "is not known to this store" if mark is None else "was deleted"
+            gap = Gap(f"the queue {queue} {what}: earlier events may have gone elsewhere")
+            mark = Mark(await begin_life(control, queue), await n_waiting(control, self._terms.dead_letter), {})
+        await bind(control, queue, self._exchanges, (*patterns, *canaries))
+        new = that_matter(mark.missing(self._exchanges, patterns))
+        if new and gap is None:
+            gap = Gap(f"the queue {queue} was not bound to {', '.join(new)}", new)
+        return mark.with_bound(self._exchanges, that_matter(patterns)), gap
+
+
+class _Tap(Adapter):
+    """What an adapter's exchanges send, for somebody who only looks."""
+
+    def __init__(
+        self, of: Amqp, address: Address, exchanges: tuple[str, ...], bindings: tuple[str, ...] | None
+    ) -> None:
+        self._of = of
+        self._address = address
+        self._exchanges = exchanges
+        self._bindings = bindings
+
+    @property
+    @override
+    def name(self) -> str:
+        return self._of.name
+
+    @property
+    @override
+    def delivers(self) -> tuple[str, ...]:
+        return self._of.delivers
+
+    @property
+    @override
+    def format(self) -> Format:
+        return self._of.format
+
+    @override
+    def open(self, start: Start) -> AbstractAsyncContextManager[Stream]:
+        return self._opened(start)
+
+    @asynccontextmanager
+    async def _opened(self, start: Start) -> AsyncGenerator[AmqpStream]:
+        patterns = patterns_of(start.topics or (ANYTHING,) if self._bindings is None else self._bindings)
+        deliveries = Deliveries()
+        async with connected(self._address, start, deliveries, is_first=True) as connection:
+            with explained(self._address.text, is_first=True):
+                control = await connection.channel(on_return_raises=True)
+                declared = await control.declare_queue(exclusive=True, auto_delete=True)
+                await bind(control, declared.name, self._exchanges, patterns)
+                stream = AmqpStream(Binding(declared.name, None, self._exchanges, self._bindings is None), None, None)
+                await stream.begin(await connection.channel(), control, deliveries, prefetch=_PREFETCH)
+            async with watched(stream):
+                yield stream
+
+
+def _check_names(queue: str, exchanges: Sequence[str], dead_letter: str | None) -> None:
+    for what, name in (("queue", queue), ("dead_letter", dead_letter), *(("exchanges", one) for one in exchanges)):
+        if name is not None and not (name and len(name.encode()) <= _MAX_NAME_BYTES):
+            raise InvalidOption(f"{what}: {name[:40]!r} is no name. Use 1 to {_MAX_NAME_BYTES} bytes.")
+    if isinstance(exchanges, str) or not exchanges:
+        raise InvalidOption("exchanges: name at least one, in a list: exchanges=['amq.topic'].")
+    if queue == dead_letter:
+        raise InvalidOption(f"dead_letter: {queue!r} is the queue itself. Name another.")
+
+
+def _check_numbers(prefetch: int, delivery_limit: int) -> None:
+    # AMQP has 16 bits for the first.
+    if not 1 <= prefetch < 2**16:
+        raise InvalidOption(f"prefetch: {prefetch} messages cannot be under way. Use 1 to {2**16 - 1}.")
+    if delivery_limit < 1:
+        raise InvalidOption(f"delivery_limit: a message must be delivered at least once, not {delivery_limit} times.")

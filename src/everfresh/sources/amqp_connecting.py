@@ -1,0 +1,89 @@
+"""A connection to an AMQP broker for the length of a block, and what its refusals mean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AuthenticationError, ChannelPreconditionFailed, ProbableAuthenticationError
+from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
+
+from everfresh.model.errors import InvalidOption
+from everfresh.sources.amqp_address import Address
+from everfresh.sources.amqp_stream import AmqpStream, answered, told
+from everfresh.sources.amqp_wire import Deliveries
+from everfresh.sources.source import SourceUnavailable, Start
+
+_CLOSES_WITHIN_S = 3.0
+_REFUSALS = (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused, ConnectionNotAllowed)
+
+
+class Unfit(Exception):
+    """What the source needs is not there."""
+
+
+@asynccontextmanager
+async def connected(
+    address: Address, start: Start, deliveries: Deliveries, *, is_first: bool
+) -> AsyncGenerator[AbstractConnection]:
+    """A connection that ends with the block, and gives what it brings to `deliveries`.
+
+    Raises:
+        SourceUnavailable: the broker does not answer.
+        InvalidOption: it lets nobody in by that name, and `is_first`.
+    """
+    with explained(address.text, is_first=is_first):
+        connection = await address.connect(f"everfresh {start.consumer}", deliveries)
+    try:
+        yield connection
+    finally:
+        # A broker that has gone says no good-bye.
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSES_WITHIN_S):
+                await connection.close()
+
+
+@asynccontextmanager
+async def watched(stream: AmqpStream) -> AsyncGenerator[None]:
+    """Have the stream look after its queues during the block."""
+    # No task group: it would wrap what the block raises, which the caller tells by its type.
+    watching = asyncio.create_task(stream.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+@contextmanager
+def explained(broker: str, *, is_first: bool) -> Generator[None]:
+    """Translate what the driver raises while a connection is opened.
+
+    Raises:
+        SourceUnavailable: trying again may help.
+        InvalidOption: it will not help before somebody has changed something. Of what was well before, so not
+            `is_first`, only a queue that is another now is taken for that.
+    """
+    try:
+        with answered(broker):
+            yield
+    except Unfit as unfit:
+        raise _refusal(f"{broker}: {unfit}", is_first=is_first) from unfit
+    except SourceUnavailable as error:
+        match error.__cause__:
+            case ChannelPreconditionFailed() as cause:
+                what = "Delete the queue once it is empty, or name another: queue=, dead_letter="
+                raise InvalidOption(
+                    f"{broker}: a queue is there with other arguments ({told(cause)}). {what}."
+                ) from error
+            case cause if isinstance(cause, _REFUSALS):
+                problem = f"{broker}: refused ({told(cause)}). Check user, password and rights"
+                raise _refusal(problem, is_first=is_first) from error
+            case _:
+                raise
+
+
+def _refusal(problem: str, *, is_first: bool) -> Exception:
+    return InvalidOption(f"{problem}.") if is_first else SourceUnavailable(problem)

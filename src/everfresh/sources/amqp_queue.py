@@ -1,0 +1,142 @@
+"""The queue of a consumer on an AMQP broker: how it is declared, bound, and known again.
+
+A queue has no positions, so what was lost has to be told by other signs. Three are kept, together as the source's
+offset, and compared at each opening:
+
+- the life of the queue. When we declare it, we bind it also to an exchange `QUEUE.life.RANDOM`, which the broker
+  deletes by itself with its last binding, so with the queue. Where that exchange is no longer, the queue was deleted
+  in between, whoever declared it again.
+- how many messages wait in the queue of dead letters. Whatever the broker takes out of the queue without us goes
+  there: what was delivered too often, what a policy lets expire or overflow.
+- what the queue was bound to. Of a pattern that is new, earlier events went elsewhere.
+
+None of it is told to the store before the gap is answered, so a process that dies in between leaves it to the next.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import aio_pika
+import msgspec
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from everfresh.model.event import MAX_TOPIC_BYTES
+from everfresh.sources.canary import PREFIX
+
+ANYTHING = "#"
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is known of a queue: its life, the dead letters that were answered, the patterns of each exchange."""
+
+    life: str
+    n_dead: int
+    bound: Mapping[str, frozenset[str]]
+
+    @property
+    def text(self) -> str:
+        """As it is kept with the store."""
+        bound = {exchange: sorted(patterns) for exchange, patterns in sorted(self.bound.items())}
+        return msgspec.json.encode({"life": self.life, "n_dead": self.n_dead, "bound": bound}).decode()
+
+    def missing(self, exchanges: Iterable[str], patterns: Iterable[str]) -> tuple[str, ...]:
+        """Those of the patterns that some of the exchanges did not send to the queue."""
+        sent = [self.bound.get(exchange, frozenset()) for exchange in exchanges]
+        return tuple(one for one in patterns if not all(one in each or ANYTHING in each for each in sent))
+
+    def with_bound(self, exchanges: Iterable[str], patterns: Iterable[str]) -> Mark:
+        """The same, with more bindings."""
+        more = frozenset(patterns)
+        bound = {exchange: self.bound.get(exchange, frozenset()) | more for exchange in exchanges}
+        return msgspec.structs.replace(self, bound={**self.bound, **bound})
+
+
+def mark_of(text: str | None) -> Mark | None:
+    """The mark that a text is; None when there is none, or it is another's."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Mark)
+    except msgspec.DecodeError:
+        return None
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """The queue that is wanted: its name, where its dead letters go, and after how many deliveries a message is one."""
+
+    queue: str
+    dead_letter: str
+    delivery_limit: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As the broker is told. A dead letter is kept until the other queue has taken it."""
+        return {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": self.delivery_limit,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.dead_letter,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+
+
+async def declare(channel: AbstractChannel, terms: Terms) -> None:
+    """Have both queues; the first time this makes them."""
+    await channel.declare_queue(terms.dead_letter, durable=True, arguments={"x-queue-type": "quorum"})
+    await channel.declare_queue(terms.queue, durable=True, arguments=terms.arguments)
+
+
+async def bind(channel: AbstractChannel, queue: str, exchanges: Sequence[str], patterns: Iterable[str]) -> None:
+    """Have these events come to the queue too."""
+    underlay = await channel.get_underlay_channel()
+    for pattern in patterns:
+        for exchange in exchanges:
+            await underlay.queue_bind(queue, exchange, routing_key=pattern)
+
+
+async def begin_life(channel: AbstractChannel, queue: str) -> str:
+    """A sign that goes with the queue; the answer is its name."""
+    life = secrets.token_hex(8)
+    name = _life_exchange(queue, life)
+    await channel.declare_exchange(name, aio_pika.ExchangeType.FANOUT, durable=True, auto_delete=True, internal=True)
+    await bind(channel, queue, (name,), ("",))
+    return life
+
+
+async def is_alive(connection: AbstractConnection, queue: str, life: str) -> bool:
+    """Whether the queue is the one that this sign went with."""
+    # The broker answers "there is none" by closing the channel.
+    channel = await connection.channel()
+    try:
+        await channel.declare_exchange(_life_exchange(queue, life), passive=True)
+    except ChannelNotFoundEntity:
+        return False
+    await channel.close()
+    return True
+
+
+async def n_waiting(channel: AbstractChannel, queue: str) -> int:
+    """How many messages wait in the queue, but for those that are delivered and not acknowledged.
+
+    Raises:
+        ChannelNotFoundEntity: there is no such queue.
+    """
+    declared = await channel.declare_queue(queue, passive=True)
+    return int(declared.declaration_result.message_count or 0)
+
+
+def patterns_of(topics: Iterable[str]) -> tuple[str, ...]:
+    """What to bind for these topics, each once; for one that no binding can be, everything."""
+    return tuple(dict.fromkeys(one if len(one.encode()) <= MAX_TOPIC_BYTES else ANYTHING for one in topics))
+
+
+def that_matter(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Those of the patterns that something may depend on; canaries are bound like the rest, but nothing does."""
+    return tuple(one for one in patterns if not one.startswith(PREFIX))
+
+
+def _life_exchange(queue: str, life: str) -> str:
+    return f"{queue}.life.{life}"

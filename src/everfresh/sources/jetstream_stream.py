@@ -1,0 +1,380 @@
+"""One process's share of a durable pull consumer of JetStream.
+
+- Messages are asked for and come when they come; what has come while nobody fetched is there for the next fetch. A
+  request has a heartbeat, so a server that is silent is told from a stream that is quiet.
+- Each message is acknowledged by itself: to acknowledge all up to one would acknowledge what other processes hold. The
+  last of a batch asks the server for an answer, as only then the others have arrived too.
+- What is held for long is told to the server to be in progress, or it would give it to another as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import api
+from nats.js.errors import NotFoundError
+
+from everfresh.model.message import Message
+from everfresh.sources.addresses import told
+from everfresh.sources.jetstream_places import Extent, Place, Progress, floor_of, loss_of, place_of, was_made_anew
+from everfresh.sources.source import Batch, SourceUnavailable
+
+DRIVER_ERRORS = (nats.errors.Error, asyncio.TimeoutError, OSError, ValueError)
+
+_NS = 1_000_000_000
+_ANSWER_S = 5.0
+_ASKED_FOR_S = 10.0
+_HEARTBEAT_S = 1.0
+# Of waiting without a message and a heartbeat.
+_SILENT_S = 4.0
+# Two small questions to the server; what is acknowledged later than the last look comes again if the consumer is lost.
+_LOOK_EVERY_S = 0.25
+# More than a few processes hold; by the server's own default two of them would be enough to stop all others.
+_MAX_OPEN = 20_000
+# After a process that ends without a word.
+_TAP_ENDS_AFTER_S = 60.0
+_BY_ACKNOWLEDGEMENT = (api.RetentionPolicy.WORK_QUEUE, api.RetentionPolicy.INTEREST)
+_OF_NATS, _ID = "Nats-", "Nats-Msg-Id"
+_STATUS_OVER = frozenset({"404", "408"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is consumed, and where; `place` is for people."""
+
+    place: str
+    stream: str
+    durable: str
+    subjects: tuple[str, ...]
+    starts_at_all: bool
+    ack_wait_s: float
+    domain: str | None
+    is_tap: bool = False
+    """Whether it only looks: its consumer ends with it, and waits for no acknowledgement."""
+
+
+class OpenJetStream:
+    """One process's share of the consumer; see `Stream`."""
+
+    def __init__(self, terms: Terms, client: Client, said: list[str]) -> None:
+        self._terms = terms
+        self._client = client
+        self._said = said
+        # Its types are partly unknown.
+        self._context: Any = cast("Any", client).jetstream(domain=terms.domain, timeout=_ANSWER_S)
+        self._prefix = f"$JS.{terms.domain}.API" if terms.domain else "$JS.API"
+        self._inbox = client.new_inbox()
+        self._come: deque[Msg] = deque()
+        self._is_news = asyncio.Event()
+        self._n_asked = 0
+        self._asked_until = 0.0
+        self._heard_at = 0.0
+        self._trouble = ""
+        self._under_way: dict[int, Msg] = {}
+        self._floor = 0
+        self._made_at = ("", "")
+        self._gap = ""
+        self._n_waiting: int | None = None
+        self._looks_at = 0.0
+        self._last_offset = ""
+        self._tending: asyncio.Task[None] | None = None
+
+    async def begin(self, stored: str | None) -> None:
+        """See to it that there is a consumer, and what has become of the stream since the stored place."""
+        try:
+            await self._begin(stored)
+            await cast("Any", self._client).subscribe(self._inbox, cb=self._on_message, pending_msgs_limit=-1)
+        except DRIVER_ERRORS as error:
+            raise self._unavailable(error) from error
+        self._tending = asyncio.create_task(self._tend())
+
+    async def end(self) -> None:
+        """Tend nothing any more."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
+        if self._terms.is_tap:
+            with suppress(*DRIVER_ERRORS):
+                await self._context.delete_consumer(self._terms.stream, self._terms.durable)
+
+    async def _begin(self, stored: str | None) -> None:
+        place = None if stored is None else place_of(stored)
+        if stored is not None and place is None:
+            self._gap = f"stream {self._terms.stream}: the stored offset cannot be read"
+        stream = await self._stream()
+        extent, created = _extent(stream), _time(stream.created)
+        if place is not None and was_made_anew(place, created, extent.last):
+            self._lost("it was made anew, or lost its newest messages")
+            place = None
+            stored_floor: int | None = 0
+        else:
+            stored_floor = None if place is None else place.seq
+        consumer = await self._consumer()
+        progress = None if consumer is None else _progress(consumer)
+        if stored_floor is not None:
+            self._floor = stored_floor
+            self._look_for_loss(extent, progress)
+        else:
+            # What went before anybody followed the stream is no loss.
+            begins_now = consumer is None and not self._terms.starts_at_all
+            self._floor = extent.last if begins_now else max(extent.first - 1, progress.floor if progress else 0)
+        if consumer is None:
+            consumer = await self._made(stored_floor)
+        elif place is not None and place.consumer != _time(consumer.created) and _skips(consumer, place.seq):
+            self._lost(f"the consumer {self._terms.durable} was made anew by somebody, and begins later")
+        self._made_at = (created, _time(consumer.created))
+
+    async def _stream(self) -> api.StreamInfo:
+        try:
+            found: api.StreamInfo = await self._context.stream_info(self._terms.stream)
+        except NotFoundError:
+            where = f" in the domain {self._terms.domain}" if self._terms.domain else ""
+            raise SourceUnavailable(
+                f"{self._terms.place}: there is no stream {self._terms.stream}{where}. Make it: nats stream add."
+            ) from None
+        return found
+
+    async def _consumer(self) -> api.ConsumerInfo | None:
+        try:
+            consumer: api.ConsumerInfo = await self._context.consumer_info(self._terms.stream, self._terms.durable)
+        except NotFoundError:
+            return None
+        problem = "" if self._terms.is_tap else _problem_of(consumer.config)
+        if problem:
+            raise SourceUnavailable(f"{self._terms.place}: the consumer {self._terms.durable} {problem}.")
+        return consumer
+
+    async def _made(self, floor: int | None) -> api.ConsumerInfo:
+        subjects = self._terms.subjects
+        policy = api.DeliverPolicy.ALL if self._terms.starts_at_all else api.DeliverPolicy.NEW
+        config = api.ConsumerConfig(
+            durable_name=self._terms.durable,
+            deliver_policy=policy if floor is None else api.DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=None if floor is None else floor + 1,
+            ack_policy=api.AckPolicy.NONE if self._terms.is_tap else api.AckPolicy.EXPLICIT,
+            ack_wait=self._terms.ack_wait_s,
+            max_deliver=-1,
+            max_ack_pending=None if self._terms.is_tap else _MAX_OPEN,
+            inactive_threshold=_TAP_ENDS_AFTER_S if self._terms.is_tap else None,
+            filter_subject=subjects[0] if len(subjects) == 1 else None,
+            filter_subjects=list(subjects) if len(subjects) > 1 else None,
+        )
+        made: api.ConsumerInfo = await self._context.add_consumer(self._terms.stream, config)
+        if len(subjects) > 1 and set(made.config.filter_subjects or ()) != set(subjects):
+            # Up to NATS 2.9 the choice is passed over, and more comes than was asked for.
+            await self._context.delete_consumer(self._terms.stream, self._terms.durable)
+            raise SourceUnavailable(f"{self._terms.place}: several subjects need NATS 2.10. Name one, or none.")
+        return made
+
+    async def _on_message(self, message: Msg) -> None:
+        self._heard_at = time.monotonic()
+        status = (message.headers or {}).get("Status") if not message.reply else None
+        if status is None:
+            self._come.append(message)
+            self._n_asked -= 1
+        elif status in _STATUS_OVER:
+            self._n_asked = 0
+        elif status != "100":
+            said = (message.headers or {}).get("Description") or "nobody answers for the consumer"
+            self._trouble = f"{status} {said}"
+        self._is_news.set()
+
+    async def fetch(self, n_max: int, wait_s: float) -> Batch:
+        """What has come; see `Stream.fetch`."""
+        ends_at = time.monotonic() + wait_s
+        silent_since = time.monotonic()
+        try:
+            while True:
+                self._check()
+                if not self._come:
+                    await self._ask(n_max)
+                await self._look(is_due=time.monotonic() >= self._looks_at)
+                left_s = ends_at - time.monotonic()
+                if self._come or self._gap or left_s <= 0:
+                    return self._batch(n_max)
+                self._is_news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_news.wait(), min(left_s, _HEARTBEAT_S))
+                self._note_silence(silent_since)
+        except DRIVER_ERRORS as error:
+            raise self._unavailable(error) from error
+
+    def _check(self) -> None:
+        if self._trouble:
+            raise SourceUnavailable(f"{self._terms.place}: {self._trouble}.")
+        if not self._client.is_connected:
+            why = self._said[0] if self._said else "the server ended it"
+            raise SourceUnavailable(f"{self._terms.place}: the connection broke ({why}).")
+
+    def _note_silence(self, since: float) -> None:
+        """A request is open, and should have been answered by a heartbeat at least."""
+        now = time.monotonic()
+        if self._n_asked > 0 and now - max(since, self._heard_at, self._asked_at) > _SILENT_S:
+            raise SourceUnavailable(f"{self._terms.place}: no heartbeat.")
+
+    @property
+    def _asked_at(self) -> float:
+        return self._asked_until - _ASKED_FOR_S
+
+    async def _ask(self, n_max: int) -> None:
+        if self._n_asked > 0 and time.monotonic() < self._asked_until + _HEARTBEAT_S:
+            return
+        self._n_asked, self._asked_until = n_max, time.monotonic() + _ASKED_FOR_S
+        wish = {"batch": n_max, "expires": int(_ASKED_FOR_S * _NS), "idle_heartbeat": int(_HEARTBEAT_S * _NS)}
+        subject = f"{self._prefix}.CONSUMER.MSG.NEXT.{self._terms.stream}.{self._terms.durable}"
+        await self._client.publish(subject, json.dumps(wish).encode(), reply=self._inbox)
+
+    async def _look(self, *, is_due: bool) -> None:
+        """How far the consumer is, and whether something went that it had not read."""
+        if not is_due:
+            return
+        stream = await self._stream()
+        consumer = await self._consumer()
+        if consumer is None or (_time(stream.created), _time(consumer.created)) != self._made_at:
+            raise SourceUnavailable(f"{self._terms.place}: the stream or its consumer was made anew.")
+        extent, progress = _extent(stream), _progress(consumer)
+        self._look_for_loss(extent, progress)
+        self._floor = max(self._floor, floor_of(extent, progress))
+        self._n_waiting = progress.n_waiting
+        self._looks_at = time.monotonic() + _LOOK_EVERY_S
+
+    def _look_for_loss(self, stream: Extent, consumer: Progress | None) -> None:
+        loss = loss_of(stream, self._floor, consumer)
+        if loss and not self._holds_all_below(stream.first):
+            self._lost(loss)
+            self._floor = stream.first - 1
+
+    def _holds_all_below(self, number: int) -> bool:
+        """Whether what went is here; were it lost with this process, the stored offset would tell."""
+        here = {*self._under_way, *(_number_of(come) for come in self._come)}
+        return sum(self._floor < one < number for one in here) == number - 1 - self._floor
+
+    def _lost(self, why: str) -> None:
+        self._gap = f"{self._gap}; {why}" if self._gap else f"stream {self._terms.stream}: {why}"
+
+    def _batch(self, n_max: int) -> Batch:
+        messages: list[Message] = []
+        numbers: list[int] = []
+        while self._come and len(messages) < n_max:
+            come = self._come.popleft()
+            number = _number_of(come)
+            if number not in self._under_way:
+                numbers.append(number)
+                messages.append(_message_of(self._terms.stream, number, come))
+            # One that is given again wants its last giving acknowledged.
+            self._under_way[number] = come
+        gap, self._gap = self._gap, ""
+        offset = str(Place(self._floor, *self._made_at))
+        # Who is idle need not write the same again and again.
+        is_news, self._last_offset = bool(numbers) or offset != self._last_offset, offset
+        lag = None if self._n_waiting is None else self._n_waiting + len(self._come)
+        return Batch(messages=messages, offset=offset if is_news else None, gap=gap, lag=lag, tags=numbers)
+
+    async def acknowledge(self, batch: Batch) -> None:
+        """They need not come again; see `Stream.acknowledge`."""
+        numbers: Sequence[int] = batch.tags or ()
+        if self._terms.is_tap:
+            self._under_way.clear()
+            return
+        held = [self._under_way.pop(number) for number in numbers if number in self._under_way]
+        try:
+            for message in held[:-1]:
+                await self._client.publish(message.reply, b"+ACK")
+            if held:
+                # Once the last is answered, the others have come before it.
+                await self._client.request(held[-1].reply, b"+ACK", timeout=_ANSWER_S)
+        except DRIVER_ERRORS as error:
+            raise self._unavailable(error) from error
+
+    async def _tend(self) -> None:
+        """Say of what is held that it is in progress."""
+        while not self._terms.is_tap:
+            await asyncio.sleep(self._terms.ack_wait_s / 3)
+            with suppress(*DRIVER_ERRORS):
+                for message in (*self._under_way.values(), *self._come):
+                    await self._client.publish(message.reply, b"+WPI")
+
+    async def widen(self, topics: Sequence[str]) -> Sequence[str]:  # noqa: ARG002 - the consumer's subjects stay
+        """Nothing to do: the consumer's subjects are chosen by people."""
+        return ()
+
+    async def send(self, message: Message) -> None:
+        """Publish it into the stream; see `Stream.send`."""
+        headers = {**message.headers, **({_ID: message.id} if message.id else {})}
+        try:
+            await self._context.publish(
+                message.topic, message.body, timeout=_ANSWER_S, stream=self._terms.stream, headers=headers or None
+            )
+        except DRIVER_ERRORS as error:
+            raise SourceUnavailable(
+                f"{self._terms.place}: the stream {self._terms.stream} did not take a message with the subject "
+                f"{message.topic}. Add that to its subjects, and to this user's rights ({told(error)})."
+            ) from error
+
+    def _unavailable(self, error: BaseException) -> SourceUnavailable:
+        if isinstance(error, asyncio.TimeoutError):
+            why = self._said[-1] if self._said else "no answer in time"
+        else:
+            why = told(error)
+        return SourceUnavailable(f"stream {self._terms.stream} at {self._terms.place}: {why}.")
+
+
+def _number_of(come: Msg) -> int:
+    return come.metadata.sequence.stream
+
+
+def _message_of(stream: str, number: int, come: Msg) -> Message:
+    headers = {str(name): str(value) for name, value in (come.headers or {}).items()}
+    id_ = headers.get(_ID) or f"{stream}:{number}"
+    # Those are between the publisher and the server.
+    headers = {name: value for name, value in headers.items() if not name.startswith(_OF_NATS)}
+    return Message(
+        topic=come.subject,
+        body=bytes(come.data),
+        headers=headers,
+        id=id_,
+    )
+
+
+def _problem_of(config: api.ConsumerConfig) -> str:
+    """Why a consumer that is there cannot be used, empty when it can."""
+    if config.deliver_subject:
+        return "pushes its messages; a pull consumer is needed"
+    if config.ack_policy != api.AckPolicy.EXPLICIT:
+        return "does not have each message acknowledged; its ack policy must be explicit"
+    if (config.max_deliver or -1) > 0:
+        return f"gives a message up after {config.max_deliver} deliveries; its max deliver must be -1"
+    return ""
+
+
+def _skips(consumer: api.ConsumerInfo, floor: int) -> bool:
+    """Whether it began later than after the floor."""
+    config = consumer.config
+    if config.deliver_policy == api.DeliverPolicy.ALL:
+        return False
+    is_by_number = config.deliver_policy == api.DeliverPolicy.BY_START_SEQUENCE
+    return not is_by_number or (config.opt_start_seq or 0) > floor + 1
+
+
+def _extent(stream: api.StreamInfo) -> Extent:
+    state = stream.state
+    return Extent(max(1, state.first_seq), state.last_seq, stream.config.retention in _BY_ACKNOWLEDGEMENT)
+
+
+def _progress(consumer: api.ConsumerInfo) -> Progress:
+    floor = consumer.ack_floor.stream_seq if consumer.ack_floor else 0
+    return Progress(floor, consumer.num_pending or 0, consumer.num_ack_pending or 0)
+
+
+def _time(created: Any) -> str:  # noqa: ANN401 - the driver's type says less than it gives
+    return "" if created is None else created.isoformat().replace(" ", "T")

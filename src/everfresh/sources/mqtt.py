@@ -1,0 +1,276 @@
+"""MQTT 5 as a source: a session at the broker that outlives the process, at least once, acknowledged after applying.
+
+The broker keeps what comes while nobody is there, as long as it keeps the session. Whether it did, it says when we come
+back; that it did is worth nothing if the process before us was killed before it could see to a loss. So a session
+in which nothing is amiss bears a mark: a subscription to a topic that nobody publishes to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import secrets
+import ssl
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from everfresh.matching.covering import without_covered
+from everfresh.model.errors import InvalidOption
+from everfresh.model.message import Message
+from everfresh.sources.addresses import SourceUrl
+from everfresh.sources.canary import PREFIX
+from everfresh.sources.consuming import Source
+from everfresh.sources.formats import format_of
+from everfresh.sources.mqtt_session import NO_SUBSCRIPTION, Session, Terms
+from everfresh.sources.mqtt_topics import Stored, filter_of, not_covered, pattern_of, stored_of
+from everfresh.sources.source import Adapter, Batch, Format, SourceUnavailable, Start
+
+_FAILURE = 128
+_MAX_PREFETCH = 65_535
+_MAX_EXPIRY_S = 2**32 - 1
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class Mqtt(Source):
+    """The messages that a broker keeps for one client.
+
+    `client_id` names the session: the same after a restart, and another for each process. Processes that share the work
+    have one `share`. `topics` are filters of MQTT; without them, the topics that functions depend on are asked for. The
+    session is kept for `session_expiry` after a connection ends. At most `prefetch` messages are under way, and no more
+    than the broker has in flight for a client.
+
+    Raises:
+        InvalidOption: an option cannot hold.
+    """
+
+    def __init__(  # noqa: PLR0913 - options by name, of people who write them down once
+        self,
+        url: str,
+        topics: Sequence[str] | None = None,
+        *,
+        client_id: str,
+        share: str | None = None,
+        format: Format | str = "auto",  # noqa: A002 - the word of the seam
+        name: str | None = None,
+        session_expiry: timedelta = timedelta(days=7),
+        prefetch: int = 1_000,
+        cafile: str | None = None,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+    ) -> None:
+        if isinstance(topics, str):
+            raise InvalidOption(f"topics: {topics!r} is one text. Write ({topics!r},), with the comma.")
+        self.topics = tuple(topics or ())
+        self.share = share
+        self.name = name or f"mqtt:{client_id}"
+        self.format = format_of(format)
+        self.delivers = tuple(map(pattern_of, self.topics)) or ("#",)
+        self.untold: tuple[str, tuple[str, ...]] | None = None
+        """Why messages may have been lost, and of which topics, until a batch that says so is acknowledged."""
+        if not client_id or set(client_id) & set("+#"):
+            raise InvalidOption(f"client_id: {client_id!r} is no name. Use one that is the same after a restart.")
+        if share is not None and (not share or set(share) & set("+#/")):
+            raise InvalidOption(f"share: {share!r} is no name.")
+        if not 1 <= prefetch <= _MAX_PREFETCH:
+            raise InvalidOption(f"prefetch: {prefetch!r} is not between 1 and {_MAX_PREFETCH}.")
+        if not 1 <= session_expiry.total_seconds() <= _MAX_EXPIRY_S:
+            raise InvalidOption("session_expiry: it must be a second or more, and less than 136 years.")
+        self.terms = _terms(url, client_id, int(session_expiry.total_seconds()), prefetch, (cafile, certfile, keyfile))
+
+    @classmethod
+    def of_url(cls, url: SourceUrl, *, format: Format | str, name: str | None = None) -> Self:  # noqa: A002 - as above
+        """The source that a URL names: `mqtt://host:1883?client_id=...&topic=...`.
+
+        Raises:
+            InvalidOption: something is missing or cannot hold.
+        """
+        client_id = url.take("client_id")
+        if client_id is None or url.path:
+            raise InvalidOption(
+                f"source {url.without_password}: write mqtt://host:1883?client_id=name&topic=a/b/%23, "
+                "with %23 for '#' and %2B for '+'."
+            )
+        return cls(
+            f"{url.scheme}://{url.authority}",
+            url.take_all("topic"),
+            client_id=client_id,
+            share=url.take("share"),
+            format=format,
+            name=name,
+            session_expiry=url.take_duration("session_expiry") or timedelta(days=7),
+            prefetch=url.take_number("prefetch", least=1) or 1_000,
+            cafile=url.take("cafile"),
+            certfile=url.take("certfile"),
+            keyfile=url.take("keyfile"),
+        )
+
+    def __repr__(self) -> str:
+        return f"Mqtt(client_id={self.terms.client_id!r}, at {self.terms.place})"
+
+    def tapped(self) -> Adapter:
+        """The same messages for somebody who only looks: by a session of its own that ends with its connection."""
+        tap = copy.copy(self)
+        tap.share, tap.untold = None, None
+        name = f"{self.terms.client_id}-tap-{secrets.token_hex(6)}"
+        tap.terms = replace(self.terms, client_id=name, session_expiry_s=0)
+        return tap
+
+    @asynccontextmanager
+    async def open(self, start: Start) -> AsyncGenerator[OpenMqtt]:
+        """A connection; see `Adapter.open`."""
+        session = Session(self.terms)
+        opened = OpenMqtt(self, session)
+        try:
+            await opened.begin(start)
+            yield opened
+        finally:
+            await session.close()
+
+
+class OpenMqtt:
+    """One connection with its session; see `Stream`."""
+
+    def __init__(self, source: Mqtt, session: Session) -> None:
+        self._source = source
+        self._session = session
+        self._mark = f"everfresh/mark/{source.terms.client_id}"
+        self._patterns: tuple[str, ...] = ()
+        self._is_marked = False
+        self._said: object = None
+        self._last_offset = ""
+
+    async def begin(self, start: Start) -> None:
+        """Find out whether the session is the one we left, and ask for the topics."""
+        was_there = await self._session.connect()
+        stored = None if start.offset is None else stored_of(start.offset)
+        wanted = self._wanted(start.topics)
+        if start.offset is not None:
+            await self._look_for_loss(stored, wanted, was_there=was_there)
+        await self._ask(wanted)
+        self._patterns = wanted if stored is None or not was_there else tuple({*stored.patterns, *wanted})
+        if self._source.untold is None:
+            await self._set_mark()
+
+    def _wanted(self, topics: Sequence[str]) -> tuple[str, ...]:
+        own = self._source.topics
+        asked = (*map(pattern_of, own), *(one for one in topics if one.startswith(PREFIX))) if own else topics
+        return tuple(sorted(without_covered(asked)))
+
+    async def _look_for_loss(self, stored: Stored | None, wanted: tuple[str, ...], *, was_there: bool) -> None:
+        if stored is None or stored.client_id != self._source.terms.client_id:
+            self._lost("the stored offset is of another client")
+        elif not was_there:
+            self._lost("the broker had dropped the session")
+        elif stored.is_marked and await self._session.unsubscribe(self._mark) == NO_SUBSCRIPTION:
+            self._lost("the session is another than the one that was stored")
+        elif new := not_covered([one for one in wanted if not one.startswith(PREFIX)], stored.patterns):
+            self._lost("these topics were asked for only now", new)
+
+    def _lost(self, why: str, patterns: tuple[str, ...] = ()) -> None:
+        known = self._source.untold
+        if known is None:
+            self._source.untold = (why, patterns)
+        elif why not in known[0]:
+            self._source.untold = (f"{known[0]}; {why}", ())
+
+    async def _ask(self, patterns: Sequence[str]) -> None:
+        own = {pattern_of(topic): topic for topic in self._source.topics}
+        filters = [own.get(pattern) or filter_of(pattern) for pattern in patterns]
+        share = self._source.share
+        wanted = [f"$share/{share}/{one}" if share else one for one in filters]
+        if not wanted:
+            return
+        for one, code in zip(wanted, await self._session.subscribe(wanted), strict=True):
+            if code >= _FAILURE:
+                place = self._source.terms.place
+                raise SourceUnavailable(f"{place}: the broker refuses the subscription {one} (reason {code}).")
+
+    async def _set_mark(self) -> None:
+        # Some brokers forbid it; then the session's presence alone has to do.
+        (code,) = await self._session.subscribe([self._mark])
+        self._is_marked = code < _FAILURE
+
+    async def fetch(self, n_max: int, wait_s: float) -> Batch:
+        """What has come; see `Stream.fetch`."""
+        untold = self._source.untold
+        if untold is not None and untold is not self._said:
+            self._said = untold
+            return Batch(gap=untold[0], gap_topics=untold[1])
+        session, ends_at = self._session, time.monotonic() + wait_s
+        while not session.come and (left_s := ends_at - time.monotonic()) > 0:
+            session.check()
+            session.is_news.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(session.is_news.wait(), left_s)
+        session.check()
+        come = [session.come.popleft() for _ in range(min(n_max, len(session.come)))]
+        mids = [one.mid for one in come if one.mid is not None]
+        return Batch(messages=[one.message for one in come], offset=self._offset(), tags=mids)
+
+    def _offset(self) -> str | None:
+        if self._source.untold is not None:
+            # It would say that all is well.
+            return None
+        stored = Stored(self._source.terms.client_id, self._patterns, self._is_marked)
+        offset = msgspec.json.encode(stored).decode()
+        is_news, self._last_offset = offset != self._last_offset, offset
+        return offset if is_news else None
+
+    async def acknowledge(self, batch: Batch) -> None:
+        """They need not come again; see `Stream.acknowledge`."""
+        self._session.acknowledge(batch.tags or ())
+        untold = self._source.untold
+        if batch.gap and untold is not None and untold[0] == batch.gap:
+            await self._set_mark()
+            self._source.untold = None
+
+    async def widen(self, topics: Sequence[str]) -> Sequence[str]:
+        """Ask for these too; see `Stream.widen`."""
+        new = not_covered(self._wanted(topics), self._patterns)
+        await self._ask(new)
+        self._patterns = tuple(sorted({*self._patterns, *new}))
+        return new
+
+    async def send(self, message: Message) -> None:
+        """Publish it; see `Stream.send`."""
+        await self._session.publish(message.topic.replace(".", "/"), message)
+
+
+def _terms(
+    url: str, client_id: str, session_expiry_s: int, prefetch: int, tls: tuple[str | None, str | None, str | None]
+) -> Terms:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or _PORTS[parts.scheme]
+    except (KeyError, ValueError):
+        raise InvalidOption("url: it names no broker. Use for example 'mqtt://host:1883' or 'mqtts://host'.") from None
+    if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+        raise InvalidOption("url: write 'mqtt://user:password@host:1883', with '/', '?', '#' and '@' percent-encoded.")
+    return Terms(
+        place=f"mqtt {parts.hostname}:{port}",
+        host=parts.hostname,
+        port=port,
+        client_id=client_id,
+        user=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        tls=_context(*tls) if parts.scheme == "mqtts" else None,
+        session_expiry_s=session_expiry_s,
+        prefetch=prefetch,
+    )
+
+
+def _context(cafile: str | None, certfile: str | None, keyfile: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+        if certfile:
+            context.load_cert_chain(certfile, keyfile)
+    except OSError as error:
+        raise InvalidOption(f"cafile, certfile, keyfile: {error}.") from error
+    return context
