@@ -55,6 +55,16 @@ def test_what_is_not_known_is_told_too(fields: dict[str, Any], words: str) -> No
     assert words in said(known(reported(**fields)), "source bus").text
 
 
+def test_what_came_before_a_new_start_came_too() -> None:
+    """A consumer that has just begun does not make the last event of the one before it unknown."""
+    ended = reported(PRESENT_S + 60, last_event_at=NOW - 120, last_canary_at=NOW - 180)
+    begun = reported(consumer="web:2", last_event_at=None, n_events=0)
+
+    assert said(known(ended, begun), "source bus").text == (
+        "1 consumer connected; last event 2 min ago, last canary 3 min ago, 3 messages behind"
+    )
+
+
 @pytest.mark.parametrize(
     ("reports", "verdict", "words"),
     [

@@ -161,6 +161,17 @@ def test_lines_are_added_at_the_end(folder: Path) -> None:
     assert recorded() == [Event("before"), Event("shop.tapped")]
 
 
+@pytest.mark.parametrize("before", ['{"topic": "shop.cut", "bo', ""])
+def test_a_line_that_was_cut_off_takes_no_other_with_it(before: str, folder: Path) -> None:
+    """The recording before was killed while it wrote, or before it wrote anything."""
+    (folder / "out.jsonl").write_text(before)
+
+    assert run(["record", "shop:tappable", "out.jsonl", "--limit", "1"]) == 0
+
+    assert len((folder / "out.jsonl").read_text().splitlines()) == (2 if before else 1)
+    assert recorded()[-1] == Event("shop.tapped")
+
+
 def test_it_ends_after_its_time(capsys: pytest.CaptureFixture[str]) -> None:
     """However little has come."""
     assert run(["record", "shop:tappable", "out.jsonl", "--seconds", "0.2"]) == 0

@@ -75,6 +75,7 @@ class Stopping:
     """Stands still, for ever, with the first message that it is to read: received, and not applied."""
 
     name: str = "stopping"
+    keeps_topics: bool = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

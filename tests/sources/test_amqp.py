@@ -501,7 +501,7 @@ def test_the_name_holds_neither_user_nor_password() -> None:
         ({"exchanges": []}, "exchanges: name at least one"),
         ({"exchanges": "amq.topic"}, "exchanges: name at least one"),
         ({"exchanges": [""]}, "exchanges: '' is no name"),
-        ({"dead_letter": "q"}, "dead_letter: 'q' is the queue itself"),
+        ({"dead_letter": "q"}, "dead_letter: 'q' is taken by the queue itself"),
         ({"prefetch": 0}, "prefetch: 0"),
         ({"prefetch": 65_536}, "prefetch: 65536"),
         ({"delivery_limit": 0}, "delivery_limit: a message must be delivered"),

@@ -1,6 +1,7 @@
 """What is no event is kept, known again, and tried again."""
 
 import json
+import sys
 
 import msgspec
 import pytest
@@ -176,3 +177,32 @@ async def test_of_a_large_message_the_beginning_is_kept() -> None:
         assert one.id != other.id
         assert retried.n_messages == 0
         assert retried.unreadable[0].reason.startswith("only the first 262144 of its 300002 bytes were kept")
+
+
+async def test_what_garbage_by_http_pushes_out_is_answered_for() -> None:
+    """It may have been any source's event, so everything is suspect; at once, and then not again for a while."""
+    async with Cache() as cache:
+        await cache.put("a", 1, dep.Topic("a"))
+        await cache.put("b", 2, dep.Topic("b"))
+        app = EventsEndpoint(cache, Hook(quarantine=kept_in(cache, n_max=2)))
+
+        await post(app, b"[1, 2]")
+        before = [await cache.has("a"), await cache.has("b")]
+        await post(app, b"[3]")
+        after = [await cache.has("a"), await cache.has("b")]
+        await cache.put("a", 1, dep.Topic("a"))
+        await post(app, b"[4]")
+
+        assert (before, after, await cache.has("a")) == ([True, True], [False, False], True)
+
+
+async def test_a_store_chooses_no_code() -> None:
+    """The module of a format is imported by the application, or not at all."""
+    async with Cache() as cache:
+        one = kept({}, "this:s")
+        await cache.sources.quarantine([one])
+
+        retried = await retry(cache, [one])
+
+        assert retried.unreadable[0].reason.startswith("format: 'this:s' is not imported here.")
+        assert "this" not in sys.modules

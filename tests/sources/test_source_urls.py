@@ -69,6 +69,14 @@ def test_a_parameter_that_cannot_hold_is_refused(query: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_patterns_stay_as_they_are_written() -> None:
+    """A `+` is no blank, and what is escaped is meant; what follows a `#` would be lost, so that is refused."""
+    url = SourceUrl("mqtt://host?topic=shop/+/price&topic=shop/%23")
+    assert url.take_all("topic") == ("shop/+/price", "shop/#")
+    with pytest.raises(InvalidOption, match="Write %23"):
+        SourceUrl("mqtt://host?client_id=a&topic=shop/#&share=x")
+
+
 def test_a_parameter_that_nobody_knows_is_refused() -> None:
     """It would be taken for an option that holds."""
     with pytest.raises(InvalidOption, match="nothing here is called prefetc"):

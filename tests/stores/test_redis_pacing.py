@@ -15,7 +15,7 @@ from everfresh.protocol.publishing import suspect
 from everfresh.protocol.requests import Request
 from everfresh.stores.redis import RedisStore
 from everfresh.stores.redis.applying import MAX_TOUCHED, apply
-from everfresh.stores.redis.pacing import N_PACED, Pace, Place, Placed, joined, paces
+from everfresh.stores.redis.pacing import N_PACED, Pace, Place, Placed, Places, paces
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.store import Store
 from everfresh.testing.by_hand import ByHand
@@ -71,12 +71,13 @@ def test_one_that_is_touched_twice_has_one_place() -> None:
         Placed(101.0, (place("a", due=102.0, before=103.0),)),
     )
 
-    both = joined(first, more)
+    both = Places()
+    for one in (None, first, None, more):
+        both.add(one)
 
-    assert both == Placed(100.0, (place("a", due=102.0, before=109.0),))
-    assert joined(None, more) is more
-    assert joined(first, None) is first
-    assert joined(None, None) is None
+    assert both.placed() == Placed(100.0, (place("a", due=102.0, before=109.0),))
+    assert len(both) == 1
+    assert Places().placed() is None
 
 
 def test_what_takes_several_steps_falls_due_in_one_order(shared_redis: RedisServer) -> None:

@@ -73,8 +73,9 @@ def test_an_offset_stands_with_the_last_step(redis_url: str) -> None:
                 offsets.append(_offset(store))
                 asked = steps.send(answer)
 
-        assert kinds[1:] == [Touch, Touch]
-        assert offsets == ["old", "old", "new"]
+        assert set(kinds[1:]) == {Touch}
+        assert len(kinds) > 3
+        assert offsets == ["old"] * (len(kinds) - 1) + ["new"]
 
 
 def test_a_step_that_breaks_off_leaves_the_offset(redis_url: str, shared_redis: RedisServer) -> None:
@@ -283,9 +284,9 @@ def test_no_step_reads_more_than_a_few_large_messages(redis_url: str) -> None:
     with closing(RedisStore(redis_url)) as store:
         store.carry_out(Quarantine(large))
 
-        assert len(store.carry_out(ReadAfter(0, None)).numbered) == 2
+        assert len(store.carry_out(ReadAfter(0, None)).messages) == 2
         assert store.carry_out(ReadIds(ids)).last == 2
-        assert store.carry_out(ReadAfter(0, "another")).numbered == ()
+        assert store.carry_out(ReadAfter(0, "another")).messages == ()
         assert not store.carry_out(ReadAfter(0, "another")).is_end
         assert store.carry_out(ReadQuarantine()) == store.carry_out(ReadQuarantine(ids))
         assert [one.id for one in store.carry_out(ReadQuarantine())] == list(ids)

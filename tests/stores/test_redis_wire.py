@@ -63,7 +63,7 @@ from everfresh.protocol.requests import (
     Seen,
 )
 from everfresh.protocol.sourcing import Offset, Report, Tell, Unreadable
-from everfresh.stores.redis.applying import ApplyFirst, Touch
+from everfresh.stores.redis.applying import ApplyFirst, Item, Left, Touch
 from everfresh.stores.redis.chunks import (
     CHUNKED,
     DistrustBegin,
@@ -80,6 +80,7 @@ from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
 from everfresh.stores.redis.pacing import Pace, Place, Placed
 from everfresh.stores.redis.sourcing import (
     N_READ,
+    ForgetSome,
     KeepOffsets,
     QuarantineSome,
     ReadAfter,
@@ -445,10 +446,10 @@ def test_an_apply_carries_all_that_events_touch() -> None:
 
 def test_what_was_left_carries_its_own_mentions_alone() -> None:
     """They are numbered anew: of all events, few may be left."""
-    sent = _sent(Touch(((KEY, 1), (Key("other"), 1)), BEGUN, APPLY))
+    sent = _sent(Touch((Item("key", KEY, 1), Item("bucket", b"\xffb", 1, "7")), BEGUN, APPLY))
 
     assert sent == {
-        "left": [[KEY.encode(), 0], [b"other", 0]],
+        "items": [[b"key", KEY.encode(), 0, None], [b"bucket", b"\xffb", 0, b"7"]],
         "epoch": b"e1",
         "sequence": 41,
         "mentions": [[b"by name", None]],
@@ -483,7 +484,7 @@ def test_the_last_step_of_an_event_carries_the_offsets() -> None:
 
 def test_what_sources_say_is_packed_by_python() -> None:
     """The scripts keep reports and messages as they are."""
-    told, kept = _sent(Tell(REPORT)), _sent(QuarantineSome((UNREADABLE,), 5))["messages"][0]
+    told, kept = _sent(Tell(REPORT)), _sent(QuarantineSome((UNREADABLE,), 5, 5_000))["messages"][0]
 
     assert msgspec.msgpack.decode(told.pop("report"), type=Report) == REPORT
     assert told == {"source": b"bus", "consumer": b"host:1"}
@@ -519,10 +520,20 @@ def test_places_come_with_what_was_applied() -> None:
     """When there is a pace."""
     place = [KEY, -1, -60.5, 62, 60.5, None]
 
-    begun = _answer(ApplyFirst(APPLY), ["applied", "e1", 5, [KEY], [], [], [], 60, [place]])
+    begun = _answer(ApplyFirst(APPLY), ["applied", "e1", 5, [KEY], [], [], None, 60, [place]])
 
     assert begun.placed == Placed(60.0, (Place(KEY, -1.0, -60.5, 62.0, 60.5, None),))
-    assert _answer(ApplyFirst(APPLY), ["applied", "e1", 5, [KEY], [], [], []]).placed is None
+    assert _answer(ApplyFirst(APPLY), ["applied", "e1", 5, [KEY], [], [], None]).placed is None
+
+
+def test_what_a_step_has_left_is_read() -> None:
+    """The names of buckets stand one behind the other in bytes of their own."""
+    left = [3, "17", [1, 4], [KEY]]
+
+    begun = _answer(Touch((), BEGUN, APPLY), ["applied", "e1", 5, [], [], [], left], b"\xffaaa\xffbbb")
+
+    assert begun.left == Left(3, "17", (Bucket(b"\xffaaa"), Bucket(b"\xffbbb")), (KEY,))
+    assert _answer(Touch((), BEGUN, APPLY), ["applied", "e1", 5, [], [], [], None]).left is None
 
 
 def test_a_put_carries_its_own_bucket_and_fence() -> None:
@@ -714,7 +725,7 @@ def test_what_is_due_comes_with_leases_and_recipes() -> None:
 
 def test_an_apply_is_answered_with_what_it_touched() -> None:
     """Or with the shapes that the asker does not know."""
-    applied = _answer(APPLY, ["applied", "e1", 50, [KEY], ["outer"], [1, 0], []])
+    applied = _answer(APPLY, ["applied", "e1", 50, [KEY], ["outer"], [1, 0], None])
     moved = _answer(APPLY, ["moved", "e1", 3, [1, 2]], _shape_blob(ID[0]), _shape_blob(JUDGE))
 
     assert applied == Applied(Position("e1", 50), (KEY,), (Key("outer"),), frozenset((0, 1)))
@@ -1085,7 +1096,8 @@ ONE_OF_EACH: tuple[Request[Any], ...] = (
     KeepOffsets((Offset("bus", "5"),)),
     Tell(REPORT),
     ReadSome(None),
-    QuarantineSome((UNREADABLE,), 5),
+    ForgetSome(("bus",)),
+    QuarantineSome((UNREADABLE,), 5, 5_000),
     ReadIds(("1",)),
     ReadAfter(3, "bus"),
     ReleaseSome(("1",)),

@@ -41,6 +41,7 @@ from everfresh.protocol.requests import (
     ask,
 )
 from everfresh.protocol.sourcing import (
+    Forget,
     Offset,
     Quarantine,
     ReadQuarantine,
@@ -267,6 +268,11 @@ class ShardsAgree(RuleBasedStateMachine):
         """A consumer tells how it fares, and keeps messages that are no events."""
         self.ask(lambda _: Tell(report))
         self.ask(lambda _: Quarantine(tuple(some), n_max))
+
+    @rule(some=st.lists(st.sampled_from(["bus", "rows", "files"]), max_size=2))
+    def forget(self, some: list[str]) -> None:
+        """A source is not used any more."""
+        self.ask(lambda _: Forget(tuple(some)))
 
     @rule(some=names, cause=causes)
     def invalidate(self, some: list[Dependency], cause: tuple[str, ...]) -> None:

@@ -57,6 +57,7 @@ from everfresh.protocol.requests import (
 )
 from everfresh.protocol.scheduling import HEAD_START_S
 from everfresh.protocol.sourcing import (
+    Forget,
     Offset,
     Quarantine,
     ReadQuarantine,
@@ -132,6 +133,7 @@ terms_ = st.sampled_from(
         Terms(keep_warm_s=8.0),
     ]
 )
+room = st.sampled_from([10_000, 600, 300])
 offsets = st.builds(Offset, st.sampled_from(["bus", "rows"]), st.sampled_from(["1", "2"]))
 patterns = st.lists(st.sampled_from(["bug.new", "bug.*", "article.update", "#", "none"]), max_size=2)
 reports = st.builds(
@@ -306,15 +308,20 @@ class StoresAgree(RuleBasedStateMachine):
         """A consumer tells how it fares."""
         self.ask(lambda _: Tell(report))
 
-    @rule(some=st.lists(unreadables, max_size=3), n_max=st.integers(0, 4))
-    def quarantine(self, some: list[Unreadable], n_max: int) -> None:
+    @rule(some=st.lists(unreadables, max_size=3), n_max=st.integers(0, 4), max_bytes=room)
+    def quarantine(self, some: list[Unreadable], n_max: int, max_bytes: int) -> None:
         """Messages come that are no events."""
-        self.ask(lambda _: Quarantine(tuple(some), n_max))
+        self.ask(lambda _: Quarantine(tuple(some), n_max, max_bytes))
 
     @rule(some=st.lists(message_ids, max_size=3))
     def release(self, some: list[str]) -> None:
         """A person drops some of them."""
         self.ask(lambda _: Release(tuple(some)))
+
+    @rule(some=st.lists(st.sampled_from(["bus", "rows", "files"]), max_size=2))
+    def forget(self, some: list[str]) -> None:
+        """A source is not used any more."""
+        self.ask(lambda _: Forget(tuple(some)))
 
     @rule(some=names, cause=causes)
     def invalidate(self, some: list[Dependency], cause: tuple[str, ...]) -> None:
@@ -382,7 +389,7 @@ class StoresAgree(RuleBasedStateMachine):
         for request in (ReadSources(), ReadSources(("bus", "nobody"))):
             ours, theirs = (store.carry_out(request) for store in self.stores)
             assert ours == theirs
-        for look in (ReadQuarantine(), ReadQuarantine(source="bus", n_max=1), ReadQuarantine(("1", "3"))):
+        for look in (ReadQuarantine(), ReadQuarantine(source="bus", n_max=1), ReadQuarantine(("1", "3")), ReadQuarantine(after=2)):
             kept = [store.carry_out(look) for store in self.stores]
             assert kept[0] == kept[1]
 

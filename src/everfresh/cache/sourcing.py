@@ -15,6 +15,7 @@ from everfresh.model.position import Position
 from everfresh.protocol.publishing import learn, writable
 from everfresh.protocol.requests import Steps, ask
 from everfresh.protocol.sourcing import (
+    Forget,
     Offset,
     Quarantine,
     ReadQuarantine,
@@ -65,6 +66,14 @@ class SourceOperations:
     async def read(self, names: Sequence[str] | None = None) -> Sources:
         """What is known of these sources, or of all."""
         return await self._driver.run(ask(ReadSources(None if names is None else tuple(names))))
+
+    async def forget(self, names: Sequence[str]) -> int:
+        """Forget how far these sources have come, and what their consumers told; how many had said either.
+
+        It is for those that nobody consumes any more: who does so again begins as at its first start. What of theirs is
+        in quarantine stays.
+        """
+        return await self._driver.run(ask(Forget(tuple(names))))
 
     async def quarantine(self, messages: Sequence[Unreadable], *, n_max: int = 1_000) -> int:
         """Keep what is no event, the newest `n_max` of all; how many went for it."""

@@ -23,6 +23,7 @@ from everfresh.cli.opening import opened
 from everfresh.cli.quarantine import quarantine
 from everfresh.cli.recording import record
 from everfresh.cli.replay import lines_of, publish
+from everfresh.cli.sources import sources
 from everfresh.cli.touching import touches
 from everfresh.cli.words import count
 from everfresh.model.entry import State
@@ -128,6 +129,7 @@ def replay(app: str, file: IO[bytes], *, is_dry: bool, is_json: bool) -> int:
 
 everfresh.add_command(touches)
 everfresh.add_command(quarantine)
+everfresh.add_command(sources)
 everfresh.add_command(doctor)
 
 

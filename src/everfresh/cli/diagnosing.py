@@ -21,6 +21,8 @@ _MUCH_LAG = 10_000
 # A worker looks several times a second.
 _LATE_S = 60.0
 
+_UNUSED = "if it is not used any more: `everfresh sources forget APP NAME`"
+
 
 class Verdict(str, Enum):  # noqa: UP042 - StrEnum changes format(); the plain text is wanted everywhere
     """How a thing stands."""
@@ -115,14 +117,17 @@ def _of_sources(sources: Sources) -> Iterator[Finding]:
 def _of_source(state: SourceState, now: float) -> Finding:
     about = f"source {state.source}"
     if not state.reports:
-        return Finding(about, Verdict.WARNING, "no consumer has told of itself", "start `everfresh consume`")
+        return Finding(
+            about, Verdict.WARNING, "no consumer has told of itself", f"start `everfresh consume`; {_UNUSED}"
+        )
     present = present_of(state.reports, now)
     alive = [report for report in present if report.is_connected]
     facts = ", ".join(_facts(state, present or [one.report for one in state.reports], now))
     if not present:
         since = span(now - max(one.at for one in state.reports))
         text = f"no consumer for {since}; {facts}"
-        return Finding(about, Verdict.PROBLEM, text, "start `everfresh consume`, or look why it ended")
+        todo = f"start `everfresh consume`, or look why it ended; {_UNUSED}"
+        return Finding(about, Verdict.PROBLEM, text, todo)
     problems = list(dict.fromkeys(report.problem for report in present if report.problem))
     if not alive:
         text = f"not connected: {'; '.join(problems) or 'its consumers have ended'}; {facts}"
@@ -139,9 +144,11 @@ def _of_source(state: SourceState, now: float) -> Finding:
 
 
 def _facts(state: SourceState, reports: Sequence[Report], now: float) -> Iterator[str]:
-    last = max((report.last_event_at for report in reports if report.last_event_at is not None), default=None)
+    # What came to a consumer that has ended came too: after each new start it would seem that nothing ever did.
+    told = [one.report for one in state.reports]
+    last = max((report.last_event_at for report in told if report.last_event_at is not None), default=None)
     yield "no event yet" if last is None else f"last event {span(now - last)} ago"
-    canary = max((report.last_canary_at for report in reports if report.last_canary_at is not None), default=None)
+    canary = max((report.last_canary_at for report in told if report.last_canary_at is not None), default=None)
     if canary is not None:
         yield f"last canary {span(now - canary)} ago"
     lags = [report.lag for report in reports if report.lag is not None]

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Protocol, TypeVar, runtime_checkable
 
 import click
@@ -91,6 +92,8 @@ def record(  # noqa: PLR0913 - what, where to, and how much of it
         raise click.BadParameter(f"{printable(adapter.name)} {_NO_TAP}", param_hint="SOURCE")
     try:
         opened = click.open_file(file, "wb" if file == "-" else "ab")
+        if file != "-" and _ends_within_a_line(file):
+            opened.write(b"\n")
     except OSError as error:
         raise click.FileError(printable(file), error.strerror) from error
     recording = Recording(
@@ -104,6 +107,16 @@ def record(  # noqa: PLR0913 - what, where to, and how much of it
             opened.close()
     click.echo(str(recording), err=True)
     return 1 if recording.n_unreadable else 0
+
+
+def _ends_within_a_line(file: str) -> bool:
+    """Whether the recording before was cut off while it wrote: else its last line would take our first with it."""
+    path = Path(file)
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as opened:
+        opened.seek(-1, os.SEEK_END)
+        return opened.read() != b"\n"
 
 
 _NO_TAP = "cannot be read beside the application. With --take it is read in its place, and comes to it afterwards."

@@ -88,10 +88,21 @@ class ReadSources(Request[Sources]):
     names: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Forget(Request[int]):
+    """Forget how far these sources have come, and their reports; answered with how many had either.
+
+    Who consumes one of them again begins as at its first start. Messages in quarantine stay.
+    """
+
+    sources: tuple[str, ...]
+
+
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was no event. `id` is made of the source and the message, so that one that comes again is one.
 
-    `format` names what read it, `reason` says what was wrong, `at` when it came first, by the store's clock.
+    `format` names what read it, `reason` says what was wrong, `at` when it came first, by the store's clock. `place` is
+    its place in the order in which they came, as the store says.
     """
 
     id: str
@@ -100,26 +111,35 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     message: Message
     at: float = 0.0
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine(Request[int]):
-    """Keep messages that are no events; of those that are kept the newest `n_max` stay. Answered with how many went.
+    """Keep messages that are no events; the oldest go that are too many, or too much. Answered with how many went.
 
-    One that is there already stays as it is. `n_max` counts over all sources.
+    The newest stay, at most `n_max`, which have at most `max_bytes` as they are kept, with their headers and reasons;
+    both count over all sources. One that is there already stays as it is.
     """
 
     messages: tuple[Unreadable, ...]
     n_max: int = 1_000
+    max_bytes: int = 67_108_864
 
 
 @dataclass(frozen=True, slots=True)
 class ReadQuarantine(Request[tuple[Unreadable, ...]]):
-    """Messages in quarantine, oldest first: those with these ids, or at most `n_max` of a source or of all."""
+    """Messages in quarantine, oldest first: those with these ids, or at most `n_max` of a source or of all.
+
+    Without ids, the answer is a page: those behind the place `after`, and none after that which exceeds `max_bytes`.
+    Who wants all goes on behind the last one, until nothing comes.
+    """
 
     ids: tuple[str, ...] | None = None
     source: str | None = None
     n_max: int = 1_000
+    after: int = 0
+    max_bytes: int = 4_194_304
 
 
 @dataclass(frozen=True, slots=True)

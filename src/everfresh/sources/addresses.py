@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from everfresh.model.errors import InvalidOption
 
@@ -20,7 +20,7 @@ class SourceUrl:
     """A source's URL. Each query parameter is taken once by whoever knows it; what is left over is an error.
 
     Raises:
-        InvalidOption: it is no URL, or its port is no number.
+        InvalidOption: it is no URL, its port is no number, or it has a `#`, after which a URL names nothing more.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,6 +33,9 @@ class SourceUrl:
             raise InvalidOption("source: this is no URL. Write 'amqp://user:password@host/vhost'.") from None
         if not parts.scheme or "://" not in url:
             raise InvalidOption("source: this is no URL. Write 'amqp://user:password@host/vhost'.")
+        if "#" in url:
+            # A topic pattern, most likely: all that follows would be passed over in silence.
+            raise InvalidOption("source: a '#' ends a URL. Write %23 in its place.")
         self._parts: SplitResult = parts
         self.scheme = parts.scheme
         self.user = None if parts.username is None else unquote(parts.username)
@@ -42,8 +45,10 @@ class SourceUrl:
         self.path = unquote(parts.path.removeprefix("/"))
         """Unquoted, without the slash before it."""
         self._options: dict[str, list[str]] = {}
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            self._options.setdefault(name, []).append(value)
+        for option in filter(None, parts.query.split("&")):
+            name, _, value = option.partition("=")
+            # A `+` is one: only forms write blanks so, and MQTT has it in patterns.
+            self._options.setdefault(unquote(name), []).append(unquote(value))
 
     def __repr__(self) -> str:
         return f"SourceUrl({self.without_password!r})"

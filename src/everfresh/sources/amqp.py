@@ -1,7 +1,7 @@
 """AMQP 0-9-1: events from a topic exchange of RabbitMQ, through a durable quorum queue.
 
     exchange ──bindings──▶ QUEUE ──▶ everfresh, one or many consumers
-                             └─ delivered too often, expired ──▶ QUEUE.dead
+                             └─ delivered too often, expired ──▶ QUEUE.dlx ──▶ QUEUE.dead, and QUEUE.lost
 
 The connection is a plain one, and not the driver's "robust" one, which repairs itself: what was received before it
 broke comes again by another connection, and a queue that had gone may not come back without a word. So a stream
@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self
 
+import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
@@ -29,11 +30,13 @@ from everfresh.sources.amqp_queue import (
     Mark,
     Terms,
     begin_life,
+    begin_sign,
     bind,
     declare,
+    exchange_gone,
     is_alive,
     mark_of,
-    n_waiting,
+    may_go,
     patterns_of,
     that_matter,
 )
@@ -41,7 +44,8 @@ from everfresh.sources.amqp_stream import AmqpStream, Binding, Gap
 from everfresh.sources.amqp_wire import Deliveries
 from everfresh.sources.canary import PREFIX
 from everfresh.sources.consuming import Source
-from everfresh.sources.formats import format_of
+from everfresh.sources.formats import Auto, Plain, format_of, keeps_topics
+from everfresh.sources.reports import logger
 from everfresh.sources.source import Adapter, Format, Start, Stream
 
 # Four batches of the largest size: while one is applied the next are under way.
@@ -57,9 +61,11 @@ class Amqp(Source, Adapter):
     """Events that an AMQP broker sends to a queue, from these exchanges.
 
     The queue is declared durable, and bound to the topics that functions depend on, or only to `bindings` where they
-    are given; it is never unbound. Consumers with the same queue share its messages. At most `prefetch` messages are
-    under way. A message that was delivered more than `delivery_limit` times goes to the queue `dead_letter`, by default
-    the queue's name with `.dead`, and what depends on the source is built again. `tls` is used with `amqps:`.
+    are given; it is never unbound. A format whose events have topics of their own, such as CloudEvents, needs
+    `bindings`. `delivers` says which topics events may have, in the words of functions: a gap concerns these. Consumers
+    with the same queue share its messages. At most `prefetch` messages are under way. A message that was delivered more
+    than `delivery_limit` times goes to the queue `dead_letter`, by default the queue's name with `.dead`, and what
+    depends on the source is built again. `tls` is used with `amqps:`.
 
     Raises:
         InvalidOption: an option cannot hold.
@@ -72,6 +78,7 @@ class Amqp(Source, Adapter):
         queue: str,
         exchanges: Sequence[str] = ("amq.topic",),
         bindings: Sequence[str] | None = None,
+        delivers: Sequence[str] | None = None,
         prefetch: int = _PREFETCH,
         delivery_limit: int = _DELIVERY_LIMIT,
         dead_letter: str | None = None,
@@ -85,7 +92,7 @@ class Amqp(Source, Adapter):
             given.check_taken()
         _check_names(queue, exchanges, dead_letter)
         _check_numbers(prefetch, delivery_limit)
-        for pattern in bindings or ():
+        for pattern in (*(bindings or ()), *(delivers or ())):
             # It says what is wrong with one that is no pattern.
             Topic(pattern)
         self._terms = Terms(queue, f"{queue}.dead" if dead_letter is None else dead_letter, delivery_limit)
@@ -93,6 +100,13 @@ class Amqp(Source, Adapter):
         self._bindings = None if bindings is None else tuple(bindings)
         self._prefetch = prefetch
         self._format = format_of(format)
+        self._keeps_topics = keeps_topics(self._format)
+        if bindings is None and not (self._keeps_topics or isinstance(self._format, Auto | Plain)):
+            what = (
+                f"the events of the format {self._format.name} have topics of their own, which no routing key need be"
+            )
+            raise InvalidOption(f"bindings: {what}. Name what to bind, or '#' for all: bindings=['#'], bind=%23.")
+        self._delivers = self._all_delivered() if delivers is None else tuple(delivers)
         self._name = name or f"{self._address.text}/{queue}"
         self._has_opened = False
 
@@ -111,6 +125,7 @@ class Amqp(Source, Adapter):
             queue=queue,
             exchanges=url.take_all("exchange") or ("amq.topic",),
             bindings=url.take_all("bind") or None,
+            delivers=url.take_all("delivers") or None,
             prefetch=url.take_number("prefetch", least=1) or _PREFETCH,
             delivery_limit=url.take_number("delivery_limit", least=1) or _DELIVERY_LIMIT,
             dead_letter=url.take("dead_letter"),
@@ -126,12 +141,15 @@ class Amqp(Source, Adapter):
     @property
     @override
     def delivers(self) -> tuple[str, ...]:
-        return (ANYTHING,) if self._bindings is None else self._bindings
+        return self._delivers
 
     @property
     @override
     def format(self) -> Format:
         return self._format
+
+    def _all_delivered(self) -> tuple[str, ...]:
+        return (ANYTHING,) if self._bindings is None or not self._keeps_topics else self._bindings
 
     @override
     def open(self, start: Start) -> AbstractAsyncContextManager[Stream]:
@@ -150,12 +168,19 @@ class Amqp(Source, Adapter):
                 await self._check_exchanges(connection)
                 await declare(control, self._terms)
                 mark, gap = await self._known(connection, control, start)
-                binding = Binding(self._terms.queue, self._terms.dead_letter, self._exchanges, self._bindings is None)
-                stream = AmqpStream(binding, mark, gap)
-                await stream.begin(await connection.channel(), control, deliveries, prefetch=self._prefetch)
+                stream = AmqpStream(self._binding(), mark, gap, is_untold=mark.text != start.offset)
+                await stream.begin(connection, control, deliveries, prefetch=self._prefetch)
             self._has_opened = True
             async with watched(stream):
                 yield stream
+
+    def _binding(self) -> Binding:
+        is_derived = self._bindings is None
+        if is_derived and isinstance(self._format, Auto) and not self._has_opened:
+            what = "only messages whose routing key is a topic of a function come; CloudEvents and others need bindings"
+            logger.warning("source.bound_by_topics %s", {"source": self._name, "what": what})
+        delivers = None if self._keeps_topics else self._delivers
+        return Binding(self._terms.queue, self._terms.lost, self._exchanges, is_derived, delivers)
 
     async def _check_exchanges(self, connection: AbstractConnection) -> None:
         for exchange in self._exchanges:
@@ -175,17 +200,55 @@ class Amqp(Source, Adapter):
         queue, topics = self._terms.queue, start.topics
         canaries = tuple(one for one in topics if one.startswith(PREFIX))
         patterns = patterns_of(topics if self._bindings is None else self._bindings)
-        mark = mark_of(start.offset)
-        gap = None
-        if mark is None or not await is_alive(connection, queue, mark.life):
-            what = "is not known to this store" if mark is None else "was deleted"
-            gap = Gap(f"the queue {queue} {what}: earlier events may have gone elsewhere")
-            mark = Mark(await begin_life(control, queue), await n_waiting(control, self._terms.dead_letter), {})
+        mark, gap = await self._followed(connection, control, mark_of(start.offset))
+        gone = await self._gone(connection, mark)
+        if gone:
+            gap = Gap(f"the exchange {', '.join(sorted(gone))} was deleted, and the bindings of {queue} with it")
+        # Before they are bound: a sign that is younger than a binding may outlive it.
+        mark = await self._signed(connection, mark, gone)
         await bind(control, queue, self._exchanges, (*patterns, *canaries))
+        for exchange in gone:
+            # Others may need what they had bound.
+            await bind(control, queue, (exchange,), mark.bound.get(exchange, ()))
         new = that_matter(mark.missing(self._exchanges, patterns))
         if new and gap is None:
-            gap = Gap(f"the queue {queue} was not bound to {', '.join(new)}", new)
+            gap = Gap(f"the queue {queue} was not bound to {', '.join(new)}", new if self._keeps_topics else ())
         return mark.with_bound(self._exchanges, that_matter(patterns)), gap
+
+    async def _followed(
+        self, connection: AbstractConnection, control: AbstractChannel, mark: Mark | None
+    ) -> tuple[Mark, Gap | None]:
+        """The mark of the queue that the store follows, or a new one."""
+        queue = self._terms.queue
+        if mark is not None and await is_alive(connection, queue, mark.life):
+            return mark, None
+        what = "is not known to this store" if mark is None else "was deleted"
+        return Mark(await begin_life(control, queue), {}), Gap(
+            f"the queue {queue} {what}: earlier events may have gone elsewhere"
+        )
+
+    async def _gone(self, connection: AbstractConnection, mark: Mark) -> set[str]:
+        """Those of the exchanges that were deleted since they were signed, whoever declared them again."""
+        gone: set[str] = set()
+        left = {exchange: sign for exchange, sign in mark.signs.items() if exchange in self._exchanges}
+        while (one := await exchange_gone(connection, self._terms.queue, left)) is not None:
+            gone.add(one)
+            del left[one]
+        return gone
+
+    async def _signed(self, connection: AbstractConnection, mark: Mark, gone: set[str]) -> Mark:
+        """The mark with a sign of each exchange that may be deleted."""
+        signs = {one: sign for one, sign in mark.signs.items() if one in self._exchanges and one not in gone}
+        for exchange in filter(may_go, self._exchanges):
+            if exchange in signs:
+                continue
+            sign = await begin_sign(connection, self._terms.queue, exchange)
+            if sign is not None:
+                signs[exchange] = sign
+            elif not self._has_opened:
+                what = f"no right to write to {exchange}: nobody will notice when it is deleted and declared again"
+                logger.warning("source.unsigned %s", {"source": self._name, "what": what})
+        return msgspec.structs.replace(mark, signs=signs)
 
 
 class _Tap(Adapter):
@@ -228,7 +291,7 @@ class _Tap(Adapter):
                 declared = await control.declare_queue(exclusive=True, auto_delete=True)
                 await bind(control, declared.name, self._exchanges, patterns)
                 stream = AmqpStream(Binding(declared.name, None, self._exchanges, self._bindings is None), None, None)
-                await stream.begin(await connection.channel(), control, deliveries, prefetch=_PREFETCH)
+                await stream.begin(connection, control, deliveries, prefetch=_PREFETCH)
             async with watched(stream):
                 yield stream
 
@@ -239,8 +302,8 @@ def _check_names(queue: str, exchanges: Sequence[str], dead_letter: str | None) 
             raise InvalidOption(f"{what}: {name[:40]!r} is no name. Use 1 to {_MAX_NAME_BYTES} bytes.")
     if isinstance(exchanges, str) or not exchanges:
         raise InvalidOption("exchanges: name at least one, in a list: exchanges=['amq.topic'].")
-    if queue == dead_letter:
-        raise InvalidOption(f"dead_letter: {queue!r} is the queue itself. Name another.")
+    if dead_letter in {queue, f"{queue}.lost"}:
+        raise InvalidOption(f"dead_letter: {queue!r} is taken by the queue itself. Name another.")
 
 
 def _check_numbers(prefetch: int, delivery_limit: int) -> None:

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AuthenticationError, ChannelPreconditionFailed, ProbableAuthenticationError
-from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
+from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, InvalidFrameError
 
 from everfresh.model.errors import InvalidOption
 from everfresh.sources.amqp_address import Address
 from everfresh.sources.amqp_stream import AmqpStream, answered, told
-from everfresh.sources.amqp_wire import Deliveries
+from everfresh.sources.amqp_wire import Deliveries, Farewell
 from everfresh.sources.source import SourceUnavailable, Start
 
 _CLOSES_WITHIN_S = 3.0
+# The broker's codes for "you may not": no such virtual host, or no right to it.
+_NOT_ALLOWED = frozenset({403, 530})
 _REFUSALS = (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused, ConnectionNotAllowed)
 
 
@@ -35,12 +37,18 @@ async def connected(
         InvalidOption: it lets nobody in by that name, and `is_first`.
     """
     with explained(address.text, is_first=is_first):
-        connection = await address.connect(f"everfresh {start.consumer}", deliveries)
+        try:
+            connection = await address.connect(f"everfresh {start.consumer}", deliveries)
+        except InvalidFrameError as error:
+            # The driver waits for one answer, and cannot read another.
+            if deliveries.farewell is None:
+                raise
+            raise _said(address.text, deliveries.farewell) from error
     try:
         yield connection
     finally:
         # A broker that has gone says no good-bye.
-        with suppress(Exception):
+        with suppress(Exception), answered(address.text):
             async with asyncio.timeout(_CLOSES_WITHIN_S):
                 await connection.close()
 
@@ -83,6 +91,15 @@ def explained(broker: str, *, is_first: bool) -> Generator[None]:
                 raise _refusal(problem, is_first=is_first) from error
             case _:
                 raise
+
+
+def _said(broker: str, farewell: Farewell) -> Exception:
+    """What the broker's last word means."""
+    problem = f"refused ({farewell.text})"
+    # There may be room later.
+    if farewell.code in _NOT_ALLOWED and "limit" not in farewell.text:
+        return Unfit(f"{problem}. Check the virtual host, the path of the URL, and the user's rights to it")
+    return SourceUnavailable(f"{broker}: {problem}")
 
 
 def _refusal(problem: str, *, is_first: bool) -> Exception:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import msgspec
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aiormq.abc import AbstractChannel as Underlay
 from pamqp import commands as spec
@@ -17,37 +17,57 @@ from pamqp import commands as spec
 from everfresh.model.marks import override
 from everfresh.model.message import Message
 from everfresh.sources.addresses import scrubbed
-from everfresh.sources.amqp_queue import Mark, bind, n_waiting, patterns_of, that_matter
+from everfresh.sources.amqp_queue import Mark, bind, exchange_gone, n_waiting, patterns_of, that_matter
 from everfresh.sources.amqp_wire import Deliveries, Delivery, message_of
 from everfresh.sources.source import Batch, SourceUnavailable, Stream
 
-# How long a message may wait unseen in the queue of dead letters; how old the lag may be that is told.
+# How long a loss may stay unseen; how old the lag may be that is told.
 _LOOK_EVERY_S = 5.0
 # A broker that is asked how many messages wait, and takes longer, has gone.
 _ANSWERS_WITHIN_S = 20.0
 
 
 class Binding(msgspec.Struct, frozen=True):
-    """What a stream stands on: its queues, and whether the topics that it asks for are for the stream to choose."""
+    """What a stream stands on: its queues, and whether the topics that it asks for are for the stream to choose.
+
+    `lost` is the queue that says that something was lost. `delivers` are the topics of whatever may come, where a
+    message's own is not that of its event, None where it is.
+    """
 
     queue: str
-    dead_letter: str | None
+    lost: str | None
     exchanges: tuple[str, ...]
     is_derived: bool
+    delivers: tuple[str, ...] | None = None
+
+    def concerned(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """The topics of the events that messages with these routing keys may bring."""
+        return patterns if self.delivers is None or not patterns else self.delivers
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Why events may be missing, for people, and of which topics; none are all."""
+    """Why events may be missing, for people, and of which topics; none are all.
+
+    `lost` is the number of the message that said so, to be acknowledged when the gap has been answered.
+    """
 
     reason: str
     topics: tuple[str, ...] = ()
+    lost: int | None = None
 
     def with_(self, other: Gap | None) -> Gap:
         """Both."""
         if other is None:
             return self
         topics = self.topics + other.topics if self.topics and other.topics else ()
-        return Gap(f"{other.reason}; {self.reason}", topics)
+        return Gap(f"{other.reason}; {self.reason}", topics, other.lost if self.lost is None else self.lost)
+
+
+class _Answered(msgspec.Struct, frozen=True):
+    """Tag of a gap that a message in the queue `lost` had told."""
+
+    stream: AmqpStream
+    tag: int
 
 
 class AmqpStream(Stream):
@@ -56,12 +76,13 @@ class AmqpStream(Stream):
     `mark` is what is known of the queue, None for one that is not kept.
     """
 
-    def __init__(self, binding: Binding, mark: Mark | None, gap: Gap | None) -> None:
+    def __init__(self, binding: Binding, mark: Mark | None, gap: Gap | None, *, is_untold: bool = False) -> None:
         self._binding = binding
         self._mark = mark
         self._gap = gap
         # Whether the store has not been given the mark.
-        self._is_untold = gap is not None
+        self._is_untold = is_untold
+        self._is_holding_lost = False
         self._waiting: deque[Delivery] = deque()
         self._woken = asyncio.Event()
         self._problem = ""
@@ -69,28 +90,30 @@ class AmqpStream(Stream):
         self._bound_to_send: set[str] = set()
         self._consuming: Underlay | None = None
         self._control: AbstractChannel | None = None
+        self._connection: AbstractConnection | None = None
 
     async def begin(
-        self, consuming: AbstractChannel, control: AbstractChannel, deliveries: Deliveries, *, prefetch: int
+        self, connection: AbstractConnection, control: AbstractChannel, deliveries: Deliveries, *, prefetch: int
     ) -> None:
         """Have messages come, at most so many that are not acknowledged.
 
         Raises:
             SourceUnavailable: the connection broke, or a queue has gone.
         """
-        self._control = control
+        self._connection, self._control = connection, control
+        consuming = await connection.channel()
         self._consuming = underlay = await consuming.get_underlay_channel()
         for channel in (consuming, control):
             channel.close_callbacks.add(self._closed)
         cast("Any", underlay).on_consumer_cancel_callbacks.add(self._cancelled)
-        # What is among the dead letters by now is a gap of before.
+        # What was lost by now is a gap of before.
         await self.look()
         await underlay.basic_qos(prefetch_count=prefetch)
         deliveries.channel, deliveries.take = underlay.number, self._take
         await underlay.basic_consume(self._binding.queue, _untaken)
 
     async def watch(self) -> None:
-        """Look now and then how many wait, here and among the dead letters; ends only when the connection does."""
+        """Look now and then how many wait, and what was lost; ends only when the connection does."""
         while not self._problem:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
@@ -102,24 +125,30 @@ class AmqpStream(Stream):
                 self._break(str(error))
 
     async def look(self) -> None:
-        """Learn the lag, and of dead letters that nobody knows.
+        """Learn the lag, and of losses that nobody knows.
 
         Raises:
-            SourceUnavailable: the connection broke, or one of the queues has gone.
+            SourceUnavailable: the connection broke, or one of the queues or exchanges has gone.
         """
         binding = self._binding
         with answered(f"the queue {binding.queue}"):
             control = self._open_control()
             self._lag = len(self._waiting) + await n_waiting(control, binding.queue)
-            if binding.dead_letter is None or self._mark is None:
-                return
-            n_dead, n_known = await n_waiting(control, binding.dead_letter), self._mark.n_dead
-        if n_dead != n_known:
-            self._mark = msgspec.structs.replace(self._mark, n_dead=n_dead)
-            self._is_untold = True
-        if n_dead > n_known:
-            what = f"{binding.dead_letter} has {n_dead - n_known} more of the messages of {binding.queue}, unread"
-            self._gap = Gap(what).with_(self._gap)
+            if self._mark is not None:
+                connection = cast("AbstractConnection", self._connection)
+                exchange = await exchange_gone(connection, binding.queue, self._mark.signs)
+                if exchange is not None:
+                    raise SourceUnavailable(f"the exchange {exchange} was deleted, and its bindings with it")
+            if binding.lost is not None and not self._is_holding_lost:
+                await self._look_for_lost(binding.lost)
+
+    async def _look_for_lost(self, queue: str) -> None:
+        got = await (await self._open_control().get_underlay_channel()).basic_get(queue)
+        if isinstance(got.delivery, spec.Basic.GetOk):
+            # Held until the gap is answered: who dies before that leaves it to the next.
+            self._is_holding_lost = True
+            what = f"the broker took messages out of {self._binding.queue}, delivered too often or too old"
+            self._gap = Gap(what, lost=got.delivery.delivery_tag).with_(self._gap)
             self._woken.set()
 
     @override
@@ -136,7 +165,8 @@ class AmqpStream(Stream):
         gap, self._gap = self._gap, None
         if gap is not None:
             # By itself, so that it is answered before what came later is applied.
-            return Batch(gap=gap.reason, gap_topics=gap.topics, offset=self._untold_offset(), lag=self._lag)
+            tags = None if gap.lost is None else _Answered(self, gap.lost)
+            return Batch(gap=gap.reason, gap_topics=gap.topics, offset=self._untold_offset(), lag=self._lag, tags=tags)
         waiting = self._waiting
         taken = [waiting.popleft() for _ in range(min(n_max, len(waiting)))]
         if not taken:
@@ -152,12 +182,17 @@ class AmqpStream(Stream):
     async def acknowledge(self, batch: Batch) -> None:
         if batch.tags is None:
             return
-        stream, tag = cast("tuple[AmqpStream, int]", batch.tags)
+        is_gap = isinstance(batch.tags, _Answered)
+        stream, tag = (batch.tags.stream, batch.tags.tag) if is_gap else cast("tuple[AmqpStream, int]", batch.tags)
         if stream is not self:
             # Tags count anew with each connection: this one would be another message's.
             raise SourceUnavailable(f"the messages of {self._binding.queue} were received by an earlier connection")
         with answered(f"an acknowledgement to {self._binding.queue}"):
-            await cast("Underlay", self._consuming).basic_ack(tag, multiple=True)
+            if is_gap:
+                await (await self._open_control().get_underlay_channel()).basic_ack(tag)
+                self._is_holding_lost = False
+            else:
+                await cast("Underlay", self._consuming).basic_ack(tag, multiple=True)
 
     @override
     async def widen(self, topics: Sequence[str]) -> Sequence[str]:
@@ -173,7 +208,7 @@ class AmqpStream(Stream):
         if new:
             self._mark = self._mark.with_bound(binding.exchanges, new)
             self._is_untold = True
-        return new
+        return binding.concerned(new)
 
     @override
     async def send(self, message: Message) -> None:

@@ -25,6 +25,7 @@ _FRAME = struct.Struct(">BHI")
 _FRAME_END = 0xCE
 _METHOD, _HEADER, _BODY = 1, 2, 3
 _DELIVER = b"\x00\x3c\x00\x3c"
+_CLOSE = b"\x00\x0a\x00\x32"
 _TAG = struct.Struct(">Q")
 _SIZE = struct.Struct(">I")
 # Class, weight, size of the body, which properties there are.
@@ -48,14 +49,25 @@ class Delivery(NamedTuple):
     body: bytes
 
 
-class Deliveries:
-    """Reads a connection's bytes as they come. `take` gets the deliveries of `channel`, once that is set."""
+class Farewell(NamedTuple):
+    """Why the broker closes the connection."""
 
-    __slots__ = ("_begun", "_body", "_is_foreign", "_n_missing", "_unread", "channel", "take")
+    code: int
+    text: str
+
+
+class Deliveries:
+    """Reads a connection's bytes as they come. `take` gets the deliveries of `channel`, once that is set.
+
+    `farewell` is what the broker said when it closed the connection, which the driver passes over during a handshake.
+    """
+
+    __slots__ = ("_begun", "_body", "_is_foreign", "_n_missing", "_unread", "channel", "farewell", "take")
 
     def __init__(self) -> None:
         self.channel: int | None = None
         self.take: Callable[[Delivery], None] | None = None
+        self.farewell: Farewell | None = None
         self._unread: bytes = b""
         self._is_foreign = False
         # Of the delivery that is under way: tag and key, then its properties and body as far as they have come.
@@ -81,6 +93,8 @@ class Deliveries:
             if end > n:
                 break
             if channel != self.channel or not self._takes(kind, data, start, end - 1):
+                if kind == _METHOD and data.startswith(_CLOSE, start):
+                    self.farewell = _farewell(data[start:end])
                 kept.append(data[at:end])
             at = end
         self._unread = data[at:]
@@ -120,6 +134,12 @@ class Deliveries:
         self._begun, self._body, self._n_missing = None, [], 0
         if begun is not None and self.take is not None:
             self.take(Delivery(*begun, body[0] if len(body) == 1 else b"".join(body)))
+
+
+def _farewell(method: bytes) -> Farewell:
+    at = len(_CLOSE)
+    n = int.from_bytes(method[at + 2 : at + 3])
+    return Farewell(int.from_bytes(method[at : at + 2]), method[at + 3 : at + 3 + n].decode(errors="replace"))
 
 
 def message_of(delivery: Delivery) -> Message:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -33,7 +33,10 @@ _PROPERTY = "content-type"
 class Fedora:
     """Reads messages of Fedora's bus."""
 
-    name: ClassVar[str] = "fedora"
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return "fedora"
 
     def events_of(self, message: Message) -> Sequence[Event]:
         """The one event, as `fedora-messaging record` would have written it; see `Format`."""

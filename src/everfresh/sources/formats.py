@@ -182,7 +182,8 @@ def format_named(name: str) -> Format:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise InvalidOption(f"format: {name!r} cannot be imported ({error}).") from error
-    made = found() if isinstance(found, type) else found
+    # Nothing else is called: the name may come from a store.
+    made = found() if isinstance(found, type) and hasattr(found, "events_of") else found
     if not callable(getattr(made, "events_of", None)) or not isinstance(getattr(made, "name", None), str):
         raise InvalidOption(f"format: {name!r} has no events_of and name. See everfresh.sources.source.Format.")
     return cast("Format", made)

@@ -13,7 +13,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,7 +26,26 @@ from nats.js.errors import NotFoundError
 
 from everfresh.model.message import Message
 from everfresh.sources.addresses import told
-from everfresh.sources.jetstream_places import Extent, Place, Progress, floor_of, loss_of, place_of, was_made_anew
+from everfresh.sources.jetstream_places import (
+    ALL_SUBJECTS,
+    Extent,
+    Followed,
+    Place,
+    Progress,
+    floor_of,
+    place_of,
+    was_made_anew,
+)
+from everfresh.sources.jetstream_wire import (
+    ID,
+    chosen_by,
+    message_of,
+    number_of,
+    problem_of,
+    progress_of,
+    skips,
+    time_of,
+)
 from everfresh.sources.source import Batch, SourceUnavailable
 
 DRIVER_ERRORS = (nats.errors.Error, asyncio.TimeoutError, OSError, ValueError)
@@ -37,14 +56,16 @@ _ASKED_FOR_S = 10.0
 _HEARTBEAT_S = 1.0
 # Of waiting without a message and a heartbeat.
 _SILENT_S = 4.0
-# Two small questions to the server; what is acknowledged later than the last look comes again if the consumer is lost.
+# A few small questions to the server; what is acknowledged later than the last look comes again if the consumer is lost.
 _LOOK_EVERY_S = 0.25
+# So many more for each so many messages that are missing within the stream, as all their numbers may have to be told.
+_LOOK_LESS_PER = 10_000
+_LOOK_AT_LEAST_EVERY_S = 5.0
 # More than a few processes hold; by the server's own default two of them would be enough to stop all others.
 _MAX_OPEN = 20_000
 # After a process that ends without a word.
 _TAP_ENDS_AFTER_S = 60.0
 _BY_ACKNOWLEDGEMENT = (api.RetentionPolicy.WORK_QUEUE, api.RetentionPolicy.INTEREST)
-_OF_NATS, _ID = "Nats-", "Nats-Msg-Id"
 _STATUS_OVER = frozenset({"404", "408"})
 
 
@@ -81,8 +102,11 @@ class OpenJetStream:
         self._heard_at = 0.0
         self._trouble = ""
         self._under_way: dict[int, Msg] = {}
-        self._floor = 0
+        self._followed = Followed()
+        self._n_gone: int | None = None
+        self._n_holes = 0
         self._made_at = ("", "")
+        self._subjects = ALL_SUBJECTS
         self._gap = ""
         self._n_waiting: int | None = None
         self._looks_at = 0.0
@@ -111,28 +135,70 @@ class OpenJetStream:
         place = None if stored is None else place_of(stored)
         if stored is not None and place is None:
             self._gap = f"stream {self._terms.stream}: the stored offset cannot be read"
-        stream = await self._stream()
-        extent, created = _extent(stream), _time(stream.created)
-        if place is not None and was_made_anew(place, created, extent.last):
+        extent, created, consumer = await self._seen()
+        made_anew = place is not None and was_made_anew(place, created, extent.last)
+        if made_anew:
             self._lost("it was made anew, or lost its newest messages")
-            place = None
-            stored_floor: int | None = 0
-        else:
-            stored_floor = None if place is None else place.seq
-        consumer = await self._consumer()
-        progress = None if consumer is None else _progress(consumer)
+        stored_floor = None if place is None else 0 if made_anew else place.seq
         if stored_floor is not None:
-            self._floor = stored_floor
-            self._look_for_loss(extent, progress)
+            known = place is not None and consumer is not None and place.consumer == time_of(consumer.created)
+            self._followed = Followed(stored_floor, place.n_skipped if place is not None and known else None)
+            self._look_for_loss(extent, None if consumer is None else progress_of(consumer))
         else:
-            # What went before anybody followed the stream is no loss.
-            begins_now = consumer is None and not self._terms.starts_at_all
-            self._floor = extent.last if begins_now else max(extent.first - 1, progress.floor if progress else 0)
+            self._followed = Followed(self._first_floor(extent, consumer))
         if consumer is None:
             consumer = await self._made(stored_floor)
-        elif place is not None and place.consumer != _time(consumer.created) and _skips(consumer, place.seq):
+        elif place is not None and not made_anew and not known and skips(consumer, place.seq):
             self._lost(f"the consumer {self._terms.durable} was made anew by somebody, and begins later")
-        self._made_at = (created, _time(consumer.created))
+        self._subjects = ",".join(sorted(chosen_by(consumer.config)))
+        if place is not None and place.subjects != self._subjects:
+            self._lost(f"until now the subjects {place.subjects} were chosen")
+        self._made_at = (created, time_of(consumer.created))
+
+    def _first_floor(self, extent: Extent, consumer: api.ConsumerInfo | None) -> int:
+        """Where it begins with nothing stored."""
+        comes_all = consumer is None and self._terms.starts_at_all
+        if not (self._terms.is_tap or self._gap or (comes_all and not self._n_gone)):
+            # What depends on them may have been built before.
+            self._lost("nobody has followed it until now, and there may have been earlier messages")
+        if consumer is None:
+            return extent.first - 1 if comes_all else extent.last
+        return max(extent.first - 1, progress_of(consumer).floor)
+
+    async def _seen(self) -> tuple[Extent, str, api.ConsumerInfo | None]:
+        """The stream, when it was made, and the consumer.
+
+        What goes while this asks must not be taken for read: so the stream's end is asked for before the consumer, and
+        after it what is gone. Where messages go as they are acknowledged, that would be taken for lost.
+        """
+        before = await self._stream()
+        consumer = await self._consumer()
+        if before.config.retention in _BY_ACKNOWLEDGEMENT:
+            state = before.state
+            self._n_gone = state.last_seq - state.messages
+            return Extent(max(1, state.first_seq), state.last_seq, True), time_of(before.created), consumer
+        after = await self._stream()
+        if after.created != before.created:
+            raise SourceUnavailable(f"{self._terms.place}: the stream {self._terms.stream} was made anew.")
+        holes: Collection[int] = ()
+        state = after.state
+        # Whatever goes, and wherever, makes this more.
+        n_gone = state.last_seq - state.messages
+        if state.num_deleted and n_gone != self._n_gone and state.last_seq > self._followed.floor:
+            holes = await self._holes()
+        self._n_gone = n_gone
+        self._n_holes = state.num_deleted or 0
+        return Extent(max(1, state.first_seq), before.state.last_seq, False, holes), time_of(before.created), consumer
+
+    async def _holes(self) -> Sequence[int]:
+        """The numbers within the stream that have no message."""
+        subject = f"{self._prefix}.STREAM.INFO.{self._terms.stream}"
+        answer = await self._client.request(subject, b'{"deleted_details":true}', timeout=_ANSWER_S)
+        said = json.loads(answer.data)
+        if "state" not in said:
+            raise SourceUnavailable(f"{self._terms.place}: {said.get('error')}.")
+        holes: list[int] = said["state"].get("deleted") or []
+        return holes
 
     async def _stream(self) -> api.StreamInfo:
         try:
@@ -149,7 +215,7 @@ class OpenJetStream:
             consumer: api.ConsumerInfo = await self._context.consumer_info(self._terms.stream, self._terms.durable)
         except NotFoundError:
             return None
-        problem = "" if self._terms.is_tap else _problem_of(consumer.config)
+        problem = "" if self._terms.is_tap else problem_of(consumer.config, self._terms.subjects)
         if problem:
             raise SourceUnavailable(f"{self._terms.place}: the consumer {self._terms.durable} {problem}.")
         return consumer
@@ -238,26 +304,20 @@ class OpenJetStream:
         """How far the consumer is, and whether something went that it had not read."""
         if not is_due:
             return
-        stream = await self._stream()
-        consumer = await self._consumer()
-        if consumer is None or (_time(stream.created), _time(consumer.created)) != self._made_at:
+        extent, created, consumer = await self._seen()
+        if consumer is None or (created, time_of(consumer.created)) != self._made_at:
             raise SourceUnavailable(f"{self._terms.place}: the stream or its consumer was made anew.")
-        extent, progress = _extent(stream), _progress(consumer)
+        progress = progress_of(consumer)
         self._look_for_loss(extent, progress)
-        self._floor = max(self._floor, floor_of(extent, progress))
+        self._followed.moved_to(floor_of(extent, progress))
         self._n_waiting = progress.n_waiting
-        self._looks_at = time.monotonic() + _LOOK_EVERY_S
+        less_often = 1 + self._n_holes / _LOOK_LESS_PER
+        self._looks_at = time.monotonic() + min(_LOOK_EVERY_S * less_often, _LOOK_AT_LEAST_EVERY_S)
 
     def _look_for_loss(self, stream: Extent, consumer: Progress | None) -> None:
-        loss = loss_of(stream, self._floor, consumer)
-        if loss and not self._holds_all_below(stream.first):
+        here = {*self._under_way, *(number_of(come) for come in self._come)}
+        for loss in self._followed.losses(stream, consumer, here):
             self._lost(loss)
-            self._floor = stream.first - 1
-
-    def _holds_all_below(self, number: int) -> bool:
-        """Whether what went is here; were it lost with this process, the stored offset would tell."""
-        here = {*self._under_way, *(_number_of(come) for come in self._come)}
-        return sum(self._floor < one < number for one in here) == number - 1 - self._floor
 
     def _lost(self, why: str) -> None:
         self._gap = f"{self._gap}; {why}" if self._gap else f"stream {self._terms.stream}: {why}"
@@ -267,14 +327,15 @@ class OpenJetStream:
         numbers: list[int] = []
         while self._come and len(messages) < n_max:
             come = self._come.popleft()
-            number = _number_of(come)
+            number = number_of(come)
             if number not in self._under_way:
                 numbers.append(number)
-                messages.append(_message_of(self._terms.stream, number, come))
+                messages.append(message_of(self._terms.stream, number, come))
             # One that is given again wants its last giving acknowledged.
             self._under_way[number] = come
         gap, self._gap = self._gap, ""
-        offset = str(Place(self._floor, *self._made_at))
+        followed = self._followed
+        offset = str(Place(followed.floor, *self._made_at, followed.n_skipped or 0, self._subjects))
         # Who is idle need not write the same again and again.
         is_news, self._last_offset = bool(numbers) or offset != self._last_offset, offset
         lag = None if self._n_waiting is None else self._n_waiting + len(self._come)
@@ -287,6 +348,7 @@ class OpenJetStream:
             self._under_way.clear()
             return
         held = [self._under_way.pop(number) for number in numbers if number in self._under_way]
+        self._followed.acknowledged(numbers)
         try:
             for message in held[:-1]:
                 await self._client.publish(message.reply, b"+ACK")
@@ -310,7 +372,7 @@ class OpenJetStream:
 
     async def send(self, message: Message) -> None:
         """Publish it into the stream; see `Stream.send`."""
-        headers = {**message.headers, **({_ID: message.id} if message.id else {})}
+        headers = {**message.headers, **({ID: message.id} if message.id else {})}
         try:
             await self._context.publish(
                 message.topic, message.body, timeout=_ANSWER_S, stream=self._terms.stream, headers=headers or None
@@ -327,54 +389,3 @@ class OpenJetStream:
         else:
             why = told(error)
         return SourceUnavailable(f"stream {self._terms.stream} at {self._terms.place}: {why}.")
-
-
-def _number_of(come: Msg) -> int:
-    return come.metadata.sequence.stream
-
-
-def _message_of(stream: str, number: int, come: Msg) -> Message:
-    headers = {str(name): str(value) for name, value in (come.headers or {}).items()}
-    id_ = headers.get(_ID) or f"{stream}:{number}"
-    # Those are between the publisher and the server.
-    headers = {name: value for name, value in headers.items() if not name.startswith(_OF_NATS)}
-    return Message(
-        topic=come.subject,
-        body=bytes(come.data),
-        headers=headers,
-        id=id_,
-    )
-
-
-def _problem_of(config: api.ConsumerConfig) -> str:
-    """Why a consumer that is there cannot be used, empty when it can."""
-    if config.deliver_subject:
-        return "pushes its messages; a pull consumer is needed"
-    if config.ack_policy != api.AckPolicy.EXPLICIT:
-        return "does not have each message acknowledged; its ack policy must be explicit"
-    if (config.max_deliver or -1) > 0:
-        return f"gives a message up after {config.max_deliver} deliveries; its max deliver must be -1"
-    return ""
-
-
-def _skips(consumer: api.ConsumerInfo, floor: int) -> bool:
-    """Whether it began later than after the floor."""
-    config = consumer.config
-    if config.deliver_policy == api.DeliverPolicy.ALL:
-        return False
-    is_by_number = config.deliver_policy == api.DeliverPolicy.BY_START_SEQUENCE
-    return not is_by_number or (config.opt_start_seq or 0) > floor + 1
-
-
-def _extent(stream: api.StreamInfo) -> Extent:
-    state = stream.state
-    return Extent(max(1, state.first_seq), state.last_seq, stream.config.retention in _BY_ACKNOWLEDGEMENT)
-
-
-def _progress(consumer: api.ConsumerInfo) -> Progress:
-    floor = consumer.ack_floor.stream_seq if consumer.ack_floor else 0
-    return Progress(floor, consumer.num_pending or 0, consumer.num_ack_pending or 0)
-
-
-def _time(created: Any) -> str:  # noqa: ANN401 - the driver's type says less than it gives
-    return "" if created is None else created.isoformat().replace(" ", "T")

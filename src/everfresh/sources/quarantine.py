@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,8 +19,18 @@ from everfresh.sources.addresses import told
 from everfresh.sources.formats import PartlyRead, format_named
 from everfresh.sources.hooks import Quarantine
 from everfresh.sources.messages import Malformed
+from everfresh.sources.reports import logger
 from everfresh.sources.source import Format
 from everfresh.sources.taken import Refused
+
+ANYTHING = ("#",)
+"""The pattern of all topics: of what goes out of the quarantine, which all sources share, nobody knows what it said."""
+
+DROPPED = "the quarantine was full, and messages in it are gone"
+"""Why that makes suspect."""
+
+BETWEEN_ANSWERS_S = 600.0
+"""Who floods a source with nonsense must not have everything built anew all the time."""
 
 _ID_BYTES = 12
 # A thousand of these are as much as a store can spare. What has more cannot be tried again.
@@ -63,10 +75,18 @@ def kept_in(cache: HasSources, *, source: str = "http", format: str = "auto", n_
 
     `format` is the name of what is to read it when it is tried again; `n_max` are kept, of all sources together.
     """
+    next_answer_at = 0.0
 
     async def keep(refused: Sequence[Refused]) -> None:
+        nonlocal next_answer_at
         kept = [unreadable(source, format, str(one.error), _message_of(one)) for one in refused]
-        await cache.sources.quarantine(kept, n_max=n_max)
+        n_dropped = await cache.sources.quarantine(kept, n_max=n_max)
+        if n_dropped:
+            logger.warning("%s %s", "quarantine.full", {"source": source, "n_dropped": n_dropped})
+        now = asyncio.get_running_loop().time()
+        if n_dropped and now >= next_answer_at:
+            await cache.sources.suspect(ANYTHING, f"{source}: {DROPPED}")
+            next_answer_at = now + BETWEEN_ANSWERS_S
 
     return keep
 
@@ -74,7 +94,8 @@ def kept_in(cache: HasSources, *, source: str = "http", format: str = "auto", n_
 async def retry(cache: HasSources, kept: Sequence[Unreadable], *, format: Format | None = None) -> Retried:  # noqa: A002 - as above
     """Read messages once more, by their own formats or the one that is given, apply their events and forget them.
 
-    What is still no event stays as it is; the answer says why. Repeating is safe.
+    What is still no event stays as it is; the answer says why. Repeating is safe. A format of one's own is taken only
+    if the application has imported its module: a store is data, and chooses no code.
 
     Raises:
         StoreUnavailable: those that are still kept are as they were.
@@ -83,7 +104,7 @@ async def retry(cache: HasSources, kept: Sequence[Unreadable], *, format: Format
     still: list[Unreadable] = []
     for one in kept:
         try:
-            reading = format or format_named(one.format)
+            reading = format or _format_kept(one.format)
             n_events += await _read_again(cache, reading, one.message)
         except StoreError:
             raise
@@ -113,6 +134,18 @@ async def _read_again(cache: HasSources, reading: Format, message: Message) -> i
 def reason_of(error: Exception) -> str:
     """Why a message is no event, for people."""
     return str(error) if isinstance(error, (Malformed, InvalidOption)) else told(error)
+
+
+def _format_kept(name: str) -> Format:
+    """The format that a store names.
+
+    Raises:
+        InvalidOption: there is none of that name, or nobody here has imported it.
+    """
+    module, colon, _ = name.partition(":")
+    if colon and module not in sys.modules:
+        raise InvalidOption(f"format: {name!r} is not imported here. Import it with the application, or name it.")
+    return format_named(name)
 
 
 def _cut(message: Message) -> Message:

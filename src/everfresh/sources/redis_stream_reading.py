@@ -5,7 +5,9 @@ does not tell is looked for:
 
 - An entry that was given and not acknowledged stays pending. At each opening a consumer reads its own first, now and
   then those that others have left, as their processes died.
-- Reading goes with a look at the stream and the group, in one step of the server, so nothing is trimmed between.
+- Reading goes with a look at the stream and the group, in one step of the server, so nothing is trimmed between. What
+  the reading would hide, it marks; see `redis_stream_steps`.
+- A loss that is told stays to be found until its batch was acknowledged, by marks, by what is pending, by the offset.
 - Waiting is an XREAD, which takes nothing: a wait that is cut off loses nothing. After a reading that was cut off, all
   that is pending at this consumer is read again, but for what it knows to be under way.
 - The stored offset says up to where all is acknowledged. It is needed when the group is gone.
@@ -14,11 +16,12 @@ does not tell is looked for:
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import exceptions
 
@@ -29,6 +32,7 @@ from everfresh.sources.redis_stream_places import (
     Extent,
     Id,
     Loss,
+    Progress,
     extent_of,
     id_of,
     loss_of,
@@ -36,6 +40,16 @@ from everfresh.sources.redis_stream_places import (
     offset_now,
     offset_of,
     progress_of,
+)
+from everfresh.sources.redis_stream_steps import (
+    FORGET,
+    MARK,
+    READ,
+    TAKE_OVER,
+    Step,
+    entries_of,
+    marks_in,
+    step_of,
 )
 from everfresh.sources.source import Batch, SourceUnavailable
 from everfresh.stores.redis.addresses import Address
@@ -46,21 +60,16 @@ _BLOCK_S = 1.0
 # A consumer without pending entries is only a name; whoever comes back to it makes it anew.
 _FORGET_AFTER = 10
 _CLAIMS_WITHIN = 4
-# Nobody is forgotten who was given something: between a look and the forgetting somebody could be, so this is one step.
-_FORGET = """
-local gone = 0
-for _, told in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local of = {}
-  for i = 1, #told, 2 do of[told[i]] = told[i + 1] end
-  if of.pending == 0 and (of.name == ARGV[2] or of.idle >= tonumber(ARGV[3])) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
-    gone = gone + 1
-  end
-end
-return gone
-"""
+_NEVER_FOLLOWED = "nothing is stored of how far it was followed"
 
 Entries = Iterable[tuple[bytes, Entry]]
+
+
+class _Tags(NamedTuple):
+    """What to acknowledge, and which loss the batch tells of, 0 for none."""
+
+    ids: Sequence[bytes]
+    n_told: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +91,8 @@ class Terms:
         place = f"stream {self.stream} at {self.address}"
         if said.startswith("NOGROUP") or "consumer group this client was blocked on" in said:
             return SourceUnavailable(f"{place}: the group {self.group} is gone.")
+        if said.startswith("no such key"):
+            return SourceUnavailable(f"{place}: the stream is gone.")
         if said.startswith("WRONGTYPE"):
             return SourceUnavailable(f"{place}: another kind of value is stored under this name.")
         return SourceUnavailable(f"{place}: {str(described(self.address, error)).replace('store URL', 'URL')}")
@@ -97,12 +108,18 @@ class OpenRedisStream:
         self._stream, self._group = terms.stream, terms.group
         self._under_way: set[bytes] = set()
         self._own_from: Id | None = ZERO
-        self._claim_from = ZERO
+        self._claim_from = "-"
         self._claims_at = 0.0
         self._delivered = ZERO
         self._known = Loss("", 0)
         self._told = ZERO
-        self._said = ""
+        self._seen: tuple[int, Id] = (0, ZERO)
+        """How many entries had gone at the last look that was judged, and the highest deleted one."""
+        self._n_losses = int(bool(terms.untold))
+        self._n_told = 0
+        self._mark = f"{MARK}{secrets.token_hex(4)}"
+        self._marks: set[str] = set()
+        self._offset: str | None = None
         self._told_offset: str | None = None
         self._may_take = asyncio.Event()
         """Once a loss before this connection is told and seen to: after a reading, some servers know no more of it."""
@@ -121,21 +138,35 @@ class OpenRedisStream:
         offset = None if stored is None else offset_of(stored)
         if stored is not None and offset is None:
             self._lost("the stored offset cannot be read")
-        if offset is not None:
-            self._known = Loss("", offset.n_lost)
         stream = await self._extent()
         if stream is None:
             if stored is not None:
                 self._lost("the stream is gone")
+            elif not self._terms.starts_at_all:
+                self._lost(_NEVER_FOLLOWED)
             await self._make_group(ZERO, 0)
             return
         group = _group_of(await self._client.execute_command("XINFO", "GROUPS", self._stream), self._group)
-        if offset is not None and (group is None or stream.last < offset.id) and (gap := loss_since(stream, offset.id)):
-            self._lost(gap)
+        if stored is None and (group is not None or not self._terms.starts_at_all or stream.n_added > stream.length):
+            self._lost(_NEVER_FOLLOWED)
         if group is None:
+            if offset is not None and (gap := loss_since(stream, offset.id)):
+                self._lost(gap)
             await self._make_group(*self._place(stream, None if offset is None else offset.id))
-        else:
-            self._look(stream, group)
+            return
+        progress = progress_of(group)
+        if offset is not None:
+            self._known = Loss("", offset.n_lost)
+            if stream.last < offset.id and (gap := loss_since(stream, offset.id)):
+                self._lost(gap)
+            elif progress.delivered < offset.id:
+                self._lost(f"the group stands at {progress.delivered}, before {offset.id}: it was put back")
+        self._judge(stream, progress)
+        await self._find_marks(0)
+        if self._terms.untold:
+            pending = await self._client.execute_command("XPENDING", self._stream, self._group)
+            least = id_of(pending["min"]) if pending["pending"] else None
+            self._offset = str(offset_now(progress, least, self._known.n_lost))
 
     def _place(self, stream: Extent, offset: Id | None) -> tuple[Id, int | None]:
         """Where a new group begins, and how many entries were added up to there, None when nobody can know."""
@@ -146,15 +177,26 @@ class OpenRedisStream:
         return at, stream.n_added - stream.length if is_before_all else None
 
     async def _make_group(self, at: Id, n_read: int | None) -> None:
+        """Make the group, and with it, when there is a loss to tell, the mark of it."""
         read = () if n_read is None else ("ENTRIESREAD", n_read)
-        try:
-            await self._client.execute_command(
-                "XGROUP", "CREATE", self._stream, self._group, str(at), "MKSTREAM", *read
-            )
-        except exceptions.ResponseError as error:
+        self._offset = str(at)
+        async with self._client.pipeline(transaction=True) as steps:
+            steps.execute_command("XGROUP", "CREATE", self._stream, self._group, str(at), "MKSTREAM", *read)
+            if self._terms.untold:
+                steps.execute_command("XGROUP", "CREATECONSUMER", self._stream, self._group, self._mark)
+                self._marks.add(self._mark)
+            replies = await steps.execute(raise_on_error=False)
+        for reply in replies:
             # Another consumer made it in the meantime.
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+            if isinstance(reply, Exception) and not str(reply).startswith("BUSYGROUP"):
+                raise reply
+
+    async def _find_marks(self, idle_ms: int) -> None:
+        """Tell of what others told and did not live to see settled, or this one before it was cut off."""
+        consumers = await self._client.execute_command("XINFO", "CONSUMERS", self._stream, self._group)
+        if marks := marks_in(consumers, idle_ms) - self._marks:
+            self._marks |= marks
+            self._lost("a loss was found before, and nobody has seen to it")
 
     async def _extent(self) -> Extent | None:
         try:
@@ -197,10 +239,13 @@ class OpenRedisStream:
         if not gap:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._may_take.wait(), wait_s)
-        return Batch(gap=gap)
+            return Batch()
+        self._told_offset = self._offset
+        return Batch(gap=gap, offset=self._offset, tags=_Tags((), self._n_told))
 
     async def _taken(self, n_max: int) -> Batch:
         if self._is_cut_off or self._must_reread:
+            await self._find_marks(0)
             self._own_from, self._is_cut_off, self._must_reread = ZERO, False, False
         while self._own_from is not None:
             batch, is_empty = await self._own(n_max, self._own_from)
@@ -212,95 +257,94 @@ class OpenRedisStream:
             batch = await self._left_by_others(n_max)
             if batch.messages or batch.gap:
                 return batch
-        command = self._reading(n_max, ">")
-        return self._batch(*await self._take(command))
+        return await self._news(n_max)
 
     async def _own(self, n_max: int, after: Id) -> tuple[Batch, bool]:
         """What is pending here and not under way, and whether nothing is pending after that place."""
-        taken = await self._take(self._reading(n_max, str(after)))
-        entries = list(taken[0])
+        step = await self._take(READ, n_max, str(after))
+        entries = entries_of(step.taken)
         if entries:
             self._own_from = id_of(entries[-1][0])
-        gone = [entry_id for entry_id, entry in entries if not entry and entry_id not in self._under_way]
-        if gone:
-            self._lost(f"{len(gone)} entries were deleted before they were applied")
-        batch = self._batch(entries, *taken[1:])
-        # They come to nothing, and are told of until somebody has seen to it.
-        batch.tags += gone
-        return batch, not entries
+        gone = [entry_id for entry_id, entry in entries if not entry]
+        return self._batch(step, entries, gone, "deleted"), not entries
 
     async def _left_by_others(self, n_max: int) -> Batch:
         idle_ms = int(self._terms.claim_after_s * 1_000)
-        command = ("XAUTOCLAIM", self._stream, self._group, self._consumer, idle_ms)
-        taken = await self._take((*command, str(self._claim_from), "COUNT", n_max))
-        upto, entries, gone = taken[0]
-        self._claim_from = id_of(upto)
-        if self._claim_from == ZERO:
+        step = await self._take(TAKE_OVER, n_max, idle_ms, self._claim_from)
+        taken, gone, last = step.taken
+        self._claim_from = "-" if last is None else f"({last.decode()}"
+        if last is None:
             self._claims_at = time.monotonic() + self._terms.claim_after_s / _CLAIMS_WITHIN
-        if gone:
-            self._lost(f"{len(gone)} entries were trimmed before they were applied")
-        return self._batch(entries, *taken[1:])
+            await self._find_marks(idle_ms)
+        return self._batch(step, entries_of(taken), gone, "trimmed")
 
-    def _reading(self, n_max: int, after: str) -> tuple[Any, ...]:
-        reading = ("XREADGROUP", "GROUP", self._group, self._consumer, "COUNT", n_max)
-        return (*reading, "STREAMS", self._stream, after)
+    async def _news(self, n_max: int) -> Batch:
+        n_gone, deleted = self._seen
+        step = await self._take(READ, n_max, ">", n_gone, str(deleted), str(self._delivered), self._mark)
+        if step.is_whole:
+            found = loss_of(step.stream, step.group, self._known, self._told)
+            self._known = Loss("", found.n_lost)
+        else:
+            self._marks.add(self._mark)
+            self._judge(step.stream, step.group)
+            if not self._terms.untold:
+                await self._unmark()
+        self._delivered = step.group.delivered
+        entries = entries_of(step.taken)
+        lag = None if step.lag is None else max(0, step.lag - len(entries))
+        return self._batch(step._replace(lag=lag), entries)
 
-    async def _take(self, command: tuple[Any, ...]) -> tuple[Any, str, int | None]:
-        """Entries that are ours from now on, the offset, and how many wait behind them."""
+    async def _take(self, script: str, n_max: int, *args: int | str) -> Step:
+        """Entries that are ours from now on, and how the stream and the group were before."""
         # Until it has come so far they may be ours without our knowing.
         self._is_cut_off = True
-        async with self._client.pipeline(transaction=True) as steps:
-            steps.execute_command("XINFO", "STREAM", self._stream)
-            steps.execute_command("XINFO", "GROUPS", self._stream)
-            steps.execute_command(*command)
-            steps.execute_command("XPENDING", self._stream, self._group)
-            # By itself it would put words of its own before the server's.
-            replies = await steps.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        told_stream, told_groups, taken, pending = replies
+        told = await self._client.execute_command(
+            "EVAL", script, 1, self._stream, self._group, self._consumer, n_max, *args
+        )
         self._is_cut_off = False
-        stream, group = extent_of(told_stream), _group_of(told_groups, self._group)
-        if group is None:
-            raise exceptions.ResponseError("NOGROUP")
-        self._look(stream, group)
-        self._delivered = progress_of(group).delivered
-        least = id_of(pending["min"]) if pending["pending"] else None
-        offset = offset_now(progress_of(group), least, self._known.n_lost)
-        lag = group[b"lag"]
-        if command[0] == "XREADGROUP":
-            taken = of_stream(taken, self._stream)
-            if lag is not None and command[-1] == ">":
-                lag -= len(taken)
-        return taken, str(offset), None if lag is None else max(0, lag - self._known.n_lost)
+        return step_of(told)
 
-    def _look(self, stream: Extent, group: Mapping[bytes, Any]) -> None:
-        self._known = loss_of(stream, progress_of(group), self._known, self._told)
+    def _judge(self, stream: Extent, group: Progress) -> None:
+        """Find out what was lost up to this look."""
+        if group.delivered < self._delivered:
+            self._lost(f"the group was put back to {group.delivered}")
+        self._known = loss_of(stream, group, self._known, self._told)
         if self._known.gap:
             self._told = stream.deleted
             self._lost(self._known.gap)
+        self._seen = (stream.n_added - stream.length, stream.deleted)
+        self._delivered = group.delivered
 
     def _lost(self, why: str) -> None:
+        self._n_losses += 1
         untold = self._terms.untold
         if why not in untold:
             self._terms.untold = f"{untold}; {why}" if untold else f"stream {self._stream}: {why}"
 
     def _gap(self) -> str:
         """What is to be told, once by this connection."""
-        untold = self._terms.untold
-        if untold == self._said:
+        if self._n_losses == self._n_told:
             return ""
-        self._said = untold
-        return untold
+        self._n_told = self._n_losses
+        return self._terms.untold
 
-    def _batch(self, entries: Entries, offset: str, lag: int | None) -> Batch:
+    def _batch(self, step: Step, entries: Entries, gone: Iterable[bytes] = (), how: str = "") -> Batch:
+        """What is not under way yet; those that are gone stay pending until somebody has seen to it."""
+        lost = [entry_id for entry_id in gone if entry_id not in self._under_way]
+        if lost:
+            self._lost(f"{len(lost)} entries were {how} before they were applied")
         fresh = [(entry_id, entry) for entry_id, entry in entries if entry and entry_id not in self._under_way]
-        ids = [entry_id for entry_id, _ in fresh]
+        ids = [*(entry_id for entry_id, _ in fresh), *lost]
         self._under_way.update(ids)
         message_of = self._terms.fields.message_of
-        messages = [message_of(self._stream, entry_id.decode(), entry) for entry_id, entry in fresh]
-        return Batch(messages=messages, offset=offset, gap=self._gap(), lag=lag, tags=ids)
+        gap = self._gap()
+        return Batch(
+            messages=[message_of(self._stream, entry_id.decode(), entry) for entry_id, entry in fresh],
+            offset=str(offset_now(step.group, step.least_pending, self._known.n_lost)),
+            gap=gap,
+            lag=None if step.lag is None else max(0, step.lag - self._known.n_lost),
+            tags=_Tags(ids, self._n_told if gap else 0),
+        )
 
     async def _wait(self, wait_s: float) -> None:
         wait_ms = max(1, int(wait_s * 1_000))
@@ -310,18 +354,27 @@ class OpenRedisStream:
 
     async def acknowledge(self, batch: Batch) -> None:
         """They need not come again; see `Stream.acknowledge`."""
-        ids: Sequence[bytes] = batch.tags or ()
+        ids, n_told = batch.tags or _Tags((), 0)
         try:
             if ids:
                 await self._client.execute_command("XACK", self._stream, self._group, *ids)
+            if n_told and n_told == self._n_losses:
+                await self._unmark()
         except DRIVER_ERRORS as error:
             self._must_reread = True
             raise self._terms.unavailable(error) from error
         finally:
             self._under_way.difference_update(ids)
-        if batch.gap and batch.gap == self._terms.untold:
-            self._terms.untold = self._said = ""
+        # Another may have been found meanwhile, which a later batch tells.
+        if n_told and n_told == self._n_losses:
+            self._terms.untold = ""
             self._may_take.set()
+
+    async def _unmark(self) -> None:
+        marks = sorted(self._marks)
+        for mark in marks:
+            await self._client.execute_command("XGROUP", "DELCONSUMER", self._stream, self._group, mark)
+        self._marks.difference_update(marks)
 
     async def widen(self, topics: Sequence[str]) -> Sequence[str]:  # noqa: ARG002 - the stream brings all of them
         """Nothing to do: all of the stream comes."""
@@ -340,7 +393,9 @@ class OpenRedisStream:
         """Forget this consumer's name in the group, and those of the long dead, where nothing pends at them."""
         idle_ms = int(self._terms.claim_after_s * 1_000 * _FORGET_AFTER)
         with suppress(*DRIVER_ERRORS):
-            await self._client.execute_command("EVAL", _FORGET, 1, self._stream, self._group, self._consumer, idle_ms)
+            await self._client.execute_command(
+                "EVAL", FORGET, 1, self._stream, self._group, self._consumer, idle_ms, MARK
+            )
 
 
 def _group_of(told: Iterable[Mapping[bytes, Any]], name: str) -> Mapping[bytes, Any] | None:

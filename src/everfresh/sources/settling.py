@@ -25,7 +25,7 @@ from everfresh.sources.addresses import told
 from everfresh.sources.backoff import Backoff
 from everfresh.sources.canary import is_canary
 from everfresh.sources.formats import PartlyRead
-from everfresh.sources.quarantine import reason_of, unreadable
+from everfresh.sources.quarantine import ANYTHING, BETWEEN_ANSWERS_S, DROPPED, reason_of, unreadable
 from everfresh.sources.reports import Status
 from everfresh.sources.source import Adapter, Batch
 
@@ -35,10 +35,8 @@ T = TypeVar("T")
 _MAX_EVENTS = 1_000
 _MAX_BYTES = 1_048_576
 _FIRST_S, _MOST_S = 0.1, 5.0
-_BETWEEN_ANSWERS_S = 600.0
 # Of one batch; a sender of nonsense must not fill the log.
 _MAX_TOLD = 10
-_DROPPED = "the quarantine was full, and messages in it are gone"
 # Shows whether the store takes any event at all.
 _HARMLESS = Event("everfresh.probe")
 
@@ -102,15 +100,14 @@ class Settler:
     async def tend(self) -> None:
         """Answer for messages that went out of a full quarantine; to be asked now and then.
 
-        Nobody knows what they said, so all is suspect that the source delivers. Who floods the source with nonsense
-        must not have everything built anew all the time: the first loss is answered at once, later ones together.
+        The first loss is answered at once, later ones together.
         """
         now = asyncio.get_running_loop().time()
         if not self._has_dropped or now < self._next_answer_at:
             return
-        self._has_dropped, self._next_answer_at = False, now + _BETWEEN_ANSWERS_S
-        self._status.gap(_DROPPED, self._adapter.delivers)
-        await self.suspect(self._adapter.delivers, _DROPPED)
+        self._has_dropped, self._next_answer_at = False, now + BETWEEN_ANSWERS_S
+        self._status.gap(DROPPED, ANYTHING)
+        await self.suspect(ANYTHING, DROPPED)
 
     async def suspect(self, topics: Sequence[str], reason: str) -> None:
         """Have what depends on the topics built anew."""

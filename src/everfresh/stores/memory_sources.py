@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
+
+import msgspec
+from msgspec.structs import replace
 
 from everfresh.model.marks import override
 from everfresh.protocol.sourcing import Reported, Unreadable
 from everfresh.stores.source_tables import QuarantineTable, SourceTable
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class MemorySources(SourceTable, QuarantineTable):
@@ -18,6 +23,7 @@ class MemorySources(SourceTable, QuarantineTable):
         self._reports: dict[str, tuple[Reported, ...]] = {}
         # By id, the oldest first.
         self._kept: dict[str, Unreadable] = {}
+        self._bytes: dict[str, int] = {}
 
     @override
     def known_sources(self) -> Collection[str]:
@@ -40,26 +46,44 @@ class MemorySources(SourceTable, QuarantineTable):
         self._reports[source] = reports
 
     @override
+    def forget_source(self, source: str) -> bool:
+        gone = (self._offsets.pop(source, None), self._reports.pop(source, None))
+        return gone != (None, None)
+
+    @override
     def n_kept(self, source: str | None = None) -> int:
         return sum(source in {None, message.source} for message in self._kept.values())
 
     @override
     def keep(self, message: Unreadable) -> None:
-        self._kept.setdefault(message.id, message)
+        if message.id in self._kept:
+            return
+        newest = next(reversed(self._kept.values()), message)
+        self._kept[message.id] = replace(message, place=newest.place + 1)
+        self._bytes[message.id] = len(_encode(message))
 
     @override
-    def kept(self, ids: Sequence[str] | None, source: str | None, n_max: int) -> list[Unreadable]:
-        if ids is not None:
-            wanted = set(ids)
-            return [message for message in self._kept.values() if message.id in wanted]
-        of_source = (message for message in self._kept.values() if source in {None, message.source})
-        return list(islice(of_source, n_max))
+    def kept_bytes(self) -> Sequence[int]:
+        return list(self._bytes.values())
+
+    @override
+    def kept(self, ids: Sequence[str]) -> list[Unreadable]:
+        wanted = set(ids)
+        return [message for message in self._kept.values() if message.id in wanted]
+
+    @override
+    def kept_after(self, place: int, source: str | None) -> Iterator[tuple[Unreadable, int]]:
+        for message in self._kept.values():
+            if message.place > place and source in {None, message.source}:
+                yield message, self._bytes[message.id]
 
     @override
     def release(self, ids: Collection[str]) -> int:
-        return sum(self._kept.pop(id_, None) is not None for id_ in ids)
+        there = [id_ for id_ in ids if id_ in self._kept]
+        for id_ in there:
+            del self._kept[id_], self._bytes[id_]
+        return len(there)
 
     @override
     def release_oldest(self, n: int) -> None:
-        for id_ in tuple(islice(self._kept, n)):
-            del self._kept[id_]
+        self.release(tuple(islice(self._kept, n)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from everfresh.protocol.sourcing import Reported, Unreadable
@@ -31,6 +31,10 @@ class SourceTable(Protocol):
         """Keep these of it, and no others."""
         ...
 
+    def forget_source(self, source: str) -> bool:
+        """Forget both of these; whether there was any."""
+        ...
+
 
 class QuarantineTable(Protocol):
     """Messages that nobody could read, in the order in which they came."""
@@ -40,11 +44,19 @@ class QuarantineTable(Protocol):
         ...
 
     def keep(self, message: Unreadable) -> None:
-        """Keep it as the newest, unless one with its id is there."""
+        """Keep it as the newest, one place behind the last, unless one with its id is there."""
         ...
 
-    def kept(self, ids: Sequence[str] | None, source: str | None, n_max: int) -> list[Unreadable]:
-        """Those with these ids, or at most so many, of a source or of all, oldest first."""
+    def kept_bytes(self) -> Sequence[int]:
+        """How many bytes each of them has, packed; the oldest first."""
+        ...
+
+    def kept(self, ids: Sequence[str]) -> list[Unreadable]:
+        """Those with these ids, oldest first."""
+        ...
+
+    def kept_after(self, place: int, source: str | None) -> Iterator[tuple[Unreadable, int]]:
+        """Those behind the place, of a source or of all, oldest first, each with its bytes; read one by one."""
         ...
 
     def release(self, ids: Collection[str]) -> int:

@@ -5,10 +5,13 @@ How far they have come is written by `apply`, with what it stands for (ADR-0026)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from everfresh.protocol.sourcing import (
     MAX_REPORTS,
+    Forget,
     Quarantine,
     ReadQuarantine,
     ReadSources,
@@ -43,19 +46,43 @@ def read_sources(tables: Tables, request: ReadSources) -> Sources:
     return Sources(tuple(states), tables.journal.now)
 
 
+def forget(tables: Tables, request: Forget) -> int:
+    """Carry out `Forget`."""
+    return sum(tables.forget_source(source) for source in set(request.sources))
+
+
 def quarantine(tables: Tables, request: Quarantine) -> int:
     """Carry out `Quarantine`."""
     for message in request.messages:
-        tables.keep(replace(message, at=tables.journal.now))
-    n_gone = max(0, tables.n_kept() - request.n_max)
+        tables.keep(replace(message, at=tables.journal.now, place=0))
+    n_gone = _n_beyond(tables.kept_bytes(), request)
     if n_gone:
         tables.release_oldest(n_gone)
     return n_gone
 
 
+def _n_beyond(sizes: Sequence[int], request: Quarantine) -> int:
+    """How many of the oldest have to go."""
+    n_bytes = sum(sizes)
+    for n_gone, size in enumerate(sizes):
+        if len(sizes) - n_gone <= request.n_max and n_bytes <= request.max_bytes:
+            return n_gone
+        n_bytes -= size
+    return len(sizes)
+
+
 def read_quarantine(tables: Tables, request: ReadQuarantine) -> tuple[Unreadable, ...]:
     """Carry out `ReadQuarantine`."""
-    return tuple(tables.kept(request.ids, request.source, request.n_max))
+    if request.ids is not None:
+        return tuple(tables.kept(request.ids))
+    found: list[Unreadable] = []
+    n_bytes = 0
+    for message, size in tables.kept_after(request.after, request.source):
+        if n_bytes > request.max_bytes or len(found) >= request.n_max:
+            break
+        found.append(message)
+        n_bytes += size
+    return tuple(found)
 
 
 def release(tables: Tables, request: Release) -> int:

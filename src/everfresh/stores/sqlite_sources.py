@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -16,6 +16,10 @@ _KNOWN = "SELECT source FROM source_offset UNION SELECT source FROM report UNION
 _encode = msgspec.msgpack.Encoder().encode
 _decode_reports = msgspec.msgpack.Decoder(tuple[Reported, ...]).decode
 _decode_unreadable = msgspec.msgpack.Decoder(Unreadable).decode
+
+
+def _message(number: int, data: bytes) -> Unreadable:
+    return msgspec.structs.replace(_decode_unreadable(data), place=number)
 
 
 class SqliteSources(SourceTable, QuarantineTable):
@@ -46,6 +50,12 @@ class SqliteSources(SourceTable, QuarantineTable):
         self._db.execute("INSERT OR REPLACE INTO report (source, data) VALUES (?, ?)", (source, _encode(reports)))
 
     @override
+    def forget_source(self, source: str) -> bool:
+        n_offsets = self._db.execute("DELETE FROM source_offset WHERE source = ?", (source,)).rowcount
+        n_reports = self._db.execute("DELETE FROM report WHERE source = ?", (source,)).rowcount
+        return n_offsets + n_reports > 0
+
+    @override
     def n_kept(self, source: str | None = None) -> int:
         query = "SELECT count(*) FROM unreadable WHERE source = coalesce(?, source)"
         n_kept: int = self._db.execute(query, (source,)).fetchone()[0]
@@ -57,14 +67,19 @@ class SqliteSources(SourceTable, QuarantineTable):
         self._db.execute(query, (message.id, message.source, _encode(message)))
 
     @override
-    def kept(self, ids: Sequence[str] | None, source: str | None, n_max: int) -> list[Unreadable]:
-        if ids is not None:
-            query = "SELECT data FROM unreadable WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number"
-            found = self._db.execute(query, (json.dumps(list(ids)),))
-        else:
-            query = "SELECT data FROM unreadable WHERE source = coalesce(?, source) ORDER BY number LIMIT ?"
-            found = self._db.execute(query, (source, n_max))
-        return [_decode_unreadable(columns[0]) for columns in found]
+    def kept_bytes(self) -> Sequence[int]:
+        return [columns[0] for columns in self._db.execute("SELECT length(data) FROM unreadable ORDER BY number")]
+
+    @override
+    def kept(self, ids: Sequence[str]) -> list[Unreadable]:
+        query = "SELECT number, data FROM unreadable WHERE id IN (SELECT value FROM json_each(?)) ORDER BY number"
+        return [_message(*columns) for columns in self._db.execute(query, (json.dumps(list(ids)),))]
+
+    @override
+    def kept_after(self, place: int, source: str | None) -> Iterator[tuple[Unreadable, int]]:
+        query = "SELECT number, data FROM unreadable WHERE number > ? AND source = coalesce(?, source) ORDER BY number"
+        for number, data in self._db.execute(query, (place, source)):
+            yield _message(number, data), len(data)
 
     @override
     def release(self, ids: Collection[str]) -> int:

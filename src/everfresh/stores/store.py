@@ -24,7 +24,7 @@ from everfresh.protocol.requests import (
     Register,
     Request,
 )
-from everfresh.protocol.sourcing import Quarantine, ReadQuarantine, ReadSources, Release, Tell
+from everfresh.protocol.sourcing import Forget, Quarantine, ReadQuarantine, ReadSources, Release, Tell
 from everfresh.stores import asking, building, changing, queueing, sourcing
 from everfresh.stores.tables import LastRead, Tables
 
@@ -141,6 +141,7 @@ STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
     Explain: asking.explain,
     Tell: sourcing.tell,
     ReadSources: sourcing.read_sources,
+    Forget: sourcing.forget,
     Quarantine: sourcing.quarantine,
     ReadQuarantine: sourcing.read_quarantine,
     Release: sourcing.release,

@@ -52,16 +52,32 @@ class Placed(msgspec.Struct, frozen=True):
     places: tuple[Place, ...]
 
 
-def joined(first: Placed | None, more: Placed | None) -> Placed | None:
-    """The places of two steps of one shard, counted from when the first was carried out."""
-    if first is None or more is None:
-        return first or more
-    places = {place.key: place for place in first.places}
-    for place in more.places:
-        # One that is touched twice has one place; it waits where it was put last.
-        before = places[place.key].before if place.key in places else place.before
-        places[place.key] = msgspec.structs.replace(place, before=before)
-    return Placed(first.began, tuple(places.values()))
+class Places:
+    """The places of several steps of one shard, counted from when the first was carried out."""
+
+    __slots__ = ("_began", "_places")
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._places: dict[Key, Place] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, more: Placed | None) -> None:
+        """These were given too."""
+        if more is None:
+            return
+        if self._began is None:
+            self._began = more.began
+        for place in more.places:
+            known = self._places.get(place.key)
+            # One that is touched twice has one place; it waits where it was put last.
+            self._places[place.key] = place if known is None else msgspec.structs.replace(place, before=known.before)
+
+    def placed(self) -> Placed | None:
+        """All of them; None if no step gave any."""
+        return None if self._began is None else Placed(self._began, tuple(self._places.values()))
 
 
 @dataclass(frozen=True, slots=True)

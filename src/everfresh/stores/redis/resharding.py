@@ -18,7 +18,7 @@ from everfresh.model.entry import Key, Recipe, Terms
 from everfresh.protocol.inspecting import Explain, ListEntries
 from everfresh.protocol.queueing import Enqueue
 from everfresh.protocol.requests import Load
-from everfresh.protocol.sourcing import Offset, ReadQuarantine, ReadSources
+from everfresh.protocol.sourcing import Offset, ReadQuarantine, ReadSources, Unreadable
 from everfresh.stores.redis.addresses import Address
 from everfresh.stores.redis.nodes import Nodes
 from everfresh.stores.redis.sharded import ShardedStore
@@ -84,8 +84,10 @@ def _keys_of(store: Store) -> Iterator[Key]:
 def _of_sources(store: Store) -> PutBack:
     states = store.carry_out(ReadSources()).states
     offsets = tuple(Offset(state.source, state.offset) for state in states if state.offset is not None)
-    n_quarantined = sum(state.n_quarantined for state in states)
-    return PutBack(offsets, store.carry_out(ReadQuarantine(n_max=n_quarantined)))
+    kept: list[Unreadable] = []
+    while some := store.carry_out(ReadQuarantine(after=kept[-1].place if kept else 0)):
+        kept += some
+    return PutBack(offsets, tuple(kept))
 
 
 def _queued(store: Store, terms: Terms, recipes: dict[Key, Recipe]) -> int:

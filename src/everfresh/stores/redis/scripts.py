@@ -43,7 +43,7 @@ _STEPS = {
     "asking": ("read_feed", "explain", "scan"),
     "evicting": ("coldest",),
     "following": ("follow", "behind"),
-    "sourcing": ("keep_offsets", "tell", "read_some", "quarantine", "read_ids", "read_after", "release"),
+    "sourcing": ("keep_offsets", "tell", "read_some", "forget", "quarantine", "read_ids", "read_after", "release"),
     "carrying": (
         "expect",
         "attach",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from everfresh.model.entry import Key
 from everfresh.model.position import Position
 from everfresh.protocol.requests import ReadFeed, Request
-from everfresh.stores.redis.pacing import Placed, joined
+from everfresh.stores.redis.pacing import Placed, Places
 from everfresh.stores.redis.sharding_steps import Attach, Carried, Carry, Delivered, Expect, Hear, Pending, SetPaces
 from everfresh.stores.redis.wire_replies import Message, Pace
 from everfresh.stores.tables import Room
@@ -58,13 +58,17 @@ class Spread:
     """The epochs and the sequences of these shards after it."""
     per_s: float | None = None
     """How fast it falls due on each of them; None for at once."""
-    placed: dict[int, Placed] = field(default_factory=dict)
+    given: dict[int, Places] = field(default_factory=dict)
     """The places that were given there."""
 
     def place(self, shard: int, placed: Placed | None) -> None:
         """These places were given there too."""
-        if (found := joined(self.placed.get(shard), placed)) is not None:
-            self.placed[shard] = found
+        self.given.setdefault(shard, Places()).add(placed)
+
+    def placed(self) -> dict[int, Placed]:
+        """The places that were given on each shard."""
+        found = {shard: places.placed() for shard, places in self.given.items()}
+        return {shard: placed for shard, placed in found.items() if placed is not None}
 
 
 def shard_of(key: str, n_shards: int) -> int:

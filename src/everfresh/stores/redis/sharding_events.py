@@ -102,7 +102,7 @@ def apply(sharding: Sharding, shapes: KnownShapes, request: Apply) -> Parts[Appl
 def _finish(sharding: Sharding, request: Apply, spread: Spread) -> Parts[None]:
     """Have what is touched at a pace fall due in the order of all shards; then sources have come so far."""
     if request.per_s is not None:
-        moved = paces(spread.placed, request.per_s)
+        moved = paces(spread.placed(), request.per_s)
         yield from sharding.done([Part(shard, pace) for shard, some in moved.items() for pace in some])
     if request.offsets:
         yield from sharding.one(FIRST, KeepOffsets(request.offsets))

@@ -11,6 +11,7 @@ from typing import Any
 
 from everfresh.protocol.requests import Request, Steps, ask
 from everfresh.protocol.sourcing import (
+    Forget,
     Offset,
     Quarantine,
     ReadQuarantine,
@@ -27,6 +28,8 @@ N_SENT = 100
 # One message may have more; it goes alone.
 _SENT_BYTES = 1_000_000
 _N_RELEASED = 500
+# What is put back was within bounds before.
+_ANY_BYTES = 2**50
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +58,27 @@ class ReadSome(Request[SomeSources]):
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetSome(Request[int]):
+    """Forget what these have said; how many had said anything."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineSome(Request[tuple[int, bool]]):
     """Keep these; how many went, and whether no more are to go. With `keeps_at` they came when they say so."""
 
     messages: tuple[Unreadable, ...]
     n_max: int
+    max_bytes: int
     keeps_at: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Messages with the numbers that order them; how far the step came, and whether that was all."""
+    """Messages, each with its bytes; how far the step came, and whether that was all."""
 
-    numbered: tuple[tuple[int, Unreadable], ...]
+    messages: tuple[tuple[Unreadable, int], ...]
     last: int
     is_end: bool = False
 
@@ -81,15 +92,15 @@ class ReadIds(Request[Found]):
 
 @dataclass(frozen=True, slots=True)
 class ReadAfter(Request[Found]):
-    """The next messages after a number, if they are of the source."""
+    """The next messages behind a place, if they are of the source."""
 
     after: int
     source: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseSome(Request[int]):
-    """Forget these."""
+class ReleaseSome(Request[tuple[int, int]]):
+    """Forget these; how many were there, and at how many of the ids it has looked."""
 
     ids: tuple[str, ...]
 
@@ -126,18 +137,27 @@ def _read_named(names: Sequence[str]) -> Steps[Sources]:
     return Sources(tuple(states), now)
 
 
+def forget(request: Forget) -> Steps[int]:
+    """Carry out `Forget`."""
+    names = sorted(set(request.sources))
+    n_forgotten = 0
+    for start in range(0, max(1, len(names)), N_READ):
+        n_forgotten += yield from ask(ForgetSome(tuple(names[start : start + N_READ])))
+    return n_forgotten
+
+
 def quarantine(request: Quarantine) -> Steps[int]:
     """Carry out `Quarantine`."""
-    return (yield from _kept(request.messages, request.n_max))
+    return (yield from _kept(request))
 
 
-def _kept(messages: Sequence[Unreadable], n_max: int, *, keeps_at: bool = False) -> Steps[int]:
+def _kept(request: Quarantine, *, keeps_at: bool = False) -> Steps[int]:
     n_gone = 0
-    for some in _some(messages):
-        n_more, is_end = yield from ask(QuarantineSome(some, n_max, keeps_at=keeps_at))
+    for some in _some(request.messages):
+        n_more, is_end = yield from ask(QuarantineSome(some, request.n_max, request.max_bytes, keeps_at=keeps_at))
         n_gone += n_more
         while not is_end:
-            n_more, is_end = yield from ask(QuarantineSome((), n_max))
+            n_more, is_end = yield from ask(QuarantineSome((), request.n_max, request.max_bytes))
             n_gone += n_more
     return n_gone
 
@@ -158,49 +178,58 @@ def _some(messages: Sequence[Unreadable]) -> Iterator[tuple[Unreadable, ...]]:
 
 def read_quarantine(request: ReadQuarantine) -> Steps[tuple[Unreadable, ...]]:
     """Carry out `ReadQuarantine`."""
-    numbered = yield from (_with_ids(request.ids) if request.ids is not None else _of_source(request))
-    return tuple(message for _, message in sorted(numbered, key=lambda item: item[0]))
+    return (yield from (_with_ids(request.ids) if request.ids is not None else _of_source(request)))
 
 
-def _with_ids(ids: Sequence[str]) -> Steps[list[tuple[int, Unreadable]]]:
-    found: list[tuple[int, Unreadable]] = []
+def _with_ids(ids: Sequence[str]) -> Steps[tuple[Unreadable, ...]]:
+    found: list[Unreadable] = []
     left = tuple(dict.fromkeys(ids))
     while True:
         some = yield from ask(ReadIds(left[:N_READ]))
-        found += some.numbered
+        found += [message for message, _ in some.messages]
         left = left[some.last :]
         if not left:
-            return found
+            return tuple(sorted(found, key=lambda message: message.place))
 
 
-def _of_source(request: ReadQuarantine) -> Steps[list[tuple[int, Unreadable]]]:
-    found: list[tuple[int, Unreadable]] = []
-    after = 0
+def _of_source(request: ReadQuarantine) -> Steps[tuple[Unreadable, ...]]:
+    found: list[Unreadable] = []
+    n_bytes = 0
+    after = request.after
     while True:
         some = yield from ask(ReadAfter(after, request.source))
-        found += some.numbered
+        for message, size in some.messages:
+            if n_bytes > request.max_bytes or len(found) >= request.n_max:
+                return tuple(found)
+            found.append(message)
+            n_bytes += size
         after = some.last
-        if some.is_end or len(found) >= request.n_max:
-            return found[: request.n_max]
+        if some.is_end:
+            return tuple(found)
 
 
 def release(request: Release) -> Steps[int]:
     """Carry out `Release`."""
     n_released = 0
-    for start in range(0, max(1, len(request.ids)), _N_RELEASED):
-        n_released += yield from ask(ReleaseSome(request.ids[start : start + _N_RELEASED]))
-    return n_released
+    left = request.ids
+    while True:
+        n_more, n_looked_at = yield from ask(ReleaseSome(left[:_N_RELEASED]))
+        n_released += n_more
+        left = left[n_looked_at:]
+        if not left:
+            return n_released
 
 
 def put_back(request: PutBack) -> Steps[None]:
     """Carry out `PutBack`."""
     yield from ask(KeepOffsets(request.offsets))
-    yield from _kept(request.messages, len(request.messages), keeps_at=True)
+    yield from _kept(Quarantine(request.messages, len(request.messages), _ANY_BYTES), keeps_at=True)
 
 
 # The values cannot be typed more narrowly in one table: each takes its own request.
 CHUNKED: dict[type[Request[Any]], Callable[[Any], Steps[Any]]] = {
     ReadSources: read_sources,
+    Forget: forget,
     Quarantine: quarantine,
     ReadQuarantine: read_quarantine,
     Release: release,

@@ -16,7 +16,7 @@ from everfresh.model.position import Position
 from everfresh.protocol.applying import Applied, Apply, Candidate, Candidates, Mention, ShapesMoved
 from everfresh.protocol.requests import Request
 from everfresh.protocol.sourcing import Offset
-from everfresh.stores.redis.applying import ApplyFirst, Begun, Left, Touch
+from everfresh.stores.redis.applying import ApplyFirst, Begun, Item, Left, Touch
 from everfresh.stores.redis.pacing import Pace, Place, Placed
 from everfresh.stores.redis.wire_answers import nothing
 from everfresh.stores.redis.wire_groups import as_text
@@ -93,9 +93,9 @@ def _apply_first(request: ApplyFirst) -> Fields:
 
 def _touch(request: Touch) -> Fields:
     """See `Touch`; of all that the events mention, what these are touched for."""
-    number_of = {event: number for number, event in enumerate(sorted({event for _, event in request.left}))}
+    number_of = {event: number for number, event in enumerate(sorted({item.event for item in request.items}))}
     return {
-        "left": [(key, number_of[event]) for key, event in request.left],
+        "items": [_item(item, number_of[item.event]) for item in request.items],
         "epoch": request.at.epoch,
         "sequence": request.at.sequence,
         "mentions": [_mention(request.apply.mentions[event], request.apply) for event in number_of],
@@ -103,6 +103,12 @@ def _touch(request: Touch) -> Fields:
         **_for_sources(request.apply if request.is_last else msgspec.structs.replace(request.apply, offsets=())),
         **({} if request.apply.per_s is None else {"n_before": request.n_before}),
     }
+
+
+def _item(item: Item, number: int) -> tuple[str, object, int, str | None]:
+    what = item.what
+    packed = _probe(what) if isinstance(what, Probe) else as_text(what) if isinstance(what, bytes) else what
+    return item.kind, packed, number, item.cursor
 
 
 def _pace(request: Pace) -> Fields:
@@ -143,7 +149,7 @@ class _Applied(msgspec.Struct, array_like=True, tag="applied"):
     touched: tuple[Key, ...]
     suspect: tuple[Key, ...]
     outrun: frozenset[int]
-    left: Left
+    left: tuple[int, str | None, tuple[int, int] | None, tuple[Key, ...]] | None
     began: float | None = None
     places: tuple[Place, ...] = ()
 
@@ -181,12 +187,22 @@ def _begun(reply: Reply) -> tuple[Told[_Applied | _Moved], Begun]:
     match told.answer:
         case _Applied(epoch, sequence, touched, suspect, outrun, left) as done:
             placed = None if done.began is None else Placed(done.began, done.places)
-            return told, Begun(Applied(Position(epoch, sequence), touched, suspect, outrun), left, placed)
+            applied = Applied(Position(epoch, sequence), touched, suspect, outrun)
+            return told, Begun(applied, None if left is None else _left(*left, reply), placed)
         case _Moved(epoch, n_shapes, shapes):
             known = tuple(shape_of(reply[blob]) for blob in shapes)
             return told, Begun(ShapesMoved(Generation(epoch, n_shapes), known))
         case _:
             assert_never(told.answer)
+
+
+def _left(n_done: int, cursor: str | None, found: tuple[int, int] | None, keys: tuple[Key, ...], reply: Reply) -> Left:
+    """What a step left; the names of buckets come one behind the other, all of one length."""
+    if found is None:
+        return Left(n_done, cursor, (), keys)
+    blob, width = reply[found[0]], found[1]
+    buckets = tuple(Bucket(blob[start : start + width]) for start in range(0, len(blob), width))
+    return Left(n_done, cursor, buckets, keys)
 
 
 def _found(_: Candidates, reply: Reply) -> Decoded[tuple[Candidate, ...]]:

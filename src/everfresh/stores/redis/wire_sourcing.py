@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from everfresh.protocol.requests import Request
 from everfresh.protocol.sourcing import Report, Reported, SourceState, Tell, Unreadable
@@ -41,6 +42,7 @@ _Numbered = list[tuple[int, float, int]]
 _decode_time = msgspec.msgpack.Decoder(Told[float]).decode
 _decode_flag = msgspec.msgpack.Decoder(Told[bool]).decode
 _decode_number = msgspec.msgpack.Decoder(Told[int]).decode
+_decode_numbers = msgspec.msgpack.Decoder(Told[tuple[int, int]]).decode
 _decode_some = msgspec.msgpack.Decoder(Told[_Some]).decode
 _decode_gone = msgspec.msgpack.Decoder(Told[tuple[int, bool]]).decode
 _decode_with_ids = msgspec.msgpack.Decoder(Told[tuple[_Numbered, int]]).decode
@@ -101,11 +103,21 @@ def _report(data: bytes) -> Report | None:
         return None
 
 
+def _forget(request: steps.ForgetSome) -> Fields:
+    return {"names": request.names}
+
+
+def _forgotten(_: steps.ForgetSome, reply: Reply) -> Decoded[int]:
+    told = _decode_number(reply[0])
+    return decoded(told, told.answer)
+
+
 def _quarantine(request: steps.QuarantineSome) -> Fields:
     messages = [
-        (one.id, one.source, as_text(_encode(one)), one.at if request.keeps_at else None) for one in request.messages
+        (one.id, one.source, as_text(_encode(replace(one, at=0.0, place=0))), one.at if request.keeps_at else None)
+        for one in request.messages
     ]
-    return {"messages": messages, "n_max": request.n_max}
+    return {"messages": messages, "n_max": request.n_max, "max_bytes": request.max_bytes}
 
 
 def _gone(_: steps.QuarantineSome, reply: Reply) -> Decoded[tuple[int, bool]]:
@@ -133,9 +145,9 @@ def _after(_: steps.ReadAfter, reply: Reply) -> Decoded[steps.Found]:
     return decoded(told, steps.Found(_numbered(found, reply), last, is_end))
 
 
-def _numbered(found: _Numbered, reply: Reply) -> tuple[tuple[int, Unreadable], ...]:
+def _numbered(found: _Numbered, reply: Reply) -> tuple[tuple[Unreadable, int], ...]:
     return tuple(
-        (number, msgspec.structs.replace(message, at=at))
+        (replace(message, at=at, place=number), len(reply[blob]))
         for number, at, blob in found
         if (message := _message(reply[blob])) is not None
     )
@@ -152,8 +164,8 @@ def _release(request: steps.ReleaseSome) -> Fields:
     return {"ids": request.ids}
 
 
-def _released(_: steps.ReleaseSome, reply: Reply) -> Decoded[int]:
-    told = _decode_number(reply[0])
+def _released(_: steps.ReleaseSome, reply: Reply) -> Decoded[tuple[int, int]]:
+    told = _decode_numbers(reply[0])
     return decoded(told, told.answer)
 
 
@@ -164,6 +176,7 @@ WIRES: dict[type[Request[Any]], Wire] = {
     steps.KeepOffsets: ("keep_offsets", _keep_offsets, _kept, True),
     Tell: ("tell", _tell, _told, True),
     steps.ReadSome: ("read_some", _read_some, _some, False),
+    steps.ForgetSome: ("forget", _forget, _forgotten, True),
     steps.QuarantineSome: ("quarantine", _quarantine, _gone, True),
     steps.ReadIds: ("read_ids", _read_ids, _with_ids, False),
     steps.ReadAfter: ("read_after", _read_after, _after, False),

@@ -17,6 +17,7 @@ from everfresh.protocol.queueing import Distrust
 from everfresh.protocol.requests import Register
 from everfresh.protocol.sourcing import (
     MAX_REPORTS,
+    Forget,
     Offset,
     Quarantine,
     ReadQuarantine,
@@ -184,6 +185,46 @@ class ReportContract(StoreFixtures):
         assert hand.store.carry_out(ReadSources(())).states == ()
 
 
+class ForgetContract(StoreFixtures):
+    """Forget."""
+
+    def test_a_forgotten_source_is_gone(self, hand: ByHand) -> None:
+        """With its offset and its reports; others stay, and each counts once that was known."""
+        for source in ("a", "b", "c"):
+            hand.store.carry_out(Tell(_report(source)))
+        _taken_in(hand, offsets=(Offset("a", "1"), Offset("c", "2"), Offset("d", "3")))
+
+        assert hand.store.carry_out(Forget(("a", "nobody", "d", "b", "a"))) == len(("a", "b", "d"))
+
+        assert [(one.source, one.offset, len(one.reports)) for one in _sources(hand).states] == [("c", "2", 1)]
+        assert _sources(hand, "a", "b", "d").states == ()
+        assert hand.store.carry_out(Forget(("a", "b"))) == 0
+        assert hand.store.carry_out(Forget(())) == 0
+
+    def test_what_a_forgotten_source_has_in_quarantine_stays(self, hand: ByHand) -> None:
+        """It is shown with that alone, until it is released."""
+        hand.store.carry_out(Tell(_report("a")))
+        hand.store.carry_out(Quarantine((_unreadable("1", source="a"),)))
+
+        assert hand.store.carry_out(Forget(("a",))) == 1
+        assert hand.store.carry_out(Forget(("a",))) == 0
+
+        assert _sources(hand).states == (SourceState(source="a", offset=None, reports=(), n_quarantined=1),)
+        hand.store.carry_out(Release(("1",)))
+        assert _sources(hand).states == ()
+
+    def test_a_forgotten_source_may_come_again(self, hand: ByHand) -> None:
+        """It begins without an offset, and is known as soon as it tells."""
+        _taken_in(hand, offsets=(Offset("a", "1"),))
+        hand.store.carry_out(Forget(("a",)))
+        hand.store.carry_out(Tell(_report("a")))
+        assert _offsets(hand) == {"a": None}
+
+        _taken_in(hand, offsets=(Offset("a", "2"),))
+
+        assert _offsets(hand) == {"a": "2"}
+
+
 class QuarantineContract(StoreFixtures):
     """Quarantine, ReadQuarantine, Release."""
 
@@ -272,12 +313,13 @@ class QuarantineContract(StoreFixtures):
         hand.store.carry_out(Tell(_report()))
         hand.store.carry_out(Quarantine((_unreadable("1"),)))
         hand.store.carry_out(Release(("1",)))
+        hand.store.carry_out(Forget(("bus",)))
 
         assert hand.load("k") == before
         assert hand.position() == position
 
 
-class SourceContract(OffsetContract, ReportContract, QuarantineContract):
+class SourceContract(OffsetContract, ReportContract, ForgetContract, QuarantineContract):
     """Everything that a store keeps for sources."""
 
 

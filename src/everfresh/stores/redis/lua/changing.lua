@@ -1,71 +1,10 @@
 -- The steps that change what is known of entries: apply, touch, pace, candidates, register, put, delete. Follows stores/changing.py.
--- needs: tables, tables_sources, evicting, comparing, changing_spread
+-- needs: tables, tables_sources, evicting, finding, changing_spread
 --
 -- Rules
 -- - Every bucket that an event meets is marked as fired, with entries or without, so that a build under way learns of
 --   it.
 -- - Numbers of events and of puts begin with 0, as Python counts them.
-
--- Those of `keys` that the event touches, each with the number of the last event that does. `found` has `keys` in the
--- order in which they were found first, and `event_of`.
-local function _found(found, keys, event)
-  local event_of = found.event_of
-  for _, key in ipairs(keys) do
-    local before = event_of[key]
-    if before == nil then
-      found.keys[#found.keys + 1] = key
-    end
-    if event >= (before or 0) then
-      event_of[key] = event
-    end
-  end
-end
-
-local function _found_by_probe(found, probe)
-  for _, condition in ipairs(tables.conditions(probe.stem)) do
-    local bucket, operands = condition[1], condition[2]
-    if comparing.touches(probe, operands) then
-      _found(found, tables.members(bucket), probe.event)
-    end
-  end
-end
-
-local function _found_by_predicate(found, bucket, events, spared)
-  local is_spared, keys = {}, {}
-  for _, key in ipairs(spared) do
-    is_spared[key] = true
-  end
-  for _, key in ipairs(tables.members(bucket)) do
-    if not is_spared[key] then
-      keys[#keys + 1] = key
-    end
-  end
-  _found(found, keys, events[#events])
-end
-
--- The entries that the events touch, each with the number of the last event that does.
-local function _members(request)
-  local found = { keys = {}, event_of = {} }
-  for _, pair in ipairs(request.buckets) do
-    -- Beyond what this step touches, the next one reads them.
-    local is_left = not request.is_dry and #found.keys >= CONST.MAX_TOUCHED
-    _found(found, (is_left and tables.names or tables.members)(pair[1]), pair[2])
-  end
-  for _, pair in ipairs(request.shapes) do
-    _found(found, tables.members_of_shape(pair[1]), pair[2])
-  end
-  for _, probe in ipairs(request.probes) do
-    _found_by_probe(found, probe)
-  end
-  local spared = {}
-  for _, pair in ipairs(request.spared) do
-    spared[pair[1]] = pair[2]
-  end
-  for _, pair in ipairs(request.predicates) do
-    _found_by_predicate(found, pair[1], pair[2], spared[pair[1]] or {})
-  end
-  return found
-end
 
 local function _is_newer(row, request)
   if row.func ~= nil or request.fence_sequence == nil or request.fence_epoch ~= tables.counters.epoch then
@@ -155,24 +94,23 @@ local function _why_of(request)
   return why_of
 end
 
--- What one step touches, why, and the rest: keys with the number of the event that touches each.
-local function _first_of(request, found)
-  local why_of, keys, whys, left = _why_of(request), {}, {}, {}
-  for number, key in ipairs(found.keys) do
-    local event = found.event_of[key]
-    if number <= CONST.MAX_TOUCHED then
-      keys[number], whys[number] = key, why_of[event]
-    else
-      left[#left + 1] = { key, event }
-    end
+-- The keys of those that were found, and why each is touched.
+local function _keys_and_whys(request, found)
+  local why_of, whys = _why_of(request), {}
+  local keys, events = tables.found_keys(found)
+  for number, event in ipairs(events) do
+    whys[number] = why_of[event]
   end
-  return keys, whys, left
+  return keys, whys
 end
+
+-- Nobody is touched yet.
+local ALL_LEFT = { 0, NULL, NULL, {} }
 
 -- What was applied, as it is answered; and where the touched wait for their places, since when, and who does.
 local function _applied(touched, suspect, outrun, left, places)
   local counters = tables.counters
-  local answer = { "applied", counters.epoch, counters.sequence, touched, suspect, outrun, left }
+  local answer = { "applied", counters.epoch, counters.sequence, touched, suspect, outrun, left or NULL }
   if places then
     answer[8], answer[9] = tables.now, places
   end
@@ -197,39 +135,44 @@ function changing.apply(request)
       return moved
     end
   end
-  local found = _members(request)
+  local found = finding.all(request)
   if request.is_dry then
-    return _applied(found.keys, {}, {}, {})
+    return _applied((tables.found_keys(found)), {}, {})
   end
   local outrun = _outrun(request.puts)
   counters.sequence = counters.sequence + 1
   counters.applied = counters.sequence
   _fire(request)
-  local keys, whys, left = _first_of(request, found)
-  local touched, suspect, places = changing.spread(keys, whys, _pace_of(request))
-  -- Who has to touch the rest writes them with the last of it.
-  if request.offsets and #left == 0 then
-    tables.set_offsets(request.offsets)
+  if not found then
+    -- Who has to touch them writes the offsets with the last of it.
+    return _applied({}, {}, outrun, ALL_LEFT, request.per_s and {})
   end
-  return _applied(touched, suspect, outrun, left, places)
-end
-
--- Touch what events that were applied as of `sequence` had left; whoever was built since has seen them.
-function changing.touch(request)
-  local counters, why_of, keys, whys = tables.counters, _why_of(request), {}, {}
-  if request.epoch == counters.epoch then
-    for _, pair in ipairs(request.left) do
-      local row = tables.row(pair[1])
-      if row ~= nil and row.good_from < request.sequence then
-        keys[#keys + 1], whys[#whys + 1] = pair[1], why_of[pair[2]]
-      end
-    end
-  end
+  local keys, whys = _keys_and_whys(request, found)
   local touched, suspect, places = changing.spread(keys, whys, _pace_of(request))
   if request.offsets then
     tables.set_offsets(request.offsets)
   end
-  return _applied(touched, suspect, {}, {}, places)
+  return _applied(touched, suspect, outrun, nil, places)
+end
+
+-- Touch some of what events that were applied as of `sequence` had left; whoever was built since has seen them.
+function changing.touch(request)
+  local counters, keys, whys, left = tables.counters, {}, {}, nil
+  if request.epoch == counters.epoch then
+    local found
+    found, left = finding.some(request.items)
+    local found_keys, found_whys = _keys_and_whys(request, found)
+    for number, key in ipairs(found_keys) do
+      if tables.row(key).good_from < request.sequence then
+        keys[#keys + 1], whys[#whys + 1] = key, found_whys[number]
+      end
+    end
+  end
+  local touched, suspect, places = changing.spread(keys, whys, _pace_of(request))
+  if request.offsets and not left then
+    tables.set_offsets(request.offsets)
+  end
+  return _applied(touched, suspect, {}, left, places)
 end
 
 -- Carry out `Pace`: have those fall due then that still wait for where they were put first.

@@ -3,7 +3,8 @@
 --
 -- P..reports:<source> is an array of what its consumers told last, the newest first: each one's name, when, and the
 -- report. P..quarantine orders messages by a number that grows, P..unread is a hash of them by their ids: the source,
--- when the message came, and all else as Python packed it. P..quarantined is a hash of how many there are of each source.
+-- when the message came, and all else as Python packed it. P..quarantined is a hash of how many there are of each source,
+-- and how many bytes they have as Python packed them: two numbers with a space between them.
 -- With several shards the first has all of these, and the offsets.
 --
 -- Rules
@@ -69,6 +70,12 @@ local function _names_after(after, n)
   return found, true
 end
 
+-- How many messages, and how many bytes.
+local function _numbers(text)
+  local n, n_bytes = string.match(text or "", "^(%d+) (%d+)$")
+  return tonumber(n) or 0, tonumber(n_bytes) or 0
+end
+
 -- Carry out `ReadSome`.
 function sourcing.read_some(request)
   local names, is_end = request.names, true
@@ -82,10 +89,25 @@ function sourcing.read_some(request)
     for place, one in ipairs(reports) do
       reports[place] = { one[2], blob(one[3]) }
     end
-    local n_quarantined = tonumber(call("HGET", P .. "quarantined", name) or nil) or 0
+    local n_quarantined = _numbers(call("HGET", P .. "quarantined", name) or nil)
     found[number] = { blob(name), said[1] and blob(said[1]) or NULL, reports, n_quarantined }
   end
   return { tables.now, found, is_end }
+end
+
+-- Carry out `ForgetSome`.
+function sourcing.forget(request)
+  local n = 0
+  for _, name in ipairs(request.names) do
+    if call("UNLINK", P .. "offset:" .. name, P .. "reports:" .. name) > 0 then
+      n = n + 1
+    end
+    -- What it has in quarantine stays, under its name.
+    if call("HEXISTS", P .. "quarantined", name) == 0 then
+      call("SREM", P .. "sources", name)
+    end
+  end
+  return n
 end
 
 -- The source of a message, when it came, and all else; nil when it is none.
@@ -96,47 +118,67 @@ local function _message(packed)
   end
 end
 
--- How many messages there are of each source; where that cannot be, or not all is there, none are.
+-- How many messages there are of each source, and how many bytes; where that cannot be, or not all is there, none are.
 local function _counts()
-  local counts, n = {}, 0
+  local counts = { n = 0, n_bytes = 0, of = {} }
   local found = call("HGETALL", P .. "quarantined")
   for number = 1, #found, 2 do
-    local count = tonumber(found[number + 1]) or 0
-    counts[found[number]] = count
-    n = n + count
+    local n, n_bytes = _numbers(found[number + 1])
+    counts.of[found[number]] = { n, n_bytes }
+    counts.n, counts.n_bytes = counts.n + n, counts.n_bytes + n_bytes
   end
-  if call("ZCARD", P .. "quarantine") ~= n or call("HLEN", P .. "unread") ~= n then
+  if call("ZCARD", P .. "quarantine") ~= counts.n or call("HLEN", P .. "unread") ~= counts.n then
     call("UNLINK", P .. "quarantine", P .. "unread", P .. "quarantined")
-    return {}
+    return { n = 0, n_bytes = 0, of = {} }
   end
   return counts
 end
 
-local function _count(counts, source, change)
-  local n = (counts[source] or 0) + change
-  counts[source] = n
+local function _count(counts, source, n_more, n_bytes_more)
+  local before = counts.of[source] or { 0, 0 }
+  local n, n_bytes = before[1] + n_more, before[2] + n_bytes_more
+  counts.of[source] = { n, n_bytes }
+  counts.n, counts.n_bytes = counts.n + n_more, counts.n_bytes + n_bytes_more
   if n > 0 then
-    call("HSET", P .. "quarantined", source, n)
+    call("HSET", P .. "quarantined", source, string.format("%.0f %.0f", n, n_bytes))
   else
     call("HDEL", P .. "quarantined", source)
   end
 end
 
--- Let go of messages; how many were there.
-local function _forget(counts, ids)
-  local n = 0
-  for _, id in ipairs(ids) do
-    local packed = call("HGET", P .. "unread", id)
-    if packed then
-      n = n + call("HDEL", P .. "unread", id)
-      call("ZREM", P .. "quarantine", id)
-      local source = _message(packed)
-      if source then
-        _count(counts, source, -1)
-      end
-    end
+-- Let go of a message; whether it was there, and how many bytes were read.
+local function _forget(counts, id)
+  local packed = call("HGET", P .. "unread", id)
+  call("ZREM", P .. "quarantine", id)
+  if not packed then
+    return false, 0
   end
-  return n
+  call("HDEL", P .. "unread", id)
+  local source, _, data = _message(packed)
+  if source then
+    _count(counts, source, -1, -#data)
+  end
+  return true, #packed
+end
+
+-- Let go of the oldest for which there is no room; how many went, and whether no more are to go.
+local function _forget_oldest(counts, n_max, max_bytes)
+  local function is_full()
+    return counts.n > n_max or counts.n_bytes > max_bytes
+  end
+  if not is_full() then
+    return { 0, true }
+  end
+  local n, n_bytes = 0, 0
+  local ids = call("ZRANGE", P .. "quarantine", 0, N_FORGOTTEN - 1)
+  for _, id in ipairs(ids) do
+    if not is_full() or n_bytes > MAX_BYTES then
+      break
+    end
+    local was_there, n_read = _forget(counts, id)
+    n, n_bytes = n + (was_there and 1 or 0), n_bytes + n_read
+  end
+  return { n, not is_full() or #ids == 0 }
 end
 
 -- Carry out `QuarantineSome`.
@@ -149,17 +191,11 @@ function sourcing.quarantine(request)
     if call("HSETNX", P .. "unread", id, pack(source, at or tables.now, data)) == 1 then
       number = number + 1
       call("ZADD", P .. "quarantine", number, id)
-      _count(counts, source, 1)
+      _count(counts, source, 1, #data)
       tables.know_source(source)
     end
   end
-  local n_over = call("ZCARD", P .. "quarantine") - request.n_max
-  if n_over <= 0 then
-    return { 0, true }
-  end
-  local n_gone = math.min(n_over, N_FORGOTTEN)
-  _forget(counts, call("ZRANGE", P .. "quarantine", 0, n_gone - 1))
-  return { n_gone, n_gone == n_over }
+  return _forget_oldest(counts, request.n_max, request.max_bytes)
 end
 
 -- Add the message to what is found, if it is of the source; how many bytes were read.
@@ -204,5 +240,13 @@ end
 
 -- Carry out `ReleaseSome`.
 function sourcing.release(request)
-  return _forget(_counts(), request.ids)
+  local counts, n, n_bytes = _counts(), 0, 0
+  for place, id in ipairs(request.ids) do
+    if n_bytes > MAX_BYTES then
+      return { n, place - 1 }
+    end
+    local was_there, n_read = _forget(counts, id)
+    n, n_bytes = n + (was_there and 1 or 0), n_bytes + n_read
+  end
+  return { n, #request.ids }
 end

@@ -246,20 +246,6 @@ function tables.members(bucket)
   return keys
 end
 
--- The keys of those who stand in the bucket, for whoever leaves it to another step to read them. Some may be gone.
-function tables.names(bucket)
-  local keys = {}
-  for _, id in ipairs(_find_ids(bucket)) do
-    local key = tables.key_of(id)
-    if key then
-      keys[#keys + 1] = key
-    else
-      _miss(id)
-    end
-  end
-  return keys
-end
-
 -- The buckets of a filtered shape that begin with the stem and have members, each with its operands.
 function tables.conditions(stem)
   local shape, part, suffix, rest = _place(stem)
@@ -318,30 +304,4 @@ local function _parts_of(shape)
     end
   end
   return parts
-end
-
--- The keys of the entries in any bucket of the shape.
-function tables.members_of_shape(shape)
-  local found, ids = {}, {}
-  for _, text in ipairs(_parts_of(shape)) do
-    local part = tonumber(text)
-    local first = shape .. string.char(math.floor(part / 64))
-    local items = call("HGETALL", _part_key(shape, part))
-    if #items == 0 then
-      tables.lose("a part of its index")
-      if not tables.is_reading then
-        call("SREM", K.parts[shape], part)
-      end
-    end
-    for number = 1, #items, 2 do
-      for _, id in ipairs(_ids_of(items[number + 1], first .. items[number])) do
-        if not found[id] then
-          found[id] = true
-          ids[#ids + 1] = id
-        end
-      end
-    end
-  end
-  table.sort(ids)
-  return _keys_of(ids)
 end
