@@ -28,6 +28,12 @@ class App:
 
         self.article, self.weather = article, weather
 
+    async def read_all(self) -> None:
+        """Have all entries fresh."""
+        for n in range(3):
+            await self.article(n)
+        await self.weather()
+
     async def touched(self) -> set[str]:
         """The entries that are no longer fresh."""
         states = {entry.key: entry.state for entry in await self.cache.entries()}
@@ -51,14 +57,17 @@ class App:
 
 @asynccontextmanager
 async def running(folder: Path, source: Adapter) -> AsyncIterator[App]:
-    """The application while it runs, with all entries."""
+    """The application while it runs, with all entries; they are there before it hears anything."""
     app = App(folder)
     assert isinstance(source, Source)
+    is_first = await app.state() is None
+    await app.read_all()
     consuming = asyncio.create_task(app.cache.consume(source))
     try:
-        for n in range(3):
-            await app.article(n)
-        await app.weather()
+        if is_first:
+            # What was built before anybody listened is suspect once.
+            await soon(app.has_offset, what="a stored offset")
+            await app.read_all()
         yield app
     finally:
         consuming.cancel()

@@ -117,6 +117,8 @@ class Scene:
         consuming.cancel()
         with suppress(asyncio.CancelledError):
             await consuming
+        # That nobody had followed it until now.
+        (self._folder / "gap").unlink(missing_ok=True)
         await self.shop.build_all()
 
     async def offset(self) -> str | None:

@@ -20,16 +20,18 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
 from everfresh import Event, State
 from everfresh.refresh import Worker
+from everfresh.sources.amqp import Amqp
 from everfresh.sources.fedora import fedora_message
+from everfresh.sources.source import SourceUnavailable, Stream
 from everfresh.testing.waiting import soon, until
 from tests.rabbitmq_servers import STARTS_WITHIN_S, RabbitServer, new_queue, rabbitmq_server
-from tests.sources.rabbit import consumed, n_in
+from tests.sources.rabbit import consumed, fetched, n_in, start, tell, topics_of
 from tests.sources.stormy_amqp import N_ITEMS, TOPIC, Shop, source
 
 ROOT = Path(__file__).parents[2]
-N_EVENTS = int(os.environ.get("EVERFRESH_STORM_EVENTS", "3000"))
+N_EVENTS = int(os.environ.get("EVERFRESH_STORM_EVENTS", "2000"))
 SEED = int(os.environ.get("EVERFRESH_STORM_SEED", "1"))
-N_ROUNDS = 6 if N_EVENTS < 20_000 else 20
+N_ROUNDS = 4 if N_EVENTS < 20_000 else 20
 EVERY_S = 1.0
 N_AT_ONCE = 100
 SENT_AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -116,9 +118,9 @@ def message(number: int) -> tuple[aio_pika.Message, str]:
     ), wire.routing_key
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[RabbitServer]:
-    """A broker that may be killed."""
+    """A broker that may be killed; each test has a queue of its own."""
     with rabbitmq_server() as one:
         yield one
 
@@ -229,3 +231,27 @@ async def state_of(scene: Scene, number: int) -> State:
     entry = await scene.shop.cache.stored(scene.shop.seen.key(number))
     assert entry is not None
     return entry.state
+
+
+async def test_a_broker_that_was_killed_and_came_back_is_no_gap(server: RabbitServer) -> None:
+    """It has the queue, its messages and its sign of life on its disk; what was confirmed is there."""
+    queue = new_queue()
+    adapter = Amqp(server.url, queue=queue, format="fedora")
+    async with adapter.open(start("n.*")) as stream:
+        offset = (await stream.fetch(1, 0)).offset
+        # Half a second later: a quorum queue that is younger is never led again by a broker of this version.
+        await soon(lambda: server.n_registered(queue) == 3, what="all queues in the broker's register")
+        await tell(server.url, "amq.topic", "n.1", "n.2")
+        server.kill()
+        with pytest.raises(SourceUnavailable):
+            await soon(lambda: has_more(stream), what="the end of the connection")
+    await asyncio.to_thread(server.start)
+
+    async with adapter.open(start("n.*", offset=offset)) as stream:
+        assert topics_of(await fetched(stream, 2)) == ["n.1", "n.2"]
+
+
+async def has_more(stream: Stream) -> bool:
+    """Never; it ends when the connection does."""
+    await stream.fetch(500, 0.1)
+    return False

@@ -270,6 +270,130 @@ async def test_messages_that_go_while_it_runs_are_a_gap(bus: Bus) -> None:
     assert len(gaps(batches)) == 1
 
 
+async def followed(bus: Bus, source: JetStream) -> str:
+    """Take two messages; the offset after them."""
+    async with opened(source) as stream:
+        await bus.add("1", "2")
+        await taken(stream, 2)
+        return await offset_at(stream, 2)
+
+
+async def test_messages_that_are_deleted_within_the_stream_are_a_gap(bus: Bus) -> None:
+    """Each once, whether it goes while nobody is there or while it runs; what was read may go."""
+    offset = await followed(bus, bus.source())
+    await bus.add("3", "4", "5")
+    await bus.js.delete_msg(bus.stream, 2)
+    await bus.js.delete_msg(bus.stream, 4)
+
+    async with opened(bus.source(), offset=offset) as stream:
+        batches = await taken(stream, 2)
+        batches += [await stream.fetch(1, 0.3) for _ in range(3)]
+        await bus.js.delete_msg(bus.stream, 3)
+        batches += [await stream.fetch(1, 0.3) for _ in range(2)]
+
+    assert texts(*batches) == ["3", "5"]
+    assert gaps(batches) == [f"stream {bus.stream}: 1 from 4 on were deleted or superseded before they were read"]
+
+
+async def test_messages_that_were_superseded_before_they_were_read_are_a_gap(server: NatsServer) -> None:
+    """A stream may keep only the last of each subject: two updates of different ids, and only the second comes."""
+    client = await nats.connect(server.url)
+    bus = Bus(server, client.jetstream())
+    await bus.make(max_msgs_per_subject=1)
+    await bus.add("0", subject="other")
+    async with opened(bus.source()) as stream:
+        await bus.add("1")
+        await taken(stream, 2)
+        offset = await offset_at(stream, 2)
+    await bus.add("2", "3", "4")
+
+    async with opened(bus.source(), offset=offset) as stream:
+        batches = await taken(stream, 1)
+    await client.close()
+
+    assert texts(*batches) == ["4"]
+    assert gaps(batches) == [f"stream {bus.stream}: 2 from 3 on were deleted or superseded before they were read"]
+
+
+@pytest.mark.parametrize("retention", [api.RetentionPolicy.INTEREST, api.RetentionPolicy.WORK_QUEUE])
+async def test_messages_that_go_unread_where_acknowledged_ones_go_too_are_a_gap(
+    server: NatsServer, retention: api.RetentionPolicy
+) -> None:
+    """The server moves its floor over them; but it has not counted them as given."""
+    client = await nats.connect(server.url)
+    bus = Bus(server, client.jetstream())
+    await bus.make(retention=retention)
+    offset = await followed(bus, bus.source())
+    await bus.add("3", "4", "5")
+    await bus.js.purge_stream(bus.stream)
+    await bus.add("6")
+
+    async with opened(bus.source(), offset=offset) as stream:
+        batches = await taken(stream, 1)
+        batches += [await stream.fetch(1, 0.3) for _ in range(3)]
+    await client.close()
+
+    assert texts(*batches) == ["6"]
+    # One may have been given to the first connection, which was gone.
+    (gap,) = gaps(batches)
+    assert "of its messages went before they were read" in gap
+
+
+async def test_messages_that_a_work_queue_had_no_room_for_are_told_once(server: NatsServer) -> None:
+    """They are missing at its beginning, and later in what was given."""
+    client = await nats.connect(server.url)
+    bus = Bus(server, client.jetstream())
+    await bus.make(retention=api.RetentionPolicy.WORK_QUEUE, max_msgs=2)
+    offset = await followed(bus, bus.source())
+    await bus.add("3", "4", "5", "6")
+
+    async with opened(bus.source(), offset=offset) as stream:
+        batches = await taken(stream, 2)
+        batches += [await stream.fetch(1, 0.3) for _ in range(3)]
+    await client.close()
+
+    assert texts(*batches) == ["5", "6"]
+    assert gaps(batches) == [f"stream {bus.stream}: messages 3 to 4 went before they were read"]
+
+
+async def test_messages_that_go_while_the_server_is_asked_are_a_gap(bus: Bus) -> None:
+    """Between the questions for the stream and for its consumer, of which the second would say that all was read."""
+    offset = await followed(bus, bus.source())
+    await bus.add("3", "4", "5")
+
+    async with opened(bus.source(), offset=offset) as stream:
+        ask = stream._consumer  # noqa: SLF001 - only here a purge can fall between
+
+        async def purged() -> api.ConsumerInfo | None:
+            await bus.js.purge_stream(bus.stream)
+            vars(stream)["_consumer"] = ask
+            return await ask()
+
+        vars(stream)["_consumer"] = purged
+        batches = [await stream.fetch(1, 0.5) for _ in range(4)]
+
+    first_at_the_end = next(batch for batch in batches if batch.offset and batch.offset.startswith("5 "))
+    assert gaps(batches[: batches.index(first_at_the_end) + 1]) != []
+
+
+async def test_a_consumer_of_other_subjects_is_refused_and_what_it_missed_is_a_gap(bus: Bus) -> None:
+    """It would give none of the new ones; once it was deleted, their earlier messages are still behind the offset."""
+    one, two = (f"{bus.stream}.{subject}" for subject in ("one", "two"))
+    async with opened(bus.source(subjects=[one])) as stream:
+        await bus.add("1", subject="one")
+        await bus.add("2", subject="two")
+        await taken(stream, 1)
+        offset = await offset_at(stream, 2)
+    with pytest.raises(SourceUnavailable, match=f"chooses other subjects, {one}; delete it"):
+        await AsyncExitStack().enter_async_context(opened(bus.source(subjects=[two]), offset=offset))
+    await bus.js.delete_consumer(bus.stream, "cache")
+
+    async with opened(bus.source(subjects=[two]), offset=offset) as stream:
+        batch = await stream.fetch(1, 0.3)
+
+    assert batch.gap == f"stream {bus.stream}: until now the subjects {one} were chosen"
+
+
 async def test_messages_that_go_as_they_were_acknowledged_are_no_gap(server: NatsServer) -> None:
     """A work queue holds only what is open."""
     client = await nats.connect(server.url)
@@ -307,7 +431,6 @@ async def test_messages_for_others_are_no_gap(bus: Bus) -> None:
 
     assert texts(*batches) == ["2"]
     assert gaps(batches) == []
-    assert source.delivers == (f"{bus.stream}.mine.#",)
 
 
 async def test_a_stream_that_was_made_anew_is_a_gap(bus: Bus) -> None:
@@ -348,7 +471,7 @@ async def test_a_consumer_that_somebody_made_anew_at_a_later_place_is_a_gap(bus:
 
 @pytest.mark.parametrize(("start", "expected"), [("new", ["2"]), ("all", ["1", "2"])])
 async def test_the_first_start_begins_where_it_is_told_to(bus: Bus, start: str, expected: list[str]) -> None:
-    """With what comes from now on, or with all that is there; neither is a gap."""
+    """With what comes from now on, or with all that is there; what is not there any more may have told of entries."""
     await bus.add("0", "1")
     await bus.js.purge_stream(bus.stream, keep=1)
 
@@ -357,7 +480,27 @@ async def test_the_first_start_begins_where_it_is_told_to(bus: Bus, start: str, 
         batches = await taken(stream, len(expected))
 
     assert texts(*batches) == expected
-    assert gaps(batches) == []
+    assert [("nobody has followed it" in gap) for gap in gaps(batches)] == [True]
+    assert batches[0].gap
+    assert batches[0].offset
+
+
+@pytest.mark.parametrize(
+    ("start", "is_consumer_there", "is_told"), [("new", False, True), ("all", False, False), ("all", True, True)]
+)
+async def test_a_first_start_misses_what_came_before(
+    bus: Bus, start: str, is_consumer_there: bool, is_told: bool
+) -> None:
+    """Unless all that ever came is still there, and comes; a consumer that is there may have been given some."""
+    if is_consumer_there:
+        async with opened(bus.source()) as stream:
+            await stream.fetch(1, 0)
+    await bus.add("1")
+
+    async with opened(bus.source(start=start)) as stream:
+        first = await stream.fetch(1, 0.5)
+
+    assert (bool(first.gap), bool(first.offset)) == (is_told, True)
 
 
 async def test_the_offset_stands_below_what_is_not_acknowledged(bus: Bus) -> None:
@@ -534,6 +677,7 @@ async def test_a_password_is_asked_for_and_never_shown() -> None:
         ({"stream": "a.b"}, "stream: 'a.b' is no name"),
         ({"durable": ""}, "durable: '' is no name"),
         ({"subjects": "a.b"}, "is one text"),
+        ({"delivers": "a.b"}, "is one text"),
         ({"start": "middle"}, "start: 'middle'"),
         ({"ack_wait": timedelta()}, "ack_wait"),
     ],
@@ -554,7 +698,35 @@ def test_a_url_says_all_of_it() -> None:
     assert source.urls == ("nats://u:p@h:7",)
     assert (source.terms.stream, source.terms.durable, source.terms.subjects) == ("orders", "cache", ("a.>",))
     assert (source.terms.starts_at_all, source.terms.ack_wait_s, source.terms.domain) == (True, 300, "leaf")
-    assert (source.name, source.delivers, source.format.name) == ("nats:orders:cache", ("a.#",), "plain")
+    assert (source.name, source.delivers, source.format.name) == ("nats:h:7/leaf:orders:cache", ("#",), "plain")
+
+
+@pytest.mark.parametrize(
+    ("options", "delivers"),
+    [
+        ({}, ("#",)),
+        ({"format": "fedora"}, ("a.#", "b")),
+        ({"delivers": ("shop.#",)}, ("shop.#",)),
+        ({"format": "fedora", "delivers": ("shop.#",)}, ("shop.#",)),
+    ],
+)
+def test_subjects_are_topics_of_events_only_where_the_format_keeps_them(
+    options: dict[str, Any], delivers: tuple[str, ...]
+) -> None:
+    """A CloudEvent has a topic of its own, and a gap must touch what depends on that."""
+    assert JetStream("nats://h", "s", durable="d", subjects=["a.>", "b"], **options).delivers == delivers
+
+
+@pytest.mark.parametrize("url", ["nats://h:1", "nats://s3cret@h:1", "nats://u:s3,c@ret@h:1", "nats://s3cret@h:1/"])
+def test_the_server_stands_in_the_name_and_no_secret(url: str) -> None:
+    """Two servers may have streams of the same name, and one store."""
+    assert JetStream([url, "nats://h2"], "s", durable="d").name == "nats:h:1:s:d"
+
+
+def test_no_time_is_not_taken_for_the_usual_one() -> None:
+    """It cannot hold, and says so."""
+    with pytest.raises(InvalidOption, match="ack_wait"):
+        JetStream.of_url(SourceUrl("nats://h/s?durable=d&ack_wait=0"), format="auto")
 
 
 def test_a_url_without_a_durable_is_refused() -> None:
@@ -569,11 +741,10 @@ async def add_article(bus: Bus, number: int) -> None:
 
 
 class Articles(JetStream):
-    """The stream as a source of an application that follows it from now on."""
+    """The stream as a source of an application."""
 
     def __init__(self, bus: Bus) -> None:
-        super().__init__(bus.server.url, bus.stream, durable="cache", name="bus")
-        self.delivers = ("article.#",)
+        super().__init__(bus.server.url, bus.stream, durable="cache", name="bus", delivers=("article.#",), start="all")
 
 
 async def test_an_application_catches_up_after_a_downtime(bus: Bus, tmp_path: Path) -> None:

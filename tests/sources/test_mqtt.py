@@ -66,8 +66,13 @@ async def writing(server: MosquittoServer) -> AsyncIterator[Bus]:
 
 @asynccontextmanager
 async def opened(source: Mqtt, *, offset: str | None = None, topics: tuple[str, ...] = ()) -> AsyncIterator[OpenMqtt]:
-    """A connection."""
+    """A connection; with nothing stored, after it was told that nobody had followed the source."""
     async with source.open(Start(offset=offset, topics=topics, consumer="c")) as stream:
+        if offset is None:
+            first = await stream.fetch(1, 0)
+            assert (bool(first.gap), bool(first.offset)) == (source.terms.session_expiry_s > 0, True)
+            # So that tests get it too.
+            vars(stream)["_last_offset"] = ""
         yield stream
 
 
@@ -247,8 +252,21 @@ async def test_a_gap_is_told_until_somebody_has_seen_to_it() -> None:
     assert gaps(later) == []
 
 
-async def test_the_first_start_and_restarts_are_no_gap(bus: Bus) -> None:
-    """Nothing was followed before."""
+async def test_a_first_start_misses_what_came_before(bus: Bus) -> None:
+    """What depends on it may have been built before; told again until an offset is stored, and then never."""
+    source = bus.source()
+    start = Start(offset=None, topics=(), consumer="c")
+    first = Batch()
+    for _ in range(2):
+        async with source.open(start) as stream:
+            first, second = await stream.fetch(1, 0), await stream.fetch(1, 0)
+            assert ("nobody has followed it until now" in first.gap, second.gap) == (True, "")
+    async with opened(source, offset=first.offset) as stream:
+        assert gaps(await quiet(stream)) == []
+
+
+async def test_restarts_are_no_gap(bus: Bus) -> None:
+    """The broker has kept the session."""
     source = bus.source()
     async with opened(source) as stream:
         batches = await quiet(stream)
@@ -262,7 +280,7 @@ async def test_the_first_start_and_restarts_are_no_gap(bus: Bus) -> None:
 async def test_topics_that_are_asked_for_later_are_told(bus: Bus) -> None:
     """By `widen` while it runs, as a gap of these topics after a restart; canaries are nobody's loss."""
     mine, other, third = (f"{bus.root}.{word}.*" for word in ("mine", "other", "third"))
-    source = bus.derived()
+    source = bus.derived(format="fedora")
     async with opened(source, topics=(mine,)) as stream:
         new = await stream.widen([mine, other, f"{bus.root}.mine.x"])
         await bus.add("1", topic="other/a")
@@ -281,6 +299,68 @@ async def test_topics_that_are_asked_for_later_are_told(bus: Bus) -> None:
     ]
     assert texts(*later) == ["2"]
     assert source.delivers == ("#",)
+
+
+async def test_topics_that_are_asked_for_later_concern_all_events_where_they_have_topics_of_their_own(bus: Bus) -> None:
+    """A CloudEvent of any type may have come with a message of the new topic."""
+    mine, other = (f"{bus.root}.{word}.*" for word in ("mine", "other"))
+    source = bus.derived(delivers=("shop.#",))
+    async with opened(source, topics=(mine,)) as stream:
+        offset = (await stream.fetch(1, 0)).offset
+        new, nothing = await stream.widen([other]), await stream.widen([other])
+
+    async with opened(source, offset=offset, topics=(mine, other)) as stream:
+        told = await stream.fetch(1, 0)
+
+    assert (list(new), list(nothing)) == (["shop.#"], [])
+    assert ("only now" in told.gap, told.gap_topics) == (True, ())
+    assert bus.derived().delivers == bus.source("a/+").delivers == ("#",)
+    assert bus.source("a/+", format="fedora").delivers == (f"{bus.root}.a.*",)
+
+
+BOUNDED = "allow_anonymous true\nmax_queued_messages 20"
+
+
+@pytest.mark.parametrize("n_come", [10, 30])
+async def test_as_many_as_the_broker_keeps_are_a_gap(n_come: int) -> None:
+    """It has dropped what was beyond, and says nothing of it."""
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(writing(stack.enter_context(mosquitto_server(BOUNDED))))
+        source = bus.source(backfill=20)
+        offset = await followed(source)
+        await bus.add(*map(str, range(n_come)))
+
+        async with opened(source, offset=offset) as stream:
+            batches = await taken(stream, min(n_come, 20), n_max=4)
+            batches += [await stream.fetch(100, 0.5) for _ in range(2)]
+            for batch in batches[-2:]:
+                await stream.acknowledge(batch)
+            # With nobody away there is no bound.
+            await bus.add(*map(str, range(30)))
+            batches += await taken(stream, 30)
+            batches += await quiet(stream)
+        async with opened(source, offset=offset) as stream:
+            later = await quiet(stream)
+
+    expected = [] if n_come < 20 else ["20 messages had been kept, and the broker may have dropped more"]
+    assert gaps(batches) == expected
+    assert gaps(later) == []
+
+
+async def test_as_many_as_the_broker_keeps_are_a_gap_though_the_process_dies_amid_them() -> None:
+    """The next one finds fewer; but the session has lost its mark."""
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(writing(stack.enter_context(mosquitto_server(BOUNDED))))
+        offset = await followed(bus.source(backfill=20))
+        await bus.add(*map(str, range(30)))
+        async with opened(bus.source(backfill=20), offset=offset) as stream:
+            first = await stream.fetch(4, 5)
+            await stream.acknowledge(first)
+
+        async with opened(bus.source(backfill=20), offset=offset) as stream:
+            told = await stream.fetch(100, 0)
+
+    assert (first.gap, told.gap) == ("", "the session is another than the one that was stored")
 
 
 async def test_retained_messages_come_with_the_first_subscription_only(bus: Bus) -> None:
@@ -409,6 +489,8 @@ async def test_a_subscription_that_is_refused_is_told(bus: Bus) -> None:
         ({"url": "mqtt://u:pw@h:x"}, "it names no broker"),
         ({"url": "mqtt://h/a/b"}, "percent-encoded"),
         ({"topics": "a/b"}, "is one text"),
+        ({"delivers": "a.b"}, "is one text"),
+        ({"backfill": -1}, "backfill: -1"),
         ({"client_id": ""}, "client_id: ''"),
         ({"share": "a/b"}, "share: 'a/b'"),
         ({"prefetch": 0}, "prefetch: 0"),
@@ -426,15 +508,17 @@ def test_options_that_cannot_hold_are_refused(options: dict[str, Any], problem: 
 
 def test_a_url_says_all_of_it() -> None:
     """As the command line takes it."""
-    url = SourceUrl("mqtt://u:p%40@h:7?client_id=c1&topic=a/%2B/%23&topic=b&share=g&session_expiry=1h&prefetch=5")
+    url = SourceUrl(
+        "mqtt://u:p%40@h:7?client_id=c1&topic=a/%2B/%23&topic=b&share=g&session_expiry=1h&prefetch=5&delivers=x.%23&backfill=0"
+    )
 
     source = Mqtt.of_url(url, format="plain")
     url.check_taken()
 
-    assert (source.topics, source.share, source.delivers) == (("a/+/#", "b"), "g", ("a.*.#", "b"))
+    assert (source.topics, source.share, source.delivers) == (("a/+/#", "b"), "g", ("x.#",))
     assert (source.terms.host, source.terms.port, source.terms.password) == ("h", 7, "p@")
     assert (source.terms.session_expiry_s, source.terms.prefetch, source.format.name) == (3600, 5, "plain")
-    assert source.name == "mqtt:c1"
+    assert (source.name, source.backfill) == ("mqtt:h:7:c1", 0)
 
 
 def test_a_url_without_a_client_id_is_refused() -> None:

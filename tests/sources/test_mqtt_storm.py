@@ -28,7 +28,7 @@ class MqttBus:
 
     def __init__(self, server: MosquittoServer) -> None:
         self.server = server
-        self.source_url = f"{server.url}?client_id=storm&topic=storm/%23"
+        self.source_url = f"{server.url}?client_id=storm&topic=storm/%23&backfill=0"
 
     async def tell(self, messages: Sequence[Message]) -> None:
         """Each is confirmed."""
@@ -44,6 +44,8 @@ class MqttBus:
         source = Mqtt(self.server.url, ["storm/#"], client_id="storm")
         n_come = 0
         async with source.open(Start(offset=None, topics=(), consumer="c")) as stream:
+            # The first has no messages: it tells that nobody followed the source until now.
+            await stream.fetch(10_000, 0)
             while n := len((await stream.fetch(10_000, 0.5)).messages):
                 n_come += n
         return n_come

@@ -176,7 +176,34 @@ async def test_of_a_large_message_the_beginning_is_kept() -> None:
         assert (len(one.message.body), one.message.headers) == (262_144, {"everfresh-cut": "300002"})
         assert one.id != other.id
         assert retried.n_messages == 0
-        assert retried.unreadable[0].reason.startswith("only the first 262144 of its 300002 bytes were kept")
+        assert retried.unreadable[0].reason.startswith("only some of its 300002 bytes, headers included, were")
+
+
+async def test_of_large_headers_those_are_kept_that_have_room() -> None:
+    """A body alone is not all that a broker passes on; the message is not whole without them."""
+    async with Cache() as cache:
+        headers = {"first": "1", "large": "x" * 65_536, "last": "2"}
+        one = unreadable("queue", "auto", "at first", Message(topic="a.b", body=b"[]", headers=headers))
+        await cache.sources.quarantine([one])
+
+        retried = await retry(cache, await cache.sources.quarantined())
+
+        assert one.message.headers == {"first": "1", "everfresh-cut": "65554"}
+        assert (retried.n_messages, len(retried.unreadable)) == (0, 1)
+
+
+async def test_all_of_the_quarantine_is_read_page_by_page() -> None:
+    """Oldest first, of a source or of all, though it is more than a page."""
+    async with Cache() as cache:
+        some = [
+            unreadable("ab"[number % 2], "auto", "no", Message(topic="a.b", body=b"%d" % number + b" " * 200_000))
+            for number in range(60)
+        ]
+        await cache.sources.quarantine(some)
+
+        assert len(await cache.sources.quarantined()) < len(some)
+        assert [one.id async for one in cache.sources.each_quarantined()] == [one.id for one in some]
+        assert [one.id async for one in cache.sources.each_quarantined("a")] == [one.id for one in some[::2]]
 
 
 async def test_what_garbage_by_http_pushes_out_is_answered_for() -> None:

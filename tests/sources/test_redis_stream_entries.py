@@ -134,6 +134,7 @@ def test_what_went_unread_is_told_from_what_was_read(
         (extent(0, 5, None, 5), 2, True),
         (extent(0, 5, None, 5), 5, False),
         (extent(1, 1, 1, 1), 2, True),
+        (extent(2, 2, 3, 4), 2, True),
         (extent(4, 5, 1, 5, 3), 2, True),
     ],
 )

@@ -1,7 +1,7 @@
 """Redis Streams as a source: one consumer of a group, on a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.redis_servers import RedisServer, new_prefix, redis_server
 from tests.sources.downtime import is_touched, running, told
 
 AT_ONCE = timedelta(milliseconds=1)
+NEVER_FOLLOWED = "nothing is stored of how far it was followed"
 
 
 class Bus:
@@ -59,8 +60,10 @@ def bus(shared_redis: RedisServer) -> Iterator[Bus]:
 
 @asynccontextmanager
 async def opened(source: RedisStream, *, offset: str | None = None, consumer: str = "me") -> AsyncIterator[Any]:
-    """A connection of a consumer."""
+    """A connection of a consumer; without an offset, after what the first one of all has to tell was seen to."""
     async with source.open(Start(offset=offset, topics=("#",), consumer=consumer)) as stream:
+        if offset is None and source.terms.untold.partition(": ")[2] == NEVER_FOLLOWED:
+            await stream.acknowledge(await stream.fetch(1, 0))
         yield stream
 
 
@@ -167,7 +170,7 @@ async def test_two_consumers_share_the_entries(bus: Bus) -> None:
     assert got == list(map(str, range(10)))
 
 
-@pytest.mark.parametrize("command", [b"XREADGROUP", b"XAUTOCLAIM", b"XACK"])
+@pytest.mark.parametrize("command", [b"XREADGROUP", b"XCLAIM", b"XACK"])
 async def test_an_answer_that_is_lost_loses_no_entry(bus: Bus, command: bytes) -> None:
     """The server gave the entries, and nobody got them: they come with the next fetch of the same connection."""
     bus.add("1", "2", "3")
@@ -299,6 +302,83 @@ async def test_deleting_what_was_not_read_is_a_gap(bus: Bus) -> None:
     assert "were deleted before the group had read them" in batches[0].gap
 
 
+async def trim(bus: Bus) -> None:
+    """The oldest go."""
+    bus.client.xtrim(bus.stream, maxlen=1, approximate=False)
+
+
+async def delete(bus: Bus) -> None:
+    """One in the midst goes."""
+    bus.client.xdel(bus.stream, bus.ids()[-2])
+
+
+@pytest.mark.parametrize("lose", [trim, delete])
+@pytest.mark.parametrize("is_cut_off", [False, True])
+async def test_who_dies_after_a_reading_that_passed_a_loss_leaves_a_mark(
+    bus: Bus, lose: Callable[[Bus], Awaitable[None]], is_cut_off: bool
+) -> None:
+    """The group stands behind the loss then, so no look finds it; the answer of the server may have been lost too."""
+    bus.add("1")
+    with proxy_to(bus.server.port) as proxy:
+        async with opened(bus.source(url(proxy))) as stream:
+            batches = await taken(stream)
+            bus.add("2", "3", "4")
+            await lose(bus)
+            if is_cut_off:
+                proxy.lose_answer_to(b"XREADGROUP")
+                with pytest.raises(SourceUnavailable):
+                    await stream.fetch(10, 0)
+            else:
+                assert await gap_of(stream)
+
+    for _ in range(2):
+        async with opened(bus.source(), offset=batches[-1].offset) as stream:
+            assert "nobody has seen to it" in await gap_of(stream)
+    async with opened(bus.source(), offset=batches[-1].offset) as stream:
+        first = await taken(stream)
+    async with opened(bus.source(), offset=first[-1].offset) as stream:
+        later = await taken(stream)
+    assert len(gaps(first)) == 1
+    assert later == []
+    assert bus.names() == set()
+
+
+async def test_a_mark_of_the_dead_is_found_by_those_who_live_on(bus: Bus) -> None:
+    """Nobody may open the source again for long."""
+    bus.add("1")
+    async with opened(bus.source(claim_after=AT_ONCE), consumer="alive") as alive:
+        await taken(alive)
+        async with opened(bus.source()) as stream:
+            await taken(stream)
+            bus.add("2", "3")
+            await trim(bus)
+            assert await gap_of(stream)
+
+        gap = await soon(lambda: gap_of(alive), what="the loss that the dead had found")
+
+    assert "nobody has seen to it" in gap
+
+
+async def test_a_second_loss_is_not_settled_with_the_first(bus: Bus) -> None:
+    """The next batch is fetched while one is settled, and it may be of the very same words."""
+    bus.add("1")
+    async with opened(bus.source()) as stream:
+        await taken(stream)
+        bus.add("2", "3")
+        await trim(bus)
+        first = await stream.fetch(10, 0)
+        bus.add("4", "5")
+        await trim(bus)
+        second = await stream.fetch(10, 0)
+        await stream.acknowledge(first)
+
+        assert (bool(first.gap), first.gap) == (True, second.gap)
+        assert any(name.startswith("everfresh:lost:") for name in bus.names())
+        await stream.acknowledge(second)
+        assert await taken(stream) == []
+    assert bus.names() == set()
+
+
 async def test_own_entries_that_were_trimmed_are_a_gap(bus: Bus) -> None:
     """They were given to this consumer, and are gone before it could apply them."""
     bus.add("1", "2")
@@ -314,7 +394,7 @@ async def test_own_entries_that_were_trimmed_are_a_gap(bus: Bus) -> None:
 
 
 async def test_entries_of_the_dead_that_were_trimmed_are_a_gap(bus: Bus) -> None:
-    """The third part of the answer to XAUTOCLAIM names them, and it names them once."""
+    """They stay pending until somebody has seen to it, as whoever finds it may die with what it knows."""
     bus.add("1", "2")
     async with opened(bus.source(), consumer="dead") as stream:
         await stream.fetch(10, 0)
@@ -326,6 +406,25 @@ async def test_entries_of_the_dead_that_were_trimmed_are_a_gap(bus: Bus) -> None
     assert "2 entries were trimmed before they were applied" in gaps(batches)[0]
 
 
+async def test_entries_of_the_dead_that_are_gone_are_told_again_when_nobody_settled_it(bus: Bus) -> None:
+    """Taking over must not take them out of what is pending; what is still there comes with the gap."""
+    bus.add("1", "2", "3")
+    async with opened(bus.source(), consumer="dead") as stream:
+        await stream.fetch(10, 0)
+    await trim(bus)
+
+    told: list[str] = []
+    for _ in range(2):
+        async with opened(bus.source(claim_after=AT_ONCE), offset="0-0") as stream:
+            told.append(await soon(lambda: gap_of(stream), what="a gap"))
+    async with opened(bus.source(claim_after=AT_ONCE), offset="0-0") as stream:
+        batches = await soon(lambda: taken(stream), what="the rest")
+
+    assert [text for batch in batches for text in texts(batch)] == ["3"]
+    assert all("2 entries were trimmed before they were applied" in gap for gap in told)
+    assert bus.n_pending() == 0
+
+
 async def test_a_gap_is_told_until_somebody_has_seen_to_it(bus: Bus) -> None:
     """A connection that breaks before that is not the end of it."""
     bus.add("1")
@@ -334,14 +433,19 @@ async def test_a_gap_is_told_until_somebody_has_seen_to_it(bus: Bus) -> None:
     bus.client.xtrim(bus.stream, maxlen=0, approximate=False)
     source = bus.source(claim_after=AT_ONCE)
 
-    async with opened(source) as stream:
-        told = await soon(lambda: stream.fetch(10, 1), what="a gap")
-    async with opened(source) as stream:
+    async with opened(source, offset="0-0") as stream:
+        told = await soon(lambda: gap_of(stream), what="a gap")
+    async with opened(source, offset="0-0") as stream:
         again = await taken(stream)
         never = await taken(stream)
 
-    assert gaps([told]) == gaps(again)
+    assert gaps(again) == [told]
     assert never == []
+
+
+async def gap_of(stream: OpenRedisStream) -> str:
+    """What the next batch tells of a loss; it is not acknowledged."""
+    return (await stream.fetch(10, 0)).gap
 
 
 async def test_a_group_that_is_gone_begins_at_the_stored_offset(bus: Bus) -> None:
@@ -395,6 +499,98 @@ async def test_a_stream_that_is_gone_is_a_gap(bus: Bus, is_made_anew: bool) -> N
     assert len(gaps(batches)) == 1
     assert ("made anew" if is_made_anew else "is gone") in gaps(batches)[0]
     assert [text for batch in batches for text in texts(batch)] == (["2", "3"] if is_made_anew else ["3"])
+
+
+async def test_a_stream_that_was_made_anew_with_later_ids_is_a_gap(bus: Bus) -> None:
+    """Nothing of the new one was ever trimmed, and what was in the old one nobody knows."""
+    bus.add("1")
+    async with opened(bus.source()) as stream:
+        await taken(stream)
+    offset = bus.ids()[-1]
+    bus.add("2")
+    bus.client.delete(bus.stream)
+    bus.client.xadd(bus.stream, {"body": "3"}, id="99999999999999-0")
+
+    async with opened(bus.source(), offset=offset) as stream:
+        batches = await taken(stream)
+
+    assert [texts(batch) for batch in batches] == [[], ["3"]]
+    assert "the stream was made anew" in gaps(batches)[0]
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_who_dies_before_the_gap_of_a_group_that_is_gone_is_settled_leaves_a_mark(
+    bus: Bus, is_gone: bool
+) -> None:
+    """The group that was made anew looks like any other to the next one."""
+    bus.add("1")
+    async with opened(bus.source()) as stream:
+        await taken(stream)
+    offset = bus.ids()[-1]
+    bus.add("2", "3")
+    bus.client.xgroup_destroy(bus.stream, "cache")
+    await trim(bus)
+    if is_gone:
+        bus.client.delete(bus.stream)
+
+    told: list[str] = []
+    for _ in range(2):
+        async with opened(bus.source(), offset=offset) as stream:
+            told.append(await gap_of(stream))
+    bus.add("4")
+    async with opened(bus.source(), offset=offset) as stream:
+        batches = await taken(stream)
+        told += gaps(batches)
+
+    assert len(told) == 3
+    assert all(told)
+    assert texts(batches[-1])[-1] == "4"
+    assert bus.names() == set()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_group_that_was_put_back_is_a_gap(bus: Bus, is_open: bool) -> None:
+    """A group only goes on; when it stands before the stored offset, the server lost what it had, and maybe more."""
+    async with AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(opened(bus.source()))
+        bus.add("1")
+        await taken(stream)
+        before: Any = bus.client.dump(bus.stream)
+        bus.add("2")
+        await taken(stream)
+        offset = bus.ids()[-1]
+        bus.add("3")
+        if not is_open:
+            await stack.aclose()
+        bus.client.restore(bus.stream, 0, before, replace=True)
+        bus.add("4")
+        if not is_open:
+            stream = await stack.enter_async_context(opened(bus.source(), offset=offset))
+        batches = await taken(stream)
+
+    assert "put back" in gaps(batches)[0]
+    assert texts(batches[-1]) == ["4"]
+
+
+@pytest.mark.parametrize("case", ["new", "all", "group", "trimmed"])
+async def test_who_begins_tells_that_nobody_followed_until_now(bus: Bus, case: str) -> None:
+    """Entries of the cache may be older than the start; only who gets all that ever was need not say so."""
+    bus.add("1")
+    if case == "group":
+        bus.client.xgroup_create(bus.stream, "cache", "0")
+    if case == "trimmed":
+        bus.add("2", maxlen=1, approximate=False)
+
+    for _ in range(2):
+        source = bus.source(start="new" if case == "new" else "all")
+        async with source.open(Start(offset=None, topics=("#",), consumer="me")) as stream:
+            first = await stream.fetch(10, 0)
+        if case == "all":
+            assert (first.gap, texts(first)) == ("", ["1"])
+            break
+        assert NEVER_FOLLOWED in first.gap
+        assert first.messages == ()
+        assert first.offset is not None
 
 
 @pytest.mark.parametrize(("start", "expected"), [("new", ["2"]), ("all", ["1", "2"])])
@@ -602,7 +798,20 @@ def test_a_url_says_all_of_it() -> None:
     assert (terms.stream, terms.group, source.consumer, terms.starts_at_all) == ("orders", "cache", "c1", True)
     assert (address.db, address.password, address.hosts) == (2, "p@", (("h", 7),))
     assert (terms.claim_after_s, source.delivers, source.format.name) == (300, ("a.#",), "plain")
-    assert source.name == "redis:orders:cache"
+    assert source.name == "redis:h:7/2/orders:cache"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://u:s3cret@h:7/2", "redis:h:7/2/s:g"),
+        ("unix:///run/redis.sock?db=1", "redis:/run/redis.sock/1/s:g"),
+        ("redis+sentinel://:s3cret@b:2,a:1/service/3", "redis:a:1,b:2/service/3/s:g"),
+    ],
+)
+def test_streams_of_one_name_on_two_servers_are_two_sources(url: str, name: str) -> None:
+    """They would write over each other's offset; no password stands in the name."""
+    assert RedisStream(url, "s", group="g").name == name
 
 
 def test_a_url_without_a_group_is_refused() -> None:
@@ -627,7 +836,8 @@ async def test_an_application_catches_up_after_a_downtime(bus: Bus, tmp_path: Pa
         bus.add('{"id": 0}')
         await soon(lambda: is_touched(app, "article:0"), what="the first event applied")
         await soon(lambda: app.has_offset(bus.ids()[-1]), what="its place stored")
-        await app.article(0)
+        for number in range(3):
+            await app.article(number)
     bus.client.xgroup_destroy(bus.stream, "cache")
     bus.add('{"id": 1}')
 
@@ -646,7 +856,8 @@ async def test_an_application_whose_stream_was_trimmed_marks_what_depends_on_it(
         bus.add('{"id": 0}')
         await soon(lambda: is_touched(app, "article:0"), what="the first event applied")
         await soon(lambda: app.has_offset(bus.ids()[-1]), what="its place stored")
-        await app.article(0)
+        for number in range(3):
+            await app.article(number)
     bus.add('{"id": 1}')
     bus.add('{"id": 2}', maxlen=1, approximate=False)
 

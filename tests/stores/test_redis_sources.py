@@ -33,7 +33,7 @@ from everfresh.stores.redis.resharding import reshard
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.redis.sharding import Part, shard_of
 from everfresh.stores.redis.sharding_steps import Carry, Delivered, Pending
-from everfresh.stores.redis.sourcing import N_READ, N_SENT, KeepOffsets, ReadAfter, ReadIds
+from everfresh.stores.redis.sourcing import N_READ, N_SENT, KeepOffsets, QuarantineSome, ReadAfter, ReadIds, ReleaseSome
 from everfresh.stores.store import Store
 from everfresh.stores.urls import open_store
 from everfresh.testing.by_hand import FUNCTION, ByHand
@@ -290,6 +290,20 @@ def test_no_step_reads_more_than_a_few_large_messages(redis_url: str) -> None:
         assert not store.carry_out(ReadAfter(0, "another")).is_end
         assert store.carry_out(ReadQuarantine()) == store.carry_out(ReadQuarantine(ids))
         assert [one.id for one in store.carry_out(ReadQuarantine())] == list(ids)
+
+
+def test_no_step_lets_go_of_more_than_a_few_large_messages(redis_url: str) -> None:
+    """Each is read, as its source is counted; steps go on until all have gone that are to go."""
+    large = tuple(_unreadable(str(number), body=b"\xff" * 600_000) for number in range(9))
+    ids = tuple(one.id for one in large)
+    with closing(RedisStore(redis_url)) as store:
+        store.carry_out(Quarantine(large))
+
+        assert store.carry_out(QuarantineSome((), 1, 2**30)) == (2, False)
+        assert store.carry_out(QuarantineSome((), 9, 1_000_000)) == (2, False)
+        assert store.carry_out(ReleaseSome(ids)) == (2, 6)
+        assert store.carry_out(Quarantine((), max_bytes=1_000_000)) == 2
+        assert store.carry_out(Release(ids)) == 1
 
 
 def test_all_keys_of_sources_are_on_the_first_shard(redis_url: str, shared_redis: RedisServer) -> None:

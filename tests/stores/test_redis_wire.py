@@ -489,8 +489,8 @@ def test_what_sources_say_is_packed_by_python() -> None:
     assert msgspec.msgpack.decode(told.pop("report"), type=Report) == REPORT
     assert told == {"source": b"bus", "consumer": b"host:1"}
     assert (kept[:2], kept[3:]) == ([b"1", b"bus"], [None])
-    assert msgspec.msgpack.decode(kept[2], type=Unreadable) == UNREADABLE
-    assert _sent(QuarantineSome((UNREADABLE,), 5, keeps_at=True))["messages"][0][3] == 60.5
+    assert msgspec.msgpack.decode(kept[2], type=Unreadable) == msgspec.structs.replace(UNREADABLE, at=0.0)
+    assert _sent(QuarantineSome((UNREADABLE,), 5, 5_000, keeps_at=True))["messages"][0][3] == 60.5
 
 
 def test_what_sources_ask_is_bounded() -> None:
@@ -513,7 +513,7 @@ def test_what_is_known_of_sources_is_read_as_far_as_it_makes_sense() -> None:
     assert [(one.source, one.offset, one.n_quarantined) for one in found.states] == [("bus", "5", 0), ("rows", None, 2)]
     assert [(one.report, one.at) for one in found.states[0].reports] == [(REPORT, 60.0)]
     assert (found.now, found.last, found.is_end) == (62.0, b"rows", False)
-    assert messages.numbered == ((1, msgspec.structs.replace(UNREADABLE, at=70.0)),)
+    assert messages.messages == ((msgspec.structs.replace(UNREADABLE, at=70.0, place=1), len(good[1])),)
 
 
 def test_places_come_with_what_was_applied() -> None:

@@ -389,7 +389,12 @@ class StoresAgree(RuleBasedStateMachine):
         for request in (ReadSources(), ReadSources(("bus", "nobody"))):
             ours, theirs = (store.carry_out(request) for store in self.stores)
             assert ours == theirs
-        for look in (ReadQuarantine(), ReadQuarantine(source="bus", n_max=1), ReadQuarantine(("1", "3")), ReadQuarantine(after=2)):
+        for look in (
+            ReadQuarantine(),
+            ReadQuarantine(source="bus", n_max=1),
+            ReadQuarantine(("1", "3")),
+            ReadQuarantine(after=2),
+        ):
             kept = [store.carry_out(look) for store in self.stores]
             assert kept[0] == kept[1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from everfresh.model.position import Position
 from everfresh.protocol.publishing import learn, writable
 from everfresh.protocol.requests import Steps, ask
 from everfresh.protocol.sourcing import (
+    QUARANTINE_BYTES,
     Forget,
     Offset,
     Quarantine,
@@ -75,16 +76,29 @@ class SourceOperations:
         """
         return await self._driver.run(ask(Forget(tuple(names))))
 
-    async def quarantine(self, messages: Sequence[Unreadable], *, n_max: int = 1_000) -> int:
-        """Keep what is no event, the newest `n_max` of all; how many went for it."""
+    async def quarantine(
+        self, messages: Sequence[Unreadable], *, n_max: int = 1_000, max_bytes: int = QUARANTINE_BYTES
+    ) -> int:
+        """Keep what is no event, of all the newest `n_max` of at most `max_bytes`; how many went for it."""
         kept = tuple(_storable(message) for message in messages)
-        return await self._driver.run(ask(Quarantine(kept, n_max)))
+        return await self._driver.run(ask(Quarantine(kept, n_max, max_bytes)))
 
     async def quarantined(
-        self, ids: Sequence[str] | None = None, source: str | None = None, n_max: int = 1_000
+        self, ids: Sequence[str] | None = None, source: str | None = None, n_max: int = 1_000, after: int = 0
     ) -> tuple[Unreadable, ...]:
-        """What is kept, oldest first: with these ids, or at most `n_max` of a source or of all."""
-        return await self._driver.run(ask(ReadQuarantine(None if ids is None else tuple(ids), source, n_max)))
+        """What is kept, oldest first: with these ids, or a page of at most `n_max` of a source or of all.
+
+        A page has some megabytes; the next one begins behind the place of its last message.
+        """
+        return await self._driver.run(ask(ReadQuarantine(None if ids is None else tuple(ids), source, n_max, after)))
+
+    async def each_quarantined(self, source: str | None = None) -> AsyncGenerator[Unreadable]:
+        """All that is kept, of a source or of all, oldest first; never more of it at once than a page."""
+        after = 0
+        while page := await self.quarantined(source=source, after=after):
+            after = page[-1].place
+            for one in page:
+                yield one
 
     async def release(self, ids: Sequence[str]) -> int:
         """Forget what is kept under these ids; how many there were."""

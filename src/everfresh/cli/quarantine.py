@@ -22,7 +22,6 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _N_BODY_SHOWN = 80
-_N_MOST = 100_000
 
 _store = click.argument("store", metavar="APP|URL")
 _ids = click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -45,11 +44,17 @@ def quarantine() -> None:
 @_json
 def list_(store: str, source: str | None, *, is_json: bool) -> int:
     """List them, oldest first, each with what was wrong and how it begins."""
-    found = _run(store, lambda cache: _kept(cache, (), source))
-    for one in found:
-        click.echo(_document(one) if is_json else "\n".join(_entry(one)))
+
+    async def carry_out(cache: Cache) -> int:
+        n = 0
+        async for one in cache.sources.each_quarantined(source):
+            click.echo(_document(one) if is_json else "\n".join(_entry(one)))
+            n += 1
+        return n
+
+    n = _run(store, carry_out)
     if not is_json:
-        click.echo(f"{count(len(found), 'message')} in quarantine.")
+        click.echo(f"{count(n, 'message')} in quarantine.")
     return 0
 
 
@@ -59,7 +64,11 @@ def list_(store: str, source: str | None, *, is_json: bool) -> int:
 @_json
 def show(store: str, id_: str, *, is_json: bool) -> int:
     """Show one with all that it holds."""
-    for one in _run(store, lambda cache: _kept(cache, (id_,), None)):
+
+    async def carry_out(cache: Cache) -> tuple[Unreadable, ...]:
+        return await cache.sources.quarantined(await _ids_of(cache, (id_,), None))
+
+    for one in _run(store, carry_out):
         click.echo(_document(one) if is_json else "\n".join(_page(one)))
     return 0
 
@@ -79,12 +88,16 @@ def retry(store: str, ids: tuple[str, ...], source: str | None, format_name: str
     reading = None if format_name is None else format_called(format_name)
 
     async def carry_out(cache: Cache) -> int:
-        done = await read_again(cache, await _kept(cache, ids, source), format=reading)
-        for one in done.unreadable:
-            click.echo(f"{one.id}: {printable(one.reason)}", err=True)
-        n_left = len(done.unreadable)
+        n_messages = n_events = n_left = 0
+        for id_ in await _ids_of(cache, ids, source):
+            # One by one: all of them may be more than there is memory.
+            done = await read_again(cache, await cache.sources.quarantined([id_]), format=reading)
+            for one in done.unreadable:
+                click.echo(f"{one.id}: {printable(one.reason)}", err=True)
+            n_messages, n_events = n_messages + done.n_messages, n_events + done.n_events
+            n_left += len(done.unreadable)
         left = f"; {count(n_left, 'message')} still cannot be read" if n_left else ""
-        click.echo(f"{count(done.n_messages, 'message')} read, {count(done.n_events, 'event')} applied{left}.")
+        click.echo(f"{count(n_messages, 'message')} read, {count(n_events, 'event')} applied{left}.")
         return 1 if n_left else 0
 
     return _run(store, carry_out)
@@ -101,7 +114,7 @@ def drop(store: str, ids: tuple[str, ...], source: str | None, *, is_all: bool, 
     _check_named(ids, source, is_all=is_all)
 
     async def carry_out(cache: Cache) -> int:
-        found = [one.id for one in await _kept(cache, ids, source)]
+        found = await _ids_of(cache, ids, source)
         if found and not is_sure and sys.stdin.isatty():
             click.confirm(f"{count(len(found), 'message')} will be gone. Go on?", abort=True)
         n_gone = await cache.sources.release(found) if found else 0
@@ -127,21 +140,20 @@ def _run(store: str, carry_out: Callable[[Cache], Coroutine[Any, Any, T]]) -> T:
     return asyncio.run(opened())
 
 
-async def _kept(cache: Cache, ids: Sequence[str], source: str | None) -> list[Unreadable]:
-    """Those that are named; all of the source, or of all, when none is."""
-    kept = await cache.sources.quarantined(source=source, n_max=_N_MOST)
-    if not ids:
-        return list(kept)
-    found = {one.id: one for id_ in ids for one in _named(kept, id_)}
-    return list(found.values())
+async def _ids_of(cache: Cache, named: Sequence[str], source: str | None) -> list[str]:
+    """The ids of those that are named; of all of the source, or of all, when none is."""
+    kept = [one.id async for one in cache.sources.each_quarantined(source)]
+    return list(dict.fromkeys(_named(kept, beginning) for beginning in named)) if named else kept
 
 
-def _named(kept: Sequence[Unreadable], id_: str) -> Iterator[Unreadable]:
-    found = [one for one in kept if one.id.startswith(id_)]
-    if len(found) != 1 and id_ not in [one.id for one in found]:
+def _named(kept: Sequence[str], beginning: str) -> str:
+    found = [id_ for id_ in kept if id_.startswith(beginning)]
+    if beginning in found:
+        return beginning
+    if len(found) != 1:
         what = "several of them begin so" if found else "it is not in quarantine"
-        raise click.ClickException(f"{printable(id_)!r}: {what}. `everfresh quarantine list` prints the ids.")
-    yield from (one for one in found if len(found) == 1 or one.id == id_)
+        raise click.ClickException(f"{printable(beginning)!r}: {what}. `everfresh quarantine list` prints the ids.")
+    return found[0]
 
 
 def _entry(one: Unreadable) -> Iterator[str]:

@@ -13,6 +13,9 @@ from everfresh.protocol.requests import Request
 MAX_REPORTS = 32
 """Of how many consumers a source's reports are kept; one with another name at each start must not fill the store."""
 
+QUARANTINE_BYTES = 67_108_864
+"""So much is kept of what nobody could read, if nobody says otherwise."""
+
 
 class Offset(msgspec.Struct, frozen=True):
     """How far a source has come: all of it up to `text` has been applied. What `text` means the source alone knows.
@@ -124,7 +127,7 @@ class Quarantine(Request[int]):
 
     messages: tuple[Unreadable, ...]
     n_max: int = 1_000
-    max_bytes: int = 67_108_864
+    max_bytes: int = QUARANTINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,8 +162,8 @@ class Amqp(Source, Adapter):
     @asynccontextmanager
     async def _opened(self, start: Start) -> AsyncGenerator[AmqpStream]:
         deliveries = Deliveries()
-        async with connected(self._address, start, deliveries, is_first=not self._has_opened) as connection:
-            with explained(self._address.text, is_first=not self._has_opened):
+        async with connected(self._address, start, deliveries) as connection:
+            with explained(self._address.text):
                 control = await connection.channel(on_return_raises=True)
                 await self._check_exchanges(connection)
                 await declare(control, self._terms)
@@ -285,8 +285,8 @@ class _Tap(Adapter):
     async def _opened(self, start: Start) -> AsyncGenerator[AmqpStream]:
         patterns = patterns_of(start.topics or (ANYTHING,) if self._bindings is None else self._bindings)
         deliveries = Deliveries()
-        async with connected(self._address, start, deliveries, is_first=True) as connection:
-            with explained(self._address.text, is_first=True):
+        async with connected(self._address, start, deliveries) as connection:
+            with explained(self._address.text):
                 control = await connection.channel(on_return_raises=True)
                 declared = await control.declare_queue(exclusive=True, auto_delete=True)
                 await bind(control, declared.name, self._exchanges, patterns)

@@ -27,16 +27,13 @@ class Unfit(Exception):
 
 
 @asynccontextmanager
-async def connected(
-    address: Address, start: Start, deliveries: Deliveries, *, is_first: bool
-) -> AsyncGenerator[AbstractConnection]:
+async def connected(address: Address, start: Start, deliveries: Deliveries) -> AsyncGenerator[AbstractConnection]:
     """A connection that ends with the block, and gives what it brings to `deliveries`.
 
     Raises:
-        SourceUnavailable: the broker does not answer.
-        InvalidOption: it lets nobody in by that name, and `is_first`.
+        SourceUnavailable: the broker does not answer, or lets nobody in by that name.
     """
-    with explained(address.text, is_first=is_first):
+    with explained(address.text):
         try:
             connection = await address.connect(f"everfresh {start.consumer}", deliveries)
         except InvalidFrameError as error:
@@ -66,19 +63,19 @@ async def watched(stream: AmqpStream) -> AsyncGenerator[None]:
 
 
 @contextmanager
-def explained(broker: str, *, is_first: bool) -> Generator[None]:
+def explained(broker: str) -> Generator[None]:
     """Translate what the driver raises while a connection is opened.
 
     Raises:
-        SourceUnavailable: trying again may help.
-        InvalidOption: it will not help before somebody has changed something. Of what was well before, so not
-            `is_first`, only a queue that is another now is taken for that.
+        SourceUnavailable: trying again may help. A refusal too: a password that is changed at the broker before it is
+            changed here must end nobody.
+        InvalidOption: a queue is another than was asked for, which nothing mends by itself.
     """
     try:
         with answered(broker):
             yield
     except Unfit as unfit:
-        raise _refusal(f"{broker}: {unfit}", is_first=is_first) from unfit
+        raise SourceUnavailable(f"{broker}: {unfit}") from unfit
     except SourceUnavailable as error:
         match error.__cause__:
             case ChannelPreconditionFailed() as cause:
@@ -88,7 +85,7 @@ def explained(broker: str, *, is_first: bool) -> Generator[None]:
                 ) from error
             case cause if isinstance(cause, _REFUSALS):
                 problem = f"{broker}: refused ({told(cause)}). Check user, password and rights"
-                raise _refusal(problem, is_first=is_first) from error
+                raise SourceUnavailable(problem) from error
             case _:
                 raise
 
@@ -100,7 +97,3 @@ def _said(broker: str, farewell: Farewell) -> Exception:
     if farewell.code in _NOT_ALLOWED and "limit" not in farewell.text:
         return Unfit(f"{problem}. Check the virtual host, the path of the URL, and the user's rights to it")
     return SourceUnavailable(f"{broker}: {problem}")
-
-
-def _refusal(problem: str, *, is_first: bool) -> Exception:
-    return InvalidOption(f"{problem}.") if is_first else SourceUnavailable(problem)

@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from everfresh.model.errors import InvalidOption
 from everfresh.sources.addresses import SourceUrl, told
 from everfresh.sources.consuming import Source
-from everfresh.sources.formats import format_of
+from everfresh.sources.formats import format_of, keeps_topics
 from everfresh.sources.jetstream_stream import DRIVER_ERRORS, OpenJetStream, Terms
 from everfresh.sources.source import Adapter, Format, SourceUnavailable, Start
 
@@ -39,10 +39,11 @@ class JetStream(Source):
     """The messages of one stream, for the processes that share one durable consumer.
 
     `url` is that of a server, or several of one cluster. `subjects` choose some of the stream's (one, up to NATS 2.9);
-    where the consumer is there already, its own choice stands. Where nothing is stored and there is no consumer,
-    `start` decides whether it begins with what comes (`new`) or with what is there (`all`). What a process holds for
-    `ack_wait` without a sign of life goes to another. `credentials` is a file as `nsc` makes them; `cafile`,
-    `certfile` and `keyfile` are for TLS. `domain` is that of JetStream behind a leaf node.
+    without them, the choice of a consumer that is there already stands. Where nothing is stored and there is no
+    consumer, `start` decides whether it begins with what comes (`new`) or with what is there (`all`). What a process
+    holds for `ack_wait` without a sign of life goes to another. `credentials` is a file as `nsc` makes them; `cafile`,
+    `certfile` and `keyfile` are for TLS. `domain` is that of JetStream behind a leaf node. `delivers` are the topics of
+    the events that come, as far as that is known.
 
     Raises:
         InvalidOption: an option cannot hold.
@@ -57,6 +58,7 @@ class JetStream(Source):
         subjects: Sequence[str] | None = None,
         format: Format | str = "auto",  # noqa: A002 - the word of the seam
         name: str | None = None,
+        delivers: Sequence[str] | None = None,
         start: Literal["new", "all"] = "new",
         ack_wait: timedelta = timedelta(seconds=30),
         domain: str | None = None,
@@ -68,12 +70,17 @@ class JetStream(Source):
         self.urls = (url,) if isinstance(url, str) else tuple(url)
         if isinstance(subjects, str):
             raise InvalidOption(f"subjects: {subjects!r} is one text. Write ({subjects!r},), with the comma.")
-        self.name = name or f"nats:{stream}:{durable}"
+        if isinstance(delivers, str):
+            raise InvalidOption(f"delivers: {delivers!r} is one text. Write ({delivers!r},), with the comma.")
+        place = ", ".join(map(_place_of, self.urls))
+        at = f"{place.partition(',')[0]}/{domain}" if domain else place.partition(",")[0]
+        self.name = name or f"nats:{at}:{stream}:{durable}"
         self.format = format_of(format)
-        self.delivers = tuple(map(_pattern_of, subjects or ())) or ("#",)
+        patterns = map(_pattern_of, subjects or ()) if keeps_topics(self.format) else ()
+        self.delivers = tuple(delivers or patterns) or ("#",)
         self.credentials = credentials
         self.terms = Terms(
-            place=", ".join(one.partition("://")[2].rpartition("@")[2] for one in self.urls),
+            place=place,
             stream=_named("stream", stream),
             durable=_named("durable", durable),
             subjects=tuple(subjects or ()),
@@ -99,7 +106,7 @@ class JetStream(Source):
         durable = url.take("durable")
         if not url.path or "/" in url.path or not durable:
             raise InvalidOption(f"source {url.without_password}: write nats://host:4222/stream?durable=name.")
-        start = url.take("start") or "new"
+        start, ack_wait = url.take("start") or "new", url.take_duration("ack_wait")
         return cls(
             f"{url.scheme}://{url.authority}",
             url.path,
@@ -107,8 +114,9 @@ class JetStream(Source):
             subjects=url.take_all("subject"),
             format=format,
             name=name,
+            delivers=url.take_all("delivers"),
             start=cast("Literal['new', 'all']", start),
-            ack_wait=url.take_duration("ack_wait") or timedelta(seconds=30),
+            ack_wait=timedelta(seconds=30) if ack_wait is None else ack_wait,
             domain=url.take("domain"),
             credentials=url.take("credentials"),
             cafile=url.take("cafile"),
@@ -170,6 +178,11 @@ class JetStream(Source):
         except OSError as error:
             raise InvalidOption(f"cafile, certfile, keyfile: {error}.") from error
         return context
+
+
+def _place_of(url: str) -> str:
+    """Its hosts and ports, without what may be a secret."""
+    return url.partition("://")[2].rpartition("@")[2].partition("/")[0]
 
 
 def _pattern_of(subject: str) -> str:

@@ -111,7 +111,7 @@ class Followed:
         if not lost:
             return ""
         self._told |= lost
-        return f"{len(lost)} messages, the first {min(lost)}, were deleted or superseded before they were read"
+        return f"{len(lost)} from {min(lost)} on were deleted or superseded before they were read"
 
     def _passed_over(self, n_skipped: int) -> str:
         before, self.n_skipped = self.n_skipped, n_skipped
@@ -120,7 +120,7 @@ class Followed:
         self._n_foreseen -= n_foreseen
         if n_new == n_foreseen:
             return ""
-        return f"{n_new - n_foreseen} messages went before they were read"
+        return f"{n_new - n_foreseen} of its messages went before they were read"
 
 
 def place_of(text: str) -> Place | None:

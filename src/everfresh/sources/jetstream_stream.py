@@ -13,7 +13,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,7 +39,10 @@ from everfresh.sources.jetstream_places import (
 from everfresh.sources.jetstream_wire import (
     ID,
     chosen_by,
+    extent_of,
+    goes_by_acknowledgement,
     message_of,
+    n_gone,
     number_of,
     problem_of,
     progress_of,
@@ -56,7 +59,7 @@ _ASKED_FOR_S = 10.0
 _HEARTBEAT_S = 1.0
 # Of waiting without a message and a heartbeat.
 _SILENT_S = 4.0
-# A few small questions to the server; what is acknowledged later than the last look comes again if the consumer is lost.
+# A few small questions to the server. What is acknowledged after the last look comes again if the consumer is lost.
 _LOOK_EVERY_S = 0.25
 # So many more for each so many messages that are missing within the stream, as all their numbers may have to be told.
 _LOOK_LESS_PER = 10_000
@@ -65,7 +68,6 @@ _LOOK_AT_LEAST_EVERY_S = 5.0
 _MAX_OPEN = 20_000
 # After a process that ends without a word.
 _TAP_ENDS_AFTER_S = 60.0
-_BY_ACKNOWLEDGEMENT = (api.RetentionPolicy.WORK_QUEUE, api.RetentionPolicy.INTEREST)
 _STATUS_OVER = frozenset({"404", "408"})
 
 
@@ -137,18 +139,20 @@ class OpenJetStream:
             self._gap = f"stream {self._terms.stream}: the stored offset cannot be read"
         extent, created, consumer = await self._seen()
         made_anew = place is not None and was_made_anew(place, created, extent.last)
+        is_known = place is not None and consumer is not None and place.consumer == time_of(consumer.created)
         if made_anew:
             self._lost("it was made anew, or lost its newest messages")
         stored_floor = None if place is None else 0 if made_anew else place.seq
         if stored_floor is not None:
-            known = place is not None and consumer is not None and place.consumer == time_of(consumer.created)
-            self._followed = Followed(stored_floor, place.n_skipped if place is not None and known else None)
+            self._followed = Followed(stored_floor, place.n_skipped if place is not None and is_known else None)
             self._look_for_loss(extent, None if consumer is None else progress_of(consumer))
         else:
             self._followed = Followed(self._first_floor(extent, consumer))
+            # Told by that already.
+            self._followed.losses(extent, None, ())
         if consumer is None:
             consumer = await self._made(stored_floor)
-        elif place is not None and not made_anew and not known and skips(consumer, place.seq):
+        elif place is not None and not made_anew and not is_known and skips(consumer, place.seq):
             self._lost(f"the consumer {self._terms.durable} was made anew by somebody, and begins later")
         self._subjects = ",".join(sorted(chosen_by(consumer.config)))
         if place is not None and place.subjects != self._subjects:
@@ -173,22 +177,18 @@ class OpenJetStream:
         """
         before = await self._stream()
         consumer = await self._consumer()
-        if before.config.retention in _BY_ACKNOWLEDGEMENT:
-            state = before.state
-            self._n_gone = state.last_seq - state.messages
-            return Extent(max(1, state.first_seq), state.last_seq, True), time_of(before.created), consumer
+        if goes_by_acknowledgement(before):
+            self._n_gone = n_gone(before)
+            return extent_of(before, before), time_of(before.created), consumer
         after = await self._stream()
         if after.created != before.created:
             raise SourceUnavailable(f"{self._terms.place}: the stream {self._terms.stream} was made anew.")
-        holes: Collection[int] = ()
-        state = after.state
-        # Whatever goes, and wherever, makes this more.
-        n_gone = state.last_seq - state.messages
-        if state.num_deleted and n_gone != self._n_gone and state.last_seq > self._followed.floor:
+        holes: Sequence[int] = ()
+        self._n_holes = after.state.num_deleted or 0
+        if self._n_holes and n_gone(after) != self._n_gone and after.state.last_seq > self._followed.floor:
             holes = await self._holes()
-        self._n_gone = n_gone
-        self._n_holes = state.num_deleted or 0
-        return Extent(max(1, state.first_seq), before.state.last_seq, False, holes), time_of(before.created), consumer
+        self._n_gone = n_gone(after)
+        return extent_of(before, after, holes), time_of(before.created), consumer
 
     async def _holes(self) -> Sequence[int]:
         """The numbers within the stream that have no message."""
@@ -305,7 +305,7 @@ class OpenJetStream:
         if not is_due:
             return
         extent, created, consumer = await self._seen()
-        if consumer is None or (created, time_of(consumer.created)) != self._made_at:
+        if consumer is None or (created, time_of(consumer.created)) != self._made_at or self._is_changed(consumer):
             raise SourceUnavailable(f"{self._terms.place}: the stream or its consumer was made anew.")
         progress = progress_of(consumer)
         self._look_for_loss(extent, progress)
@@ -313,6 +313,9 @@ class OpenJetStream:
         self._n_waiting = progress.n_waiting
         less_often = 1 + self._n_holes / _LOOK_LESS_PER
         self._looks_at = time.monotonic() + min(_LOOK_EVERY_S * less_often, _LOOK_AT_LEAST_EVERY_S)
+
+    def _is_changed(self, consumer: api.ConsumerInfo) -> bool:
+        return self._subjects != ",".join(sorted(chosen_by(consumer.config)))
 
     def _look_for_loss(self, stream: Extent, consumer: Progress | None) -> None:
         here = {*self._under_way, *(number_of(come) for come in self._come)}

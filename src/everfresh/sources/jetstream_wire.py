@@ -9,10 +9,11 @@ from nats.aio.msg import Msg
 from nats.js import api
 
 from everfresh.model.message import Message
-from everfresh.sources.jetstream_places import ALL_SUBJECTS, Progress
+from everfresh.sources.jetstream_places import ALL_SUBJECTS, Extent, Progress
 
 ID = "Nats-Msg-Id"
 _OF_NATS = "Nats-"
+_BY_ACKNOWLEDGEMENT = (api.RetentionPolicy.WORK_QUEUE, api.RetentionPolicy.INTEREST)
 
 
 def number_of(come: Msg) -> int:
@@ -74,3 +75,23 @@ def progress_of(consumer: api.ConsumerInfo) -> Progress:
 def time_of(created: Any) -> str:  # noqa: ANN401 - the driver's type says less than it gives
     """When it was made, as it is stored."""
     return "" if created is None else created.isoformat().replace(" ", "T")
+
+
+def goes_by_acknowledgement(stream: api.StreamInfo) -> bool:
+    """Whether it keeps only what is not acknowledged."""
+    return stream.config.retention in _BY_ACKNOWLEDGEMENT
+
+
+def n_gone(stream: api.StreamInfo) -> int:
+    """How many messages it has no more: whatever goes, and wherever, makes this more."""
+    return stream.state.last_seq - stream.state.messages
+
+
+def extent_of(before: api.StreamInfo, after: api.StreamInfo, holes: Sequence[int] = ()) -> Extent:
+    """The stream of two looks: its end at the first, its beginning at the second."""
+    return Extent(
+        max(1, after.state.first_seq),
+        before.state.last_seq,
+        goes_by_acknowledgement=goes_by_acknowledgement(before),
+        holes=holes,
+    )

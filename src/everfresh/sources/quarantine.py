@@ -33,8 +33,9 @@ BETWEEN_ANSWERS_S = 600.0
 """Who floods a source with nonsense must not have everything built anew all the time."""
 
 _ID_BYTES = 12
-# A thousand of these are as much as a store can spare. What has more cannot be tried again.
+# What has more cannot be tried again: a few such messages must not push all others out.
 _MAX_BYTES = 262_144
+_MAX_HEADER_BYTES = 65_536
 _CUT = "everfresh-cut"
 
 
@@ -59,7 +60,8 @@ class Retried:
 def unreadable(source: str, format_name: str, reason: str, message: Message) -> Unreadable:
     """The message as it is kept; its id is made of the source and all that the message says.
 
-    Of a body of more than 262,144 bytes only the first are kept; a header says how many it had.
+    Of a body of more than 262,144 bytes only the first are kept, of headers those that have room in 65,536 bytes; a
+    header says how many bytes there were.
     """
     digest = hashlib.blake2b(digest_size=_ID_BYTES)
     headers = (text for pair in sorted(message.headers.items()) for text in pair)
@@ -120,7 +122,7 @@ async def retry(cache: HasSources, kept: Sequence[Unreadable], *, format: Format
 async def _read_again(cache: HasSources, reading: Format, message: Message) -> int:
     if _CUT in message.headers:
         raise Malformed(
-            "", f"only the first {_MAX_BYTES} of its {message.headers[_CUT]} bytes were kept; send it again"
+            "", f"only some of its {message.headers[_CUT]} bytes, headers included, were kept; send it again"
         )
     try:
         events = reading.events_of(message)
@@ -149,11 +151,20 @@ def _format_kept(name: str) -> Format:
 
 
 def _cut(message: Message) -> Message:
-    n_bytes = len(message.body)
-    if n_bytes <= _MAX_BYTES:
+    headers: dict[str, str] = {}
+    n_bytes = 0
+    for name, text in message.headers.items():
+        n_bytes += _n_bytes(name) + _n_bytes(text)
+        if n_bytes <= _MAX_HEADER_BYTES:
+            headers[name] = text
+    if len(message.body) <= _MAX_BYTES and n_bytes <= _MAX_HEADER_BYTES:
         return message
-    headers = {**message.headers, _CUT: str(n_bytes)}
+    headers[_CUT] = str(len(message.body) + n_bytes)
     return msgspec.structs.replace(message, body=message.body[:_MAX_BYTES], headers=headers)
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _message_of(refused: Refused) -> Message:

@@ -139,8 +139,7 @@ def loss_since(stream: Extent, offset: Id) -> str:
         return f"the stream was made anew, or lost its newest entries: it ends at {stream.last}, below {offset}"
     if stream.deleted > offset:
         return f"entries up to {stream.deleted} were deleted since {offset}"
-    if stream.last == offset or stream.n_added == stream.length:
-        return ""
-    if stream.first is None or stream.first > offset:
-        return f"entries between {offset} and {stream.first or stream.last} were trimmed"
+    # How many were ever added says nothing: it begins anew with a stream that was deleted.
+    if stream.last != offset and (stream.first is None or stream.first > offset):
+        return f"entries between {offset} and {stream.first or stream.last} were trimmed, or the stream was made anew"
     return ""

@@ -20,18 +20,18 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from redis import exceptions
 
 from everfresh.model.message import Message
-from everfresh.sources.redis_stream_entries import Entry, EntryFields
+from everfresh.sources.redis_stream_entries import Entry
 from everfresh.sources.redis_stream_places import (
     ZERO,
     Extent,
     Id,
     Loss,
+    Offset,
     Progress,
     extent_of,
     id_of,
@@ -51,9 +51,9 @@ from everfresh.sources.redis_stream_steps import (
     marks_in,
     step_of,
 )
+from everfresh.sources.redis_stream_terms import Terms
 from everfresh.sources.source import Batch, SourceUnavailable
-from everfresh.stores.redis.addresses import Address
-from everfresh.stores.redis.failures import DRIVER_ERRORS, described
+from everfresh.stores.redis.failures import DRIVER_ERRORS
 
 # The driver gives up after two seconds of silence.
 _BLOCK_S = 1.0
@@ -70,32 +70,6 @@ class _Tags(NamedTuple):
 
     ids: Sequence[bytes]
     n_told: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Terms:
-    """What is consumed, and how."""
-
-    address: Address
-    stream: str
-    group: str
-    fields: EntryFields
-    starts_at_all: bool
-    claim_after_s: float
-    untold: str = ""
-    """Why messages may have been lost, until a batch that says so is acknowledged."""
-
-    def unavailable(self, error: Exception) -> SourceUnavailable:
-        """The driver's error in words for people."""
-        said = str(error)
-        place = f"stream {self.stream} at {self.address}"
-        if said.startswith("NOGROUP") or "consumer group this client was blocked on" in said:
-            return SourceUnavailable(f"{place}: the group {self.group} is gone.")
-        if said.startswith("no such key"):
-            return SourceUnavailable(f"{place}: the stream is gone.")
-        if said.startswith("WRONGTYPE"):
-            return SourceUnavailable(f"{place}: another kind of value is stored under this name.")
-        return SourceUnavailable(f"{place}: {str(described(self.address, error)).replace('store URL', 'URL')}")
 
 
 class OpenRedisStream:
@@ -115,9 +89,9 @@ class OpenRedisStream:
         self._told = ZERO
         self._seen: tuple[int, Id] = (0, ZERO)
         """How many entries had gone at the last look that was judged, and the highest deleted one."""
-        self._n_losses = int(bool(terms.untold))
+        self._n_losses = 0
         self._n_told = 0
-        self._mark = f"{MARK}{secrets.token_hex(4)}"
+        self._mark = _new_mark()
         self._marks: set[str] = set()
         self._offset: str | None = None
         self._told_offset: str | None = None
@@ -127,6 +101,8 @@ class OpenRedisStream:
 
     async def begin(self, stored: str | None) -> None:
         """See to it that there is a group, and what has become of the stream since the stored offset."""
+        # What an earlier connection did not see settled is found once more.
+        self._terms.untold = ""
         try:
             await self._begin(stored)
         except DRIVER_ERRORS as error:
@@ -153,20 +129,23 @@ class OpenRedisStream:
             if offset is not None and (gap := loss_since(stream, offset.id)):
                 self._lost(gap)
             await self._make_group(*self._place(stream, None if offset is None else offset.id))
-            return
-        progress = progress_of(group)
+        else:
+            await self._join(stream, progress_of(group), offset)
+
+    async def _join(self, stream: Extent, group: Progress, offset: Offset | None) -> None:
+        """See what was lost of what a group that is there was to be given."""
         if offset is not None:
             self._known = Loss("", offset.n_lost)
             if stream.last < offset.id and (gap := loss_since(stream, offset.id)):
                 self._lost(gap)
-            elif progress.delivered < offset.id:
-                self._lost(f"the group stands at {progress.delivered}, before {offset.id}: it was put back")
-        self._judge(stream, progress)
+            elif group.delivered < offset.id:
+                self._lost(f"the group stands at {group.delivered}, before {offset.id}: it was put back")
+        self._judge(stream, group)
         await self._find_marks(0)
         if self._terms.untold:
             pending = await self._client.execute_command("XPENDING", self._stream, self._group)
             least = id_of(pending["min"]) if pending["pending"] else None
-            self._offset = str(offset_now(progress, least, self._known.n_lost))
+            self._offset = str(offset_now(group, least, self._known.n_lost))
 
     def _place(self, stream: Extent, offset: Id | None) -> tuple[Id, int | None]:
         """Where a new group begins, and how many entries were added up to there, None when nobody can know."""
@@ -185,6 +164,7 @@ class OpenRedisStream:
             if self._terms.untold:
                 steps.execute_command("XGROUP", "CREATECONSUMER", self._stream, self._group, self._mark)
                 self._marks.add(self._mark)
+                self._mark = _new_mark()
             replies = await steps.execute(raise_on_error=False)
         for reply in replies:
             # Another consumer made it in the meantime.
@@ -285,7 +265,9 @@ class OpenRedisStream:
             found = loss_of(step.stream, step.group, self._known, self._told)
             self._known = Loss("", found.n_lost)
         else:
+            # Who takes this one away must not take that of the next loss with it.
             self._marks.add(self._mark)
+            self._mark = _new_mark()
             self._judge(step.stream, step.group)
             if not self._terms.untold:
                 await self._unmark()
@@ -398,10 +380,9 @@ class OpenRedisStream:
             )
 
 
+def _new_mark() -> str:
+    return f"{MARK}{secrets.token_hex(4)}"
+
+
 def _group_of(told: Iterable[Mapping[bytes, Any]], name: str) -> Mapping[bytes, Any] | None:
     return next((group for group in told if group[b"name"] == name.encode()), None)
-
-
-def of_stream(told: Any, stream: str) -> Any:  # noqa: ANN401 - an untyped driver
-    """The entries that XREAD or XREADGROUP told; none is None."""
-    return told[stream.encode()] if told else ()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from everfresh.model.message import Message
-from everfresh.sources.redis_stream_reading import Terms, of_stream
+from everfresh.sources.redis_stream_terms import Terms
 from everfresh.sources.source import Batch, SourceUnavailable
 from everfresh.stores.redis.failures import DRIVER_ERRORS
 
@@ -33,7 +33,7 @@ class OpenTap:
         """What has come; see `Stream.fetch`."""
         wait_ms = max(1, int(min(wait_s, _BLOCK_S) * 1_000))
         command = ("XREAD", "BLOCK", wait_ms, "COUNT", n_max, "STREAMS", self._stream, self._last)
-        entries = of_stream(await self._asked(*command), self._stream)
+        entries = _of_stream(await self._asked(*command), self._stream)
         messages = [self._terms.fields.message_of(self._stream, one.decode(), entry) for one, entry in entries]
         if messages:
             self._last = entries[-1][0].decode()
@@ -55,3 +55,8 @@ class OpenTap:
     async def send(self, message: Message) -> NoReturn:
         """Who only looks sends nothing."""
         raise SourceUnavailable(f"stream {self._stream}: nothing is sent by who only looks ({message.topic}).")
+
+
+def _of_stream(told: Any, stream: str) -> Any:  # noqa: ANN401 - an untyped driver
+    """The entries that XREAD or XREADGROUP told; none is None."""
+    return told[stream.encode()] if told else ()

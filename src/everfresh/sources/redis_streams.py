@@ -16,8 +16,9 @@ from everfresh.sources.addresses import SourceUrl
 from everfresh.sources.consuming import Source
 from everfresh.sources.formats import format_of
 from everfresh.sources.redis_stream_entries import EntryFields, check_fields
-from everfresh.sources.redis_stream_reading import OpenRedisStream, Terms
+from everfresh.sources.redis_stream_reading import OpenRedisStream
 from everfresh.sources.redis_stream_tap import OpenTap
+from everfresh.sources.redis_stream_terms import Terms
 from everfresh.sources.source import Adapter, Format, Start, Stream
 from everfresh.stores.redis.addresses import SCHEMES, Address, address_of
 from everfresh.stores.redis.driving import OF_LOOP, made
@@ -51,7 +52,6 @@ class RedisStream(Source):
         fields: EntryFields | None = None,
     ) -> None:
         self.consumer = consumer
-        self.name = name or f"redis:{stream}:{group}"
         self.delivers = tuple(delivers)
         self.format = format_of(format)
         self.terms = Terms(
@@ -62,6 +62,7 @@ class RedisStream(Source):
             starts_at_all=start == "all",
             claim_after_s=claim_after.total_seconds(),
         )
+        self.name = name or f"redis:{_place(self.terms.address)}/{stream}:{group}"
         if start not in {"new", "all"}:
             raise InvalidOption(f"start: {start!r} is neither 'new' nor 'all'.")
         if claim_after <= timedelta():
@@ -158,6 +159,12 @@ def _address(url: str) -> Address:
     if address.kind == "cluster":
         raise InvalidOption("url: a stream stands on one node of a Cluster. Name that: 'redis://node:6379/0'.")
     return address
+
+
+def _place(address: Address) -> str:
+    """Where it is, in short: streams of the same name on two servers are two sources."""
+    hosts = ",".join(sorted(f"{host}:{port}" for host, port in address.hosts))
+    return "/".join(part for part in (hosts, address.path, address.service, str(address.db)) if part)
 
 
 def _named(option: str, value: object) -> str:

@@ -7,10 +7,9 @@ import pytest
 
 from everfresh.matching.index import Generation
 from everfresh.matching.triage import Touched
-from everfresh.model.dependency import Tag, Topic
+from everfresh.model.dependency import Topic
 from everfresh.model.entry import State
 from everfresh.model.event import Event
-from everfresh.model.message import Message
 from everfresh.protocol.applying import Applied, Apply, ShapesMoved
 from everfresh.protocol.publishing import take_in
 from everfresh.protocol.queueing import Distrust
@@ -20,22 +19,20 @@ from everfresh.protocol.sourcing import (
     Forget,
     Offset,
     Quarantine,
-    ReadQuarantine,
     ReadSources,
     Release,
     Report,
     Sources,
     SourceState,
     Tell,
-    Unreadable,
 )
 from everfresh.testing.by_hand import ByHand, shapes_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
+from everfresh.testing.contract.quarantining import QuarantineContract, unreadable
 
 BUG = Topic("bug.*")
 BUG_CHANGED = Event("bug.update", {"bug": 7}, id="e1")
-MESSAGE = Message(topic="bug.update", body=b"{")
 # What a source may say, and a store must not read anything into.
 TEXTS = ["5", "", "1690000000000-0", "0", "a b\n\x00c", "größer 𝄞", "x" * 5_000]
 
@@ -169,7 +166,7 @@ class ReportContract(StoreFixtures):
         """Each once, whatever is known of it: a report, an offset, or what nobody could read."""
         hand.store.carry_out(Tell(_report("c")))
         _taken_in(hand, offsets=(Offset("a", "1"), Offset("c", "2")))
-        hand.store.carry_out(Quarantine((_unreadable("1", source="b"), _unreadable("2", source="c"))))
+        hand.store.carry_out(Quarantine((unreadable("1", source="b"), unreadable("2", source="c"))))
 
         found = [(one.source, one.offset, len(one.reports), one.n_quarantined) for one in _sources(hand).states]
 
@@ -204,7 +201,7 @@ class ForgetContract(StoreFixtures):
     def test_what_a_forgotten_source_has_in_quarantine_stays(self, hand: ByHand) -> None:
         """It is shown with that alone, until it is released."""
         hand.store.carry_out(Tell(_report("a")))
-        hand.store.carry_out(Quarantine((_unreadable("1", source="a"),)))
+        hand.store.carry_out(Quarantine((unreadable("1", source="a"),)))
 
         assert hand.store.carry_out(Forget(("a",))) == 1
         assert hand.store.carry_out(Forget(("a",))) == 0
@@ -223,100 +220,6 @@ class ForgetContract(StoreFixtures):
         _taken_in(hand, offsets=(Offset("a", "2"),))
 
         assert _offsets(hand) == {"a": "2"}
-
-
-class QuarantineContract(StoreFixtures):
-    """Quarantine, ReadQuarantine, Release."""
-
-    def test_a_message_comes_back_whole(self, hand: ByHand, clock: FakeClock) -> None:
-        """With its headers and bytes, and the store's time, whatever time it was given."""
-        message = Message(topic="bug.größer", body=b'\x00\xff{"a":', headers={"x-größe": "2", "y": ""}, id="m1")
-        given = _unreadable("1", message=message, at=1.0)
-
-        assert hand.store.carry_out(Quarantine((given,))) == 0
-
-        (found,) = _kept(hand)
-        assert (found.message, found.reason, found.format) == (message, given.reason, given.format)
-        assert found.at == clock()
-
-    def test_a_message_that_comes_again_is_one(self, hand: ByHand, clock: FakeClock) -> None:
-        """It stays as it is, and as old as it is; in one request, too."""
-        first = clock()
-        hand.store.carry_out(Quarantine((_unreadable("1"), _unreadable("1", reason="another"))))
-        clock.advance(5.0)
-        hand.store.carry_out(Quarantine((_unreadable("1", reason="another"), _unreadable("2"))))
-
-        assert [(one.id, one.reason, one.at) for one in _kept(hand)] == [
-            ("1", "it is no JSON", first),
-            ("2", "it is no JSON", clock()),
-        ]
-
-    def test_the_newest_messages_are_kept(self, hand: ByHand) -> None:
-        """The bound counts over all sources, and who asks is told how many went."""
-        some = tuple(_unreadable(str(number), source="a" if number % 2 else "b") for number in range(3))
-        more = tuple(_unreadable(str(number), source="a") for number in (3, 4))
-
-        assert hand.store.carry_out(Quarantine(some, n_max=3)) == 0
-        assert hand.store.carry_out(Quarantine(more, n_max=3)) == 2  # noqa: PLR2004 - those beyond the bound
-
-        assert [one.id for one in _kept(hand)] == ["2", "3", "4"]
-        assert [(one.source, one.n_quarantined) for one in _sources(hand).states] == [("a", 2), ("b", 1)]
-
-    def test_more_than_there_is_room_for(self, hand: ByHand) -> None:
-        """The last of one request stay; and one that is there already takes no room."""
-        hand.store.carry_out(Quarantine((_unreadable("0"),)))
-
-        n_gone = hand.store.carry_out(Quarantine(tuple(_unreadable(str(number)) for number in range(6)), n_max=2))
-
-        assert n_gone == 4  # noqa: PLR2004 - of six
-        assert [one.id for one in _kept(hand)] == ["4", "5"]
-        assert hand.store.carry_out(Quarantine((), n_max=1)) == 1
-        assert [one.id for one in _kept(hand)] == ["5"]
-
-    def test_some_messages_can_be_asked_for(self, hand: ByHand) -> None:
-        """By their ids, of one source, or the oldest of all; always the oldest first."""
-        sources = {"1": "a", "2": "b", "3": "a", "4": "a"}
-        hand.store.carry_out(Quarantine(tuple(_unreadable(id_, source=name) for id_, name in sources.items())))
-
-        assert [one.id for one in _kept(hand, ids=("4", "nowhere", "1", "4"))] == ["1", "4"]
-        assert _kept(hand, ids=()) == ()
-        assert [one.id for one in _kept(hand, source="a", n_max=2)] == ["1", "3"]
-        assert [one.id for one in _kept(hand, n_max=3)] == ["1", "2", "3"]
-        assert _kept(hand, source="nobody") == ()
-
-    def test_a_released_message_is_gone(self, hand: ByHand) -> None:
-        """It counts if it was there, once, and may come again as a new one."""
-        hand.store.carry_out(Quarantine((_unreadable("1"), _unreadable("2"))))
-
-        assert hand.store.carry_out(Release(("1", "nowhere", "1"))) == 1
-        assert hand.store.carry_out(Release(("1",))) == 0
-        assert hand.store.carry_out(Release(())) == 0
-        hand.store.carry_out(Quarantine((_unreadable("1"),)))
-
-        assert [one.id for one in _kept(hand)] == ["2", "1"]
-
-    def test_of_a_source_without_anything_nothing_is_known(self, hand: ByHand) -> None:
-        """Once its last message is released."""
-        hand.store.carry_out(Quarantine((_unreadable("1"),)))
-        assert [one.source for one in _sources(hand, "bus").states] == ["bus"]
-
-        hand.store.carry_out(Release(("1",)))
-
-        assert _sources(hand).states == ()
-        assert _sources(hand, "bus").states == ()
-
-    def test_what_sources_tell_touches_no_entry(self, hand: ByHand) -> None:
-        """Followers hear nothing of it."""
-        hand.build("k", 1, Tag("a"))
-        before, position = hand.load("k"), hand.position()
-
-        hand.store.carry_out(Tell(_report()))
-        hand.store.carry_out(Quarantine((_unreadable("1"),)))
-        hand.store.carry_out(Release(("1",)))
-        hand.store.carry_out(Forget(("bus",)))
-
-        assert hand.load("k") == before
-        assert hand.position() == position
 
 
 class SourceContract(OffsetContract, ReportContract, ForgetContract, QuarantineContract):
@@ -338,12 +241,6 @@ def _offsets(hand: ByHand) -> dict[str, str | None]:
 def _reports(hand: ByHand, source: str = "bus") -> list[Report]:
     states: tuple[SourceState, ...] = _sources(hand, source).states
     return [told.report for state in states for told in state.reports]
-
-
-def _kept(
-    hand: ByHand, *, ids: tuple[str, ...] | None = None, source: str | None = None, n_max: int = 1_000
-) -> tuple[Unreadable, ...]:
-    return hand.store.carry_out(ReadQuarantine(ids, source, n_max))
 
 
 def _report(  # noqa: PLR0913 - one for each field
@@ -373,14 +270,3 @@ def _report(  # noqa: PLR0913 - one for each field
         n_unreadable=n_unreadable,
         n_gaps=n_gaps,
     )
-
-
-def _unreadable(
-    id_: str,
-    *,
-    source: str = "bus",
-    reason: str = "it is no JSON",
-    message: Message = MESSAGE,
-    at: float = 0.0,
-) -> Unreadable:
-    return Unreadable(id=id_, source=source, format="fedora", reason=reason, message=message, at=at)

@@ -5,7 +5,8 @@
 -- - `found` has ids, each once, by id the number of the last event that touches it and the bucket in which it stood; no
 --   more than `n_max` of them. Their keys and rows are read when that is known.
 -- - What does not fit is not taken in part, but for a set that no step can take whole: it is gone through, with a cursor.
---   Nobody who stands in it all the time is passed by, and some may be found twice.
+--   Nobody who stands in it all the time is passed by, and some may be found twice. A small one (512 numbers, unless the
+--   server was told otherwise) comes in one piece.
 -- - A shape is gone through by its parts: the cursor is the part that comes next.
 -- - It adds to the tables, with names of its own: a script has hardly any left.
 local N_SCANNED = "200"
