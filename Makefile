@@ -19,7 +19,7 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format soak mutants bench valkey build lock clean
+.PHONY: help install demo test lint style types floors format soak storms mutants bench valkey build lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,10 @@ format: $(INSTALLED) ## Let ruff mend what it can
 
 soak: $(INSTALLED) ## Search for a history that breaks a promise, for an hour
 	@$(BIN)/python scripts/soak.py $(ARGS)
+
+storms: $(INSTALLED) ## Kill workers, consumers, stores and brokers again and again, for fifteen minutes
+	@EVERFRESH_KILL_SECONDS=60 EVERFRESH_STORM_SECONDS=60 EVERFRESH_STORM_EVENTS=20000 $(BIN)/python -m pytest -s \
+		tests/stores/test_sqlite_kill.py tests/stores/test_redis_storm.py $(wildcard tests/sources/test_*_storm.py) $(ARGS)
 
 mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a test fails, in ten minutes
 	@$(BIN)/python scripts/mutants.py $(ARGS)
