@@ -5,7 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-HOST = "127.0.0.1"
+from scripts.server_processes import HOST
+
+__all__ = ["HOST", "Proxy", "proxy_to"]
+
 _BLOCK = 65_536
 
 
