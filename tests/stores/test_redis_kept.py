@@ -1,9 +1,10 @@
-"""What steps leave to those after them: tables of rows, what is known of the feed, answers in few bytes."""
+"""What steps leave to those after them: tables of rows, what is known of feed and marks, answers in few bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 import redis
@@ -113,3 +114,24 @@ def test_a_commit_that_is_sent_again_is_answered_as_before(hand: ByHand) -> None
     assert isinstance(decoded.answer, Committed)
     assert decoded.answer.entry == hand.entry("k")
     assert [record.kind for record in decoded.records] == [Kind.CHANGED]
+
+
+def test_only_a_build_during_which_something_fired_asks_about_marks(hand: ByHand, client: redis.Redis) -> None:
+    """Where nothing did, no mark can be newer than its lease."""
+    hand.build("k", 1, A)
+    hand.touch(A)
+    before = _n_asked_about_marks(client)
+
+    hand.build("k", 2, A)
+
+    assert _n_asked_about_marks(client) == before
+    lease = hand.lease("k")
+    hand.touch(Tag("b"))
+    hand.commit(lease, 3, A)
+    assert _n_asked_about_marks(client) == before + 1
+    assert hand.state("k") is State.FRESH
+
+
+def _n_asked_about_marks(client: redis.Redis) -> int:
+    stats: Any = client.info("commandstats")
+    return int(stats.get("cmdstat_zmscore", {"calls": 0})["calls"])

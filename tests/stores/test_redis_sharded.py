@@ -4,11 +4,16 @@ What a test of the contract asks of the one order of a store, several shards do 
 with what there is instead.
 """
 
+from contextlib import closing
 from math import inf
+from typing import Any
 
 import pytest
 
+from everfresh.model.conditions import lt
+from everfresh.model.dependency import Scope
 from everfresh.model.entry import State
+from everfresh.model.event import Event
 from everfresh.protocol.inspecting import Count
 from everfresh.stores.redis.sharded import ShardedStore
 from everfresh.stores.redis.sharding import share_of
@@ -80,6 +85,19 @@ def test_each_shard_may_hold_one_entry(redis_url: str) -> None:
 
     assert store.carry_out(Count()).n_known <= N_SHARDS
     store.close()
+
+
+def test_a_shard_does_not_look_for_what_nobody_there_hangs_on(redis_url: str, shared_redis: RedisServer) -> None:
+    """An event that names whole shapes goes to all shards: that would take a busy server seconds."""
+    with closing(ShardedStore(redis_url, N_SHARDS)) as store, shared_redis.client() as client:
+        hand = ByHand(store)
+        hand.build("cheap", 1, Scope("book", {"genre": "sf", "price": lt(9)}))
+        client.config_resetstat()
+
+        assert hand.publish(Event.unknown("book")).touched == ("cheap",)
+
+        stats: Any = client.info("commandstats")
+        assert stats.get("cmdstat_exists", {"calls": 0})["calls"] < N_SHARDS
 
 
 class TestShardedStore(LastingStoreContract):

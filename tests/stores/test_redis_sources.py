@@ -78,6 +78,31 @@ def test_an_offset_stands_with_the_last_step(redis_url: str) -> None:
         assert offsets == ["old"] * (len(kinds) - 1) + ["new"]
 
 
+def test_an_offset_is_written_by_the_last_command_of_its_step(redis_url: str, shared_redis: RedisServer) -> None:
+    """With the counters, also where there is more to write than one command takes."""
+    with closing(RedisStore(redis_url)) as store, shared_redis.client() as client:
+        hand = ByHand(store)
+        for number in range(MAX_TOUCHED):
+            hand.build(f"k{number:05}", 1, BUG)
+
+        with client.monitor() as monitor:
+            _take_in(store, NEW)
+            client.echo("done")
+            written = [line for line in _until(monitor, "ECHO done") if line.startswith("MSET ")]
+
+    beginning = store.key.removesuffix("m")
+    assert len(written) > 1
+    for name in (store.key, f"{beginning}offset:bus"):
+        assert [f" {name} " in line for line in written] == [False] * (len(written) - 1) + [True]
+
+
+def _until(monitor: Any, last: str) -> Iterator[str]:  # noqa: ANN401 - the driver's monitor has no types
+    for found in monitor.listen():
+        if found["command"] == last:
+            return
+        yield found["command"]
+
+
 def test_a_step_that_breaks_off_leaves_the_offset(redis_url: str, shared_redis: RedisServer) -> None:
     """It met a key that somebody had written into, and whoever was to send it again, to repair that, has died."""
     with closing(RedisStore(redis_url)) as store, shared_redis.client() as client:

@@ -7,12 +7,13 @@ lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from everfresh.model.entry import FeedRecord, Key, Kind
+from everfresh.protocol.requests import Request
 
 A = TypeVar("A")
 Reply = Sequence[bytes]
@@ -102,3 +103,18 @@ def decoded(told: Told[Any], answer: A) -> Decoded[A]:
 def records_of(records: Iterable[Record]) -> tuple[FeedRecord, ...]:
     """The records as everybody knows them."""
     return tuple(FeedRecord(one.sequence, one.key, one.kind, one.version, one.digest) for one in records)
+
+
+def answered(kind: Any, made: Callable[[Any], object] | None = None) -> Callable[[Any, Reply], Decoded[Any]]:  # noqa: ANN401 - a type
+    """What reads an answer of that kind, and gives it as it is, or what is made of it."""
+    decode = msgspec.msgpack.Decoder(Told[kind]).decode
+
+    def read(_: Request[Any], reply: Reply) -> Decoded[Any]:
+        told = decode(reply[0])
+        return decoded(told, told.answer if made is None else made(told.answer))
+
+    return read
+
+
+def no_answer(_: object) -> None:
+    """Of an answer that says only that it was done."""

@@ -13,7 +13,7 @@ from everfresh.protocol.requests import Request
 from everfresh.stores.redis import sharding_steps as steps
 from everfresh.stores.redis.pacing import Place, Placed
 from everfresh.stores.redis.wire_groups import as_text
-from everfresh.stores.redis.wire_replies import Decoded, Message, Reply, Told, decoded
+from everfresh.stores.redis.wire_replies import Decoded, Message, Reply, Told, answered, decoded, no_answer
 
 Fields = dict[str, object]
 
@@ -87,24 +87,6 @@ def _outer(request: steps.Outer) -> Fields:
     return {"call": as_text(call_bucket(request.key))}
 
 
-def _reader(kind: Any, made: Callable[[Any], object]) -> Callable[[Any, Reply], Decoded[Any]]:  # noqa: ANN401 - a type
-    decode = msgspec.msgpack.Decoder(Told[kind]).decode
-
-    def read(_: Request[Any], reply: Reply) -> Decoded[Any]:
-        told = decode(reply[0])
-        return decoded(told, made(told.answer))
-
-    return read
-
-
-def _as_it_is(answer: object) -> object:
-    return answer
-
-
-def _none(_: object) -> None:
-    return None
-
-
 def _carried(*found: Any) -> steps.Carried:  # noqa: ANN401 - as they were read
     touched, suspect, detached, place, placed = found
     return steps.Carried(touched, suspect, detached, place, None if placed is None else Placed(*placed))
@@ -118,31 +100,31 @@ Wire = tuple[str, Callable[[Any], Fields], Callable[[Any, Reply], Decoded[Any]],
 
 # The values cannot be typed more narrowly in one table: each takes its own request.
 WIRES: dict[type[Request[Any]], Wire] = {
-    steps.Expect: ("expect", _expect, _reader(_Places, _as_it_is), True),
-    steps.Attach: ("attach", _attach, _reader(tuple[Message, ...], _as_it_is), True),
+    steps.Expect: ("expect", _expect, answered(_Places), True),
+    steps.Attach: ("attach", _attach, answered(tuple[Message, ...]), True),
     steps.Carry: (
         "carry",
         _carry,
-        _reader(
+        answered(
             tuple[tuple[Key, ...], tuple[Key, ...], _Detached, tuple[str, int], _Placed | None],
             lambda found: _carried(*found),
         ),
         True,
     ),
-    steps.Delivered: ("delivered", _delivered, _reader(bool, _none), True),
-    steps.Pending: ("pending", _nothing, _reader(tuple[Message, ...], _as_it_is), True),
-    steps.Hear: ("hear", _hear, _reader(tuple[bool, int], _as_it_is), True),
+    steps.Delivered: ("delivered", _delivered, answered(bool, no_answer), True),
+    steps.Pending: ("pending", _nothing, answered(tuple[Message, ...]), True),
+    steps.Hear: ("hear", _hear, answered(tuple[bool, int]), True),
     steps.Peek: (
         "peek",
         _peek,
-        _reader(
+        answered(
             tuple[tuple[tuple[int, tuple[float, ...], float | None, bool], ...], float],
             lambda found: steps.Peeked(*found),
         ),
         True,
     ),
-    steps.Outer: ("outer", _outer, _reader(tuple[Key, ...], _as_it_is), False),
-    steps.Allow: ("allow", _allow, _reader(tuple[tuple[int, float | None], ...], _as_it_is), True),
-    steps.SetPaces: ("set_paces", _set_paces, _reader(bool, _none), True),
-    steps.Started: ("started", _started, _reader(bool, _none), True),
+    steps.Outer: ("outer", _outer, answered(tuple[Key, ...]), False),
+    steps.Allow: ("allow", _allow, answered(tuple[tuple[int, float | None], ...]), True),
+    steps.SetPaces: ("set_paces", _set_paces, answered(bool, no_answer), True),
+    steps.Started: ("started", _started, answered(bool, no_answer), True),
 }

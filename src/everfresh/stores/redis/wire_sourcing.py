@@ -16,7 +16,7 @@ from everfresh.protocol.sourcing import Report, Reported, SourceState, Tell, Unr
 from everfresh.stores.redis import sourcing as steps
 from everfresh.stores.redis.wire_events import packed_offsets
 from everfresh.stores.redis.wire_groups import as_text
-from everfresh.stores.redis.wire_replies import Decoded, Reply, Told, decoded
+from everfresh.stores.redis.wire_replies import Decoded, Reply, Told, answered, decoded, no_answer
 from everfresh.stores.redis.wire_requests import Fields
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -39,12 +39,7 @@ class _Some(msgspec.Struct, array_like=True):
 
 _Numbered = list[tuple[int, float, int]]
 
-_decode_time = msgspec.msgpack.Decoder(Told[float]).decode
-_decode_flag = msgspec.msgpack.Decoder(Told[bool]).decode
-_decode_number = msgspec.msgpack.Decoder(Told[int]).decode
-_decode_numbers = msgspec.msgpack.Decoder(Told[tuple[int, int]]).decode
 _decode_some = msgspec.msgpack.Decoder(Told[_Some]).decode
-_decode_gone = msgspec.msgpack.Decoder(Told[tuple[int, bool]]).decode
 _decode_with_ids = msgspec.msgpack.Decoder(Told[tuple[_Numbered, int]]).decode
 _decode_after = msgspec.msgpack.Decoder(Told[tuple[_Numbered, int, bool]]).decode
 
@@ -53,18 +48,9 @@ def _keep_offsets(request: steps.KeepOffsets) -> Fields:
     return {"offsets": packed_offsets(request.offsets)}
 
 
-def _kept(_: Request[Any], reply: Reply) -> Decoded[None]:
-    return decoded(_decode_flag(reply[0]), None)
-
-
 def _tell(request: Tell) -> Fields:
     report = request.report
     return {"source": report.source, "consumer": report.consumer, "report": as_text(_encode(report))}
-
-
-def _told(_: Tell, reply: Reply) -> Decoded[float]:
-    told = _decode_time(reply[0])
-    return decoded(told, told.answer)
 
 
 def _read_some(request: steps.ReadSome) -> Fields:
@@ -107,22 +93,12 @@ def _forget(request: steps.ForgetSome) -> Fields:
     return {"names": request.names}
 
 
-def _forgotten(_: steps.ForgetSome, reply: Reply) -> Decoded[int]:
-    told = _decode_number(reply[0])
-    return decoded(told, told.answer)
-
-
 def _quarantine(request: steps.QuarantineSome) -> Fields:
     messages = [
         (one.id, one.source, as_text(_encode(replace(one, at=0.0, place=0))), one.at if request.keeps_at else None)
         for one in request.messages
     ]
     return {"messages": messages, "n_max": request.n_max, "max_bytes": request.max_bytes}
-
-
-def _gone(_: steps.QuarantineSome, reply: Reply) -> Decoded[tuple[int, bool]]:
-    told = _decode_gone(reply[0])
-    return decoded(told, told.answer)
 
 
 def _read_ids(request: steps.ReadIds) -> Fields:
@@ -164,21 +140,16 @@ def _release(request: steps.ReleaseSome) -> Fields:
     return {"ids": request.ids}
 
 
-def _released(_: steps.ReleaseSome, reply: Reply) -> Decoded[tuple[int, int]]:
-    told = _decode_numbers(reply[0])
-    return decoded(told, told.answer)
-
-
 Wire = tuple[str, Callable[[Any], Fields], Callable[[Any, Reply], Decoded[Any]], bool]
 
 # The values cannot be typed more narrowly in one table: each takes its own request.
 WIRES: dict[type[Request[Any]], Wire] = {
-    steps.KeepOffsets: ("keep_offsets", _keep_offsets, _kept, True),
-    Tell: ("tell", _tell, _told, True),
+    steps.KeepOffsets: ("keep_offsets", _keep_offsets, answered(bool, no_answer), True),
+    Tell: ("tell", _tell, answered(float), True),
     steps.ReadSome: ("read_some", _read_some, _some, False),
-    steps.ForgetSome: ("forget", _forget, _forgotten, True),
-    steps.QuarantineSome: ("quarantine", _quarantine, _gone, True),
+    steps.ForgetSome: ("forget", _forget, answered(int), True),
+    steps.QuarantineSome: ("quarantine", _quarantine, answered(tuple[int, bool]), True),
     steps.ReadIds: ("read_ids", _read_ids, _with_ids, False),
     steps.ReadAfter: ("read_after", _read_after, _after, False),
-    steps.ReleaseSome: ("release", _release, _released, True),
+    steps.ReleaseSome: ("release", _release, answered(tuple[int, int]), True),
 }

@@ -175,7 +175,9 @@ local function _is_outrun(row, groups, ids, is_plain, ...)
   if is_plain then
     local begun = row.begun
     -- A shape younger than the build: events before it was known left no mark.
-    return begun < tables.counters.fired_floor or tables.newest_born(ids) > begun or tables.last_fired_of(...) > begun
+    return begun < tables.counters.fired_floor
+      or tables.newest_born(ids) > begun
+      or (tables.any_fired(begun) and tables.last_fired_of(...) > begun)
   end
   return changing.is_outrun(tables.groups_of(groups), row.begun, row)
 end
@@ -474,7 +476,7 @@ end
 -- most of what is done with them. The last ones are its marks.
 -- stylua: ignore
 local function _commit(
-  request, token, epoch, begun_at, attempts, cause, digest, good_from, build_s, expires_at, is_error, is_private,
+  request, value, token, epoch, begun_at, attempts, cause, digest, good_from, build_s, expires_at, is_error, is_private,
   is_awaited, fingerprint, terms, retry_in_s, builder, seen, groups, shapes, ids, is_plain, ...
 )
   local row = _held_by(request.key, token, epoch)
@@ -510,7 +512,7 @@ local function _commit(
   _end_lease(row)
   _after_commit(row, begun_at, attempts, retry_in_s, scheduling.shows_event(is_changed, is_awaited))
   tables.relink_packed(row, groups, shapes, ids, is_plain, ...)
-  changing.store_value(row, request.value, is_changed, cause)
+  changing.store_value(row, value, is_changed, cause)
   if tables.row(row.key) == row then
     _tell_outward(row, cause, is_changed)
   end
@@ -527,8 +529,8 @@ local function _commit(
   return { "committed", row, is_changed, true, is_recovery }
 end
 
-function building.commit(request)
-  return _commit(request, unpack_(request.flat))
+function building.commit(request, value, flat)
+  return _commit(request, value, unpack_(flat))
 end
 
 function building.fail(request)

@@ -221,7 +221,7 @@ local function _take_over(row, request, seen)
 end
 
 -- Carry out `Put`.
-function changing.put(request)
+function changing.put(request, value)
   local unattached = tables.unattached(request.groups, {}, request.is_asked)
   if unattached ~= nil and not request.is_last then
     return tables.refusal(unattached)
@@ -246,7 +246,7 @@ function changing.put(request)
   _take_over(row, request, seen)
   changing.queue(row, row.expires_at)
   tables.relink(row, request.groups)
-  changing.store_value(row, request.value, not is_same, {})
+  changing.store_value(row, value, not is_same, {})
   if is_same then
     -- It may last longer.
     tables.tell_elsewhere(row)

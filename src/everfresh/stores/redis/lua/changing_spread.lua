@@ -76,6 +76,9 @@ function changing.is_outrun(groups, begun, linked)
       end
     end
   end
+  if not tables.any_fired(begun) then
+    return false
+  end
   -- All are asked about at once, as each question costs a call.
   if #marks > 0 and tables.last_fired(marks) > begun then
     return true
@@ -253,14 +256,14 @@ function changing.spread(keys, whys, pace)
   return touched, changing.shake_outward(dirty), places
 end
 
--- Touch who was built from the entry.
-function changing.touch_outer(row, text, cause)
+-- Touch who was built from the entry, which was `done`: "changed", say.
+function changing.touch_outer(row, done, cause)
   tables.tell_elsewhere(row, "changed", cause)
   local keys, whys = tables.members(row.call), {}
   if #keys == 0 then
     return
   end
-  local why = { text = text, cause = cause, is_by_call = true }
+  local why = { text = row.key .. " " .. done, cause = cause, is_by_call = true }
   for number = 1, #keys do
     whys[number] = why
   end
@@ -270,7 +273,7 @@ end
 -- Remove an entry; who was built from it is touched, as nobody watches over its dependencies any more.
 function changing.drop(row)
   evicting.take_out(row)
-  changing.touch_outer(row, row.key .. " was dropped", row.cause)
+  changing.touch_outer(row, "was dropped", row.cause)
 end
 
 -- Drop a few of the same kind whose time has come, at each that is written: it may be that no worker ever does.
@@ -306,6 +309,6 @@ function changing.store_value(row, value, is_changed, cause)
   tables.save(row)
   if is_changed then
     tables.set_value(row, value)
-    changing.touch_outer(row, row.key .. " changed", cause or {})
+    changing.touch_outer(row, "changed", cause or EMPTY)
   end
 end

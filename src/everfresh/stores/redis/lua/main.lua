@@ -69,17 +69,18 @@ local function repaired(carry)
 end
 
 -- Carry out the step, on the counters as they were read; its answer.
-local function carried_out(step, request, counters, now, epoch, is_reading, n_shards, shard, room, last_reads, damage)
+local function carried_out(step, request, arguments, counters, now, epoch, is_reading, n_shards, shard, room, last_reads, damage)
   tables.open(counters, now, epoch, is_reading, n_shards, shard)
   tables.room, tables.last_reads = room, last_reads
   -- What a commit stores is not looked for by events that have not come yet: they ask, and all is distrusted then.
-  if not is_reading and not request.flat then
+  if not is_reading and not arguments[3] then
     tables.check_shapes()
   end
   if damage then
     tables.lose(damage)
   end
-  local answer = step(request)
+  -- What travels as it is, a value above all, stands in no map: one that grows is made anew.
+  local answer = step(request, arguments[2], arguments[3])
   if answer == nil then
     answer = NULL
   end
@@ -97,7 +98,6 @@ local function run(step, keys, arguments)
   reply = { "" }
   local request, now, slot, serial, epoch, max_entries, max_bytes, is_reading, last_reads, deadline, is_repair, n_shards, shard =
     unpack_(arguments[1])
-  request.value, request.flat = arguments[2], arguments[3]
   local is_kept = not is_reading and slot ~= nil and slot ~= ""
   -- What nearly every step reads, at once.
   local key = request.lease and request.lease.key or request.key
@@ -137,11 +137,10 @@ local function run(step, keys, arguments)
     answer = repaired(function(lost)
       -- The try before may have written into it.
       reply, request = { "" }, (unpack_(arguments[1]))
-      request.value, request.flat = arguments[2], arguments[3]
-      return carried_out(step, request, found[1], now, epoch, is_reading, n_shards, shard, room, last_reads, lost)
+      return carried_out(step, request, arguments, found[1], now, epoch, is_reading, n_shards, shard, room, last_reads, lost)
     end)
   else
-    answer = carried_out(step, request, found[1], now, epoch, is_reading, n_shards, shard, room, last_reads)
+    answer = carried_out(step, request, arguments, found[1], now, epoch, is_reading, n_shards, shard, room, last_reads)
   end
   if is_reading then
     reply[1] = pack({ answer })

@@ -50,8 +50,8 @@ end
 
 -- All ids in the bucket; nil when there are more than that.
 function tables.ids_in(bucket, n_max)
-  local _, _, suffix, rest = _place(bucket)
-  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  local _, _, name, rest = _place(bucket)
+  local packed = call("HGET", name, rest)
   if packed == "*" and call("SCARD", P .. "b:" .. bucket) > n_max then
     return nil
   end
@@ -182,12 +182,11 @@ end
 
 -- As `conditions`, but some of them, from the cursor on, when there are more than that; and where to go on.
 function tables.some_conditions(stem, n_max, cursor)
-  local _, _, suffix, rest = _place(stem)
-  local name = P .. "o:" .. suffix
+  local _, _, name, rest = _place(stem, "o:")
   if cursor == nil and call("HLEN", name) <= n_max then
     return tables.conditions(stem)
   end
-  if call("HLEN", name) ~= call("HLEN", P .. "i:" .. suffix) then
+  if call("HLEN", name) ~= call("HLEN", (select(3, _place(stem)))) then
     -- It is all that the other one does then.
     return tables.conditions(stem)
   end

@@ -13,11 +13,6 @@ local function _or_null(value)
   return value
 end
 
--- The newest position.
-function showing.newest()
-  return { tables.counters.epoch, tables.counters.sequence }
-end
-
 -- The answer to `Load`, without what is broken in it: `building.fail` sets that as the tenth.
 function showing.loaded(row, fingerprint)
   local counters = tables.counters

@@ -18,13 +18,15 @@ local N_PACKED = 12
 local N_PARTS = 16384
 local N_AT_A_TIME = 512
 
--- The shape, the part, and the rest of the bucket.
-local function _place(bucket)
+-- The shape, the part, the name under which the part stands, and the rest of the bucket.
+local function _place(bucket, beginning)
+  -- By remainders: a call of `math.floor` costs as much as all of it.
   local first, second = string.byte(bucket, 9, 10)
-  local part = first * 64 + math.floor(second / PART)
+  local low_first, low_second = first % PART, second % PART
+  local rest_of_part = (second - low_second) / PART
   local shape = string.sub(bucket, 1, 8)
-  local suffix = shape .. string.char(math.floor(part / 256), part % 256)
-  return shape, part, suffix, string.sub(bucket, 10)
+  local suffix = string.char((first - low_first) / PART, low_first * (256 / PART) + rest_of_part)
+  return shape, first * (256 / PART) + rest_of_part, P .. (beginning or "i:") .. shape .. suffix, string.sub(bucket, 10)
 end
 
 -- The ids as they stand beside the bucket's rest.
@@ -65,10 +67,17 @@ local function _digits(number)
   return string.format("%d", number)
 end
 
+-- Who stands in which bucket is another from now on.
+local function _forget_met()
+  if next(_met) ~= nil then
+    _met = {}
+  end
+end
+
 -- Have the id stand in the bucket, in which there is nobody; false when somebody is. In most shapes either nearly all
 -- buckets have one member, or many do: so what was met last in the shape says what to ask first.
-local function _is_first_in(name, rest, shape, part, id)
-  if call("HSETNX", name, rest, _digits(id)) == 0 then
+local function _is_first_in(name, rest, shape, part, digits)
+  if call("HSETNX", name, rest, digits) == 0 then
     return false
   end
   K.alone[shape] = true
@@ -78,17 +87,17 @@ local function _is_first_in(name, rest, shape, part, id)
   return true
 end
 
-local function _link(bucket, id)
-  _met = {}
-  local shape, part, suffix, rest = _place(bucket)
-  local name = P .. "i:" .. suffix
-  if K.alone[shape] and _is_first_in(name, rest, shape, part, id) then
+-- Have the id, whose digits these are, stand in the bucket.
+local function _link(bucket, id, digits)
+  _forget_met()
+  local shape, part, name, rest = _place(bucket)
+  if K.alone[shape] and _is_first_in(name, rest, shape, part, digits) then
     return
   end
   K.alone[shape] = false
   local packed = call("HGET", name, rest)
   if not packed then
-    _is_first_in(name, rest, shape, part, id)
+    _is_first_in(name, rest, shape, part, digits)
     return
   end
   if packed == "*" then
@@ -125,9 +134,9 @@ local function _link(bucket, id)
 end
 
 local function _unlink(bucket, id)
-  _met = {}
-  local shape, part, suffix, rest = _place(bucket)
-  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  _forget_met()
+  local shape, part, name, rest = _place(bucket)
+  local packed = call("HGET", name, rest)
   if not packed then
     return
   end
@@ -144,15 +153,16 @@ local function _unlink(bucket, id)
       end
     end
     if #left > 0 then
-      call("HSET", P .. "i:" .. suffix, rest, _packed_ids(left))
+      call("HSET", name, rest, _packed_ids(left))
       return
     end
   end
-  call("HDEL", P .. "i:" .. suffix, rest)
+  call("HDEL", name, rest)
   if #bucket > 16 then
-    call("HDEL", P .. "o:" .. suffix, rest)
+    local _, _, operands = _place(bucket, "o:")
+    call("HDEL", operands, rest)
   end
-  if call("EXISTS", P .. "i:" .. suffix) == 0 then
+  if call("EXISTS", name) == 0 then
     call("SREM", K.parts[shape], part)
   end
 end
@@ -201,23 +211,26 @@ end
 
 -- Whether the part is known to be empty. Of the shape that most ask about for nothing, every commit of an entry from
 -- which none was built, one question is enough.
-local function _is_empty(shape, part)
+local function _is_empty(bucket)
+  local shape = string.sub(bucket, 1, 8)
   if shape ~= CONST.CALL_SHAPE then
     return false
   end
+  local first, second = string.byte(bucket, 9, 10)
+  local part = first * (256 / PART) + (second - second % PART) / PART
   local is_there = call("SMISMEMBER", K.parts[shape], _digits(part), "-1")
   return is_there[1] == 0 and is_there[2] == 1
 end
 
 -- The ids in the bucket.
 local function _find_ids(bucket)
-  local shape, part, suffix, rest = _place(bucket)
-  if _is_empty(shape, part) then
+  if _is_empty(bucket) then
     return EMPTY
   end
-  local packed = call("HGET", P .. "i:" .. suffix, rest)
+  local shape, part, name, rest = _place(bucket)
+  local packed = call("HGET", name, rest)
   if not packed then
-    if call("SISMEMBER", K.parts[shape], part) == 1 and call("EXISTS", P .. "i:" .. suffix) == 0 then
+    if call("SISMEMBER", K.parts[shape], part) == 1 and call("EXISTS", name) == 0 then
       tables.lose("a part of its index")
       if not tables.is_reading then
         call("SREM", K.parts[shape], part)
@@ -229,7 +242,7 @@ local function _find_ids(bucket)
   if #ids == 0 then
     tables.lose("a part of its index")
     if not tables.is_reading then
-      call("HDEL", P .. "i:" .. suffix, rest)
+      call("HDEL", name, rest)
     end
   end
   return ids
@@ -248,14 +261,15 @@ end
 
 -- The buckets of a filtered shape that begin with the stem and have members, each with its operands.
 function tables.conditions(stem)
-  local shape, part, suffix, rest = _place(stem)
+  local shape, part, name, rest = _place(stem)
+  local _, _, operands = _place(stem, "o:")
   local found = {}
-  local items = call("HGETALL", P .. "o:" .. suffix)
-  if #items ~= 2 * call("HLEN", P .. "i:" .. suffix) then
+  local items = call("HGETALL", operands)
+  if #items ~= 2 * call("HLEN", name) then
     tables.lose("conditions")
     if not tables.is_reading then
       -- In the new life each entry is linked anew with its next writing.
-      call("UNLINK", P .. "o:" .. suffix, P .. "i:" .. suffix)
+      call("UNLINK", operands, name)
       call("SREM", K.parts[shape], part)
     end
     return found
@@ -281,6 +295,10 @@ local function _parts_of(shape)
       table.remove(parts, number)
       return parts
     end
+  end
+  if #parts == 0 and tables.born(shape) == nil and call("HEXISTS", K.d, shape) == 0 then
+    -- Nobody here has ever hung on it: of events that name whole shapes, most shards have never heard of some.
+    return parts
   end
   -- Nobody has looked yet, or some of them were lost.
   parts = {}

@@ -15,15 +15,15 @@ end
 
 local function _link_all(row, groups, linked)
   local id = tables.id(row)
-  local come = {}
+  local digits, come = _digits(id), {}
   for _, group in ipairs(groups) do
     for number, bucket in ipairs(group.b) do
       if not linked[bucket] and not come[bucket] then
         come[bucket] = true
-        _link(bucket, id)
+        _link(bucket, id, digits)
         if group.t then
-          local _, _, suffix, rest = _place(bucket)
-          call("HSET", P .. "o:" .. suffix, rest, pack(group.o[number]))
+          local _, _, operands, rest = _place(bucket, "o:")
+          call("HSET", operands, rest, pack(group.o[number]))
         end
       end
     end
@@ -63,9 +63,11 @@ end
 -- Put an entry that stands in no bucket into those among the marks, which name the shape before its buckets.
 local function _link_first(row, packed, marks)
   local id = tables.id(row)
-  for _, mark in ipairs(marks) do
+  local digits = _digits(id)
+  for number = 1, #marks do
+    local mark = marks[number]
     if #mark > SHAPE_BYTES then
-      _link(mark, id)
+      _link(mark, id, digits)
     end
   end
   row.groups, row.packed_groups = nil, packed
@@ -74,8 +76,8 @@ end
 -- How many of the marks are shapes.
 local function _n_shapes_of(marks)
   local n = 0
-  for _, mark in ipairs(marks) do
-    if #mark == SHAPE_BYTES then
+  for number = 1, #marks do
+    if #marks[number] == SHAPE_BYTES then
       n = n + 1
     end
   end

@@ -8,6 +8,9 @@
 -- Rules
 -- - What is forgotten raises `fired_floor`: a build that began before it counts as outrun.
 -- - Forgetting goes a chunk at a time, with the events that make it needed.
+
+-- In a block of its own: the locals of a script are limited, over all files.
+do
 local N_AT_ONCE = 500
 local N_PRUNED = 1000
 
@@ -81,6 +84,11 @@ local function _unless_lost(last)
   return last
 end
 
+-- Whether anything at all fired after the position; if not, no mark need be asked about.
+function tables.any_fired(after)
+  return tables.counters.last_mark > after
+end
+
 -- The newest position at which one of them fired; 0 for never.
 function tables.last_fired(marks)
   local last = 0
@@ -122,4 +130,5 @@ function tables.probes(stem, after)
   end
   local fired = tables.last_fired({ stem })
   return found, fired > after and newest < fired
+end
 end

@@ -4,6 +4,9 @@
 -- Rules
 -- - What has fallen due moves to where the rank decides, some at a time; what is left follows with the next call.
 -- - A place in the queue that a row knows nothing of is taken away when somebody comes upon it.
+
+-- In a block of its own: the locals of a script are limited, over all files.
+do
 local END = tables.id_bytes(0)
 local N_MOVED = 500
 local N_TAKEN_IN = 256
@@ -249,4 +252,5 @@ function tables.coldest(n)
     return tables.coldest(n)
   end
   return rows
+end
 end

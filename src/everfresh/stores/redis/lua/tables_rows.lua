@@ -17,11 +17,11 @@ local tables = {}
 -- All of these are one step's, in whatever file they are used: `open` sets them.
 local _rows, _values, _keys, _packed_counters
 local _unsaved, _n_unsaved
--- Those that it has written, some of them more than once.
-local _written, _n_written
+-- Those that it has written, some of them more than once; and those whose values it has set.
+local _written, _n_written, _valued, _n_valued
 local _shapes, _met, _paces, _n_appended
--- Rows and values to be set when the step ends, all by one command.
-local _to_set
+-- What is to be set when the step ends, all by one command: names and data by turns.
+local _to_set, _n_to_set
 -- The row that was read together with the counters, packed, by its key; and the name under which it stands.
 local _first_key, _first_row, _first_name
 -- The rows that steps wrote lately, by their names, in two halves: most are read again soon, and are what they were when
@@ -54,7 +54,8 @@ end
 -- The server's own time, also where a test gives another one.
 function tables.server_time()
   local time = call("TIME")
-  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+  -- They are texts, of which Lua makes numbers by itself.
+  return time[1] + time[2] / 1000000
 end
 
 local function _new_counters(epoch)
@@ -150,8 +151,10 @@ end
 
 -- Begin a step, with the counters as they were read. `epoch` names the store's life, should this step begin it.
 function tables.open(packed_counters, now, epoch, is_reading, n_shards, shard)
-  _rows, _values, _keys, tables.records = {}, {}, {}, {}
-  _unsaved, _n_unsaved, _n_appended, _met, _to_set, _written, _n_written = {}, 0, 0, {}, {}, {}, 0
+  -- With room for what most steps put there: a table that grows is made anew each time.
+  _rows, _values, _keys, _met, tables.records = { room = nil }, { room = nil }, {}, {}, { nil }
+  _unsaved, _n_unsaved, _written, _n_written, _valued, _n_valued = { nil }, 0, { nil }, 0, { nil }, 0
+  _to_set, _n_to_set, _n_appended = { nil, nil, nil, nil, nil, nil }, 0, 0
   tables.now, tables.is_reading, tables.new_epoch, tables.loss = now, is_reading, epoch, nil
   tables.n_shards, tables.shard, tables.short = n_shards, shard, nil
   if tables.n_shards then

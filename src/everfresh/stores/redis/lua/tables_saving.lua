@@ -14,7 +14,7 @@
 -- - What is due when it is written goes where the rank decides at once.
 -- - The queues of a function that has entries are never empty: the end of each stands in it for ever, under a number that
 --   no entry has. So one that is missing was lost, and the entries that waited in it.
-local ID_FORMAT = ">I5"
+local ID_FORMAT, PLACE_FORMAT, LEASE_FORMAT = ">I5", ">I5dd", ">I5I6"
 local NOBODY = 0
 -- Names and data.
 local N_SET = 1000
@@ -29,7 +29,7 @@ end
 
 -- Have the function's queues, each with its end.
 function tables.begin_queues(func)
-  call("ZADD", K.waiting[func], "+inf", tables.id_bytes(NOBODY) .. struct.pack(">dd", 0, math.huge))
+  call("ZADD", K.waiting[func], "+inf", struct.pack(PLACE_FORMAT, NOBODY, 0, math.huge))
   call("ZADD", K.ready[func], "+inf", tables.id_bytes(NOBODY))
 end
 
@@ -92,21 +92,27 @@ function tables.save(row)
   end
 end
 
+-- Have the data stand under the name when the step ends.
+local function _set_last(name, data)
+  _to_set[_n_to_set + 1], _to_set[_n_to_set + 2] = name, data
+  _n_to_set = _n_to_set + 2
+end
+
 -- Store the value.
 function tables.set_value(row, value)
   _values[row] = value
-  _to_set[P .. "v:" .. row.key] = value
+  _n_valued = _n_valued + 1
+  _valued[_n_valued] = row
 end
 
 -- Take the row out of the queue and out of the leases, as far as it stood there when it was written last.
 local function _unqueue(row, func)
-  local id = tables.id_bytes(row.id)
   if row.was_due ~= nil then
     if not row.was_ready then
-      call("ZREM", K.waiting[func], id .. struct.pack(">dd", row.was_rank, row.was_due))
+      call("ZREM", K.waiting[func], struct.pack(PLACE_FORMAT, row.id, row.was_rank, row.was_due))
     end
     if _micros(row.was_due) <= _micros(tables.now) then
-      call("ZREM", K.ready[func], id)
+      call("ZREM", K.ready[func], tables.id_bytes(row.id))
     end
     row.was_due, row.was_ready = nil, nil
   end
@@ -114,7 +120,7 @@ end
 
 local function _unlease(row, func)
   if row.was_token ~= nil then
-    call("ZREM", K.leases[func], tables.id_bytes(row.id) .. struct.pack(">I6", row.was_begun))
+    call("ZREM", K.leases[func], struct.pack(LEASE_FORMAT, row.id, row.was_begun))
     row.was_token = nil
   end
 end
@@ -129,11 +135,10 @@ local function _queue(row, func)
   if due == nil then
     return
   end
-  local id = tables.id_bytes(row.id)
   if due <= tables.now then
-    call("ZADD", K.ready[func], _micros(rank), id)
+    call("ZADD", K.ready[func], _micros(rank), tables.id_bytes(row.id))
   else
-    call("ZADD", K.waiting[func], _micros(due), id .. struct.pack(">dd", rank, due))
+    call("ZADD", K.waiting[func], _micros(due), struct.pack(PLACE_FORMAT, row.id, rank, due))
   end
 end
 
@@ -145,7 +150,7 @@ local function _lease(row, func)
   _unlease(row, func)
   row.was_token, row.was_until, row.was_begun = token, ends_at, begun
   if token ~= nil then
-    call("ZADD", K.leases[func], _micros(ends_at), tables.id_bytes(row.id) .. struct.pack(">I6", begun))
+    call("ZADD", K.leases[func], _micros(ends_at), struct.pack(LEASE_FORMAT, row.id, begun))
   end
 end
 
@@ -203,7 +208,6 @@ local function _write(row)
   row.was_func, row.was_saved = row.func, true
   row.name = row.name or P .. "r:" .. row.key
   row.packed = _packed_row(row)
-  _to_set[row.name] = row.packed
   _n_written = _n_written + 1
   _written[_n_written] = row
   _queue(row, func)
@@ -226,7 +230,7 @@ function tables.flush()
     end
     number = number + 1
   end
-  _unsaved, _n_unsaved = {}, 0
+  _n_unsaved = 0
 end
 
 -- Delete the row and its value; its links are gone already.
@@ -237,9 +241,9 @@ function tables.remove(row)
   if row.is_unlinked then
     _count_in(row)
   end
-  local name, value_name = P .. "r:" .. key, P .. "v:" .. key
-  _to_set[name], _to_set[value_name], row.packed = nil, nil, nil
-  call("UNLINK", name, value_name)
+  -- Nothing of it is set when the step ends.
+  row.packed = nil
+  call("UNLINK", P .. "r:" .. key, P .. "v:" .. key)
   if id == nil then
     return
   end
@@ -261,17 +265,22 @@ end
 
 -- Set what is to be set; a command takes so many arguments at most.
 local function _set_all()
-  local items, n = {}, 0
-  for name, data in pairs(_to_set) do
-    items[n + 1], items[n + 2] = name, data
-    n = n + 2
-    if n == N_SET then
-      call("MSET", unpack(items))
-      items, n = {}, 0
+  for number = 1, _n_written do
+    local row = _written[number]
+    -- Unless it was removed since.
+    if row.packed then
+      _set_last(row.name, row.packed)
     end
   end
-  if n > 0 then
-    call("MSET", unpack(items))
+  for number = 1, _n_valued do
+    local row = _valued[number]
+    if _values[row] then
+      _set_last(P .. "v:" .. row.key, _values[row])
+    end
+  end
+  -- What stands first goes last: the counters and the offsets, which tell of all others.
+  for start = math.floor((_n_to_set - 1) / N_SET) * N_SET + 1, 1, -N_SET do
+    call("MSET", unpack(_to_set, start, math.min(start + N_SET - 1, _n_to_set)))
   end
 end
 
@@ -300,7 +309,7 @@ function tables.finish()
   end
   local packed = _pack_counters(counters)
   if packed ~= _packed_counters then
-    _to_set[K.m] = packed
+    _set_last(K.m, packed)
   end
   _set_all()
   tables.keep_counters(packed)

@@ -11,7 +11,7 @@
 function tables.set_offsets(offsets)
   for _, pair in ipairs(offsets) do
     tables.know_source(pair[1])
-    _to_set[P .. "offset:" .. pair[1]] = pair[2]
+    _set_last(P .. "offset:" .. pair[1], pair[2])
   end
 end
 
