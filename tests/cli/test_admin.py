@@ -63,5 +63,17 @@ def test_the_number_that_it_has_must_be_right(shared_redis: RedisServer, capsys:
 
 def test_only_redis_has_shards(capsys: pytest.CaptureFixture[str]) -> None:
     """Any other URL is refused."""
-    assert run(["admin", "reshard", "sqlite:///cache.db", "--from", "2", "--to", "1", "--yes"]) == 1
+    assert run(["admin", "reshard", "sqlite:///cache.db", "--from", "2", "--to", "1", "--yes"]) == 2
     assert "only stores on Redis" in capsys.readouterr().err
+
+
+def test_a_url_that_names_no_server_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is asked."""
+    assert run(["admin", "reshard", "redis://localhost/abc", "--from", "2", "--to", "1"]) == 2
+    assert "the database is a number" in capsys.readouterr().err
+
+
+def test_nothing_is_divided_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nobody can be asked, the answer has to be given before."""
+    assert run(["admin", "reshard", "redis://localhost:1/0", "--from", "2", "--to", "1"]) == 2
+    assert "give --yes" in capsys.readouterr().err

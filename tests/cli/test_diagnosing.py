@@ -70,7 +70,7 @@ def test_what_came_before_a_new_start_came_too() -> None:
     [
         ([reported(PRESENT_S + 1)], Verdict.PROBLEM, "no consumer for 31 s"),
         ([reported(PRESENT_S)], Verdict.OK, "1 consumer connected"),
-        ([reported(is_connected=False, problem="refused")], Verdict.PROBLEM, "not connected: refused"),
+        ([reported(is_connected=False, problem="refused.")], Verdict.PROBLEM, "not connected: refused; "),
         ([reported(is_connected=False)], Verdict.PROBLEM, "its consumers have ended"),
         ([reported(problem="nothing has come for 90 s")], Verdict.PROBLEM, "nothing has come for 90 s"),
         ([reported(), reported(consumer="b", is_connected=False)], Verdict.OK, "1 consumer connected"),

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,7 +174,7 @@ def test_messages_are_dropped(bus: str, capsys: pytest.CaptureFixture[str]) -> N
 
     assert run(["quarantine", "drop", STORE, web, "--yes"]) == 0
     assert ids() == [bus, other]
-    assert run(["quarantine", "drop", STORE, "--source", "bus"]) == 0
+    assert run(["quarantine", "drop", STORE, "--source", "bus", "--yes"]) == 0
 
     assert ids() == [other]
     assert capsys.readouterr().out == "1 message dropped.\n" * 2
@@ -189,6 +190,24 @@ def test_dropping_asks_whoever_sits_there(
     assert run(["quarantine", "drop", STORE, "--all"]) == 1
     assert ids() == [bus]
     assert capsys.readouterr().err == "everfresh: stopped.\n"
+
+
+def test_nothing_is_dropped_without_a_word(bus: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nobody can be asked, the answer has to be given before."""
+    assert run(["quarantine", "drop", STORE, "--all"]) == 2
+
+    assert "give --yes" in capsys.readouterr().err
+    assert ids() == [bus]
+
+
+def test_ctrl_c_is_a_no(bus: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """At once: while it is asked, no event loop takes the signal as its own."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+
+    assert run(["quarantine", "drop", STORE, "--all"]) == 1
+    assert ids() == [bus]
+    assert capsys.readouterr().err.strip() == "everfresh: stopped."
 
 
 def _said_no(text: str, **_options: object) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from everfresh.cache.printing import printable
+from everfresh.cli.asking import confirm
 from everfresh.model.errors import StoreUrlInvalid
 
 _MAX_SHARDS = 256
@@ -35,14 +37,19 @@ def reshard(url: str, n_before: int, n_after: int, *, is_sure: bool) -> int:
         msg = "the driver for Redis is not installed. Install it: pip install 'everfresh[redis]'"
         raise click.ClickException(msg) from error
     if url.partition(":")[0] not in SCHEMES:
-        msg = "store URL: only stores on Redis have shards. Use for example 'redis://host:6379/0'."
-        raise StoreUrlInvalid(msg)
-    address = address_of(url)
-    if not is_sure:
-        click.confirm(f"All entries under {address.prefix!r} at {address} will be built anew. Go on?", abort=True)
+        raise _bad("only stores on Redis have shards. Use for example 'redis://host:6379/0'.")
+    try:
+        address = address_of(url)
+    except StoreUrlInvalid as error:
+        raise _bad(str(error)) from error
+    confirm(f"All entries under {address.prefix!r} at {address} will be built anew.", is_sure=is_sure)
     done = divide(address, n_before, n_after)
     click.echo(
         f"{n_after} shards: {done.n_queued} entries wait to be built, {done.n_gone} put values are gone, "
         f"{done.n_keys} keys were removed."
     )
     return 0
+
+
+def _bad(problem: str) -> click.BadParameter:
+    return click.BadParameter(printable(problem), param_hint="URL")

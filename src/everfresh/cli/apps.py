@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from operator import attrgetter
 from types import ModuleType
 from typing import cast
 
-from everfresh.cache import Cache
+from everfresh.cache import Cache, CachedFunction
 from everfresh.cli.streams import App
 from everfresh.model.errors import EverfreshError
 
@@ -27,7 +29,7 @@ def cache_of(app: str) -> Cache:
     module, found = _found(app, what="cache", example="shop.pages:cache")
     if not isinstance(found, Cache):
         kind = type(found).__name__
-        raise AppUnusable(f"{app!r} is a {kind}, not a Cache. {_hint(module)}")
+        raise AppUnusable(f"{app!r} is a {kind}, not a Cache. {_caches(module)}")
     return found
 
 
@@ -41,8 +43,9 @@ def asgi_of(app: str, cache: str | None) -> tuple[App, Cache]:
     module, found = _found(app, what="application", example="shop.web:app")
     if isinstance(found, Cache):
         raise AppUnusable(f"{app!r} is a Cache, not an ASGI application: `everfresh worker` takes it.")
-    if not callable(found) or isinstance(found, type):
-        raise AppUnusable(f"{app!r} is a {type(found).__name__}, not an ASGI application.")
+    kind = type(found).__name__
+    if not callable(found) or isinstance(found, type | CachedFunction):
+        raise AppUnusable(f"{app!r} is a {kind}, not an ASGI application.")
     served = cast("App", found)
     if cache is not None:
         return served, cache_of(cache)
@@ -63,6 +66,9 @@ def found_in(name: str, *, what: str, example: str) -> object:
 
 
 def _found(app: str, *, what: str, example: str) -> tuple[ModuleType, object]:
+    if "/" in app:
+        # Not shown: a URL may hold a password.
+        raise AppUnusable(f"a URL or a path names no {what} here. Write module:attribute, for example {example}.")
     name, _, path = app.partition(":")
     if not name or not path:
         raise AppUnusable(f"{app!r} names no {what}. Write module:attribute, for example {example}.")
@@ -70,7 +76,8 @@ def _found(app: str, *, what: str, example: str) -> tuple[ModuleType, object]:
     try:
         found: object = attrgetter(path)(module)
     except AttributeError as error:
-        raise AppUnusable(f"{name!r} has no {path!r}. {_hint(module)}") from error
+        hint = _caches(module) if what == "cache" else _alike(module, path)
+        raise AppUnusable(f"{name!r} has no {path!r}. {hint}") from error
     return module, found
 
 
@@ -90,13 +97,23 @@ def _imported(name: str) -> ModuleType:
         raise AppUnusable(f"there is no module {error.name!r}. Run this in the folder that holds it.") from error
     except EverfreshError:
         raise
-    except Exception as error:
-        # The user's module may raise anything; what it was helps more than a traceback through our own import.
+    except (Exception, SystemExit) as error:
+        # The user's module may raise anything, or mean to be a command; what it was helps more than a traceback
+        # through our own import.
         raise AppUnusable(f"importing {name!r} failed with {type(error).__name__}: {error}") from error
 
 
-def _hint(module: ModuleType) -> str:
+def _caches(module: ModuleType) -> str:
     names = sorted(name for name, value in vars(module).items() if isinstance(value, Cache))
     if not names:
         return "No cache is to be seen in that module."
+    return _did_you_mean(module, names)
+
+
+def _alike(module: ModuleType, path: str) -> str:
+    names = get_close_matches(path, vars(module), n=1)
+    return _did_you_mean(module, names) if names else "Is it the right module?"
+
+
+def _did_you_mean(module: ModuleType, names: Iterable[str]) -> str:
     return "Did you mean " + " or ".join(f"{module.__name__}:{name}" for name in names) + "?"

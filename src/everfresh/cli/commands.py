@@ -7,7 +7,6 @@ in a module of their own, have more.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
 from typing import IO
 
 import click
@@ -20,6 +19,7 @@ from everfresh.cli.admin import admin
 from everfresh.cli.doctor import doctor
 from everfresh.cli.dry_run import dry_run
 from everfresh.cli.opening import opened
+from everfresh.cli.parameters import not_nan
 from everfresh.cli.quarantine import quarantine
 from everfresh.cli.recording import record
 from everfresh.cli.replay import lines_of, publish
@@ -44,6 +44,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         click.echo("everfresh: stopped.", err=True)
         return 1
+    except OSError as error:
+        # A disk that is full, say.
+        click.echo(printable(f"everfresh: {error}"), err=True)
+        return 1
     return code if isinstance(code, int) else 0
 
 
@@ -53,18 +57,12 @@ def everfresh() -> None:
     """A cache that is kept fresh by events."""
 
 
-def _number(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
-    if isnan(seconds):
-        raise click.BadParameter("nan is no number of seconds.")
-    return seconds
-
-
 @everfresh.command()
 @click.option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="0 picks a free one.")
 @click.option(
     "--upstream-delay",
     type=click.FloatRange(0, 3600),
-    callback=_number,
+    callback=not_nan,
     default=1.5,
     show_default=True,
     metavar="S",
@@ -74,7 +72,7 @@ def _number(_context: click.Context, _option: click.Parameter, seconds: float) -
 @click.option("--once", is_flag=True, help="Make one round trip without a browser, print its times, and exit.")
 @click.option("--store", metavar="URL", help="The cache's store.  [default: a SQLite file, removed at the end]")
 def demo(port: int, upstream_delay: float, store: str | None, *, autopilot: bool, once: bool) -> int:
-    """Serve a page of widgets over a slow issue tracker, and watch them stay fresh."""
+    """Serve widgets over a slow issue tracker that stay fresh."""
     # Here, so that the other commands start without it.
     from everfresh.demo import DemoSettings, run, run_once  # noqa: PLC0415
 
@@ -94,8 +92,6 @@ everfresh.add_command(processes.run)
 everfresh.add_command(processes.worker)
 everfresh.add_command(processes.consume)
 everfresh.add_command(processes.web)
-
-
 everfresh.add_command(record)
 
 
@@ -171,7 +167,7 @@ def _coverage(cache: Cache, function: str | None) -> Coverage:
 @click.argument("app")
 @click.argument("key")
 def explain(app: str, key: str) -> int:
-    """Say why an entry is or is not fresh, what touched it, and what would.
+    """Say why an entry is fresh or not, what did and would touch it.
 
     APP names the cache as module:attribute, looked for in the current folder too. KEY is the entry's key, as it is or
     as `entries` lists it.

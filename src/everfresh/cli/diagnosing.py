@@ -128,7 +128,7 @@ def _of_source(state: SourceState, now: float) -> Finding:
         text = f"no consumer for {since}; {facts}"
         todo = f"start `everfresh consume`, or look why it ended; {_UNUSED}"
         return Finding(about, Verdict.PROBLEM, text, todo)
-    problems = list(dict.fromkeys(report.problem for report in present if report.problem))
+    problems = list(dict.fromkeys(report.problem.rstrip(".") for report in present if report.problem))
     if not alive:
         text = f"not connected: {'; '.join(problems) or 'its consumers have ended'}; {facts}"
         todo = "mend the source, or its address" if problems else "start `everfresh consume`, or look why it ended"
@@ -180,12 +180,7 @@ def _of_quarantine(sources: Sources) -> Finding:
 
 
 def _of_topics(known: Known) -> Iterator[Finding]:
-    delivered = {
-        topic: state.source
-        for state in known.sources.states
-        for report in state.reports
-        for topic in report.report.topics
-    }
+    delivered = {topic for state in known.sources.states for one in state.reports for topic in one.report.topics}
     if not known.functions_of:
         yield Finding("topics", Verdict.OK, "nothing here depends on events by their topics")
         return

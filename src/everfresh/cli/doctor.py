@@ -15,10 +15,9 @@ from everfresh.cache import Cache
 from everfresh.cache.printing import printable
 from everfresh.cache.secrets import told_of
 from everfresh.cli.diagnosing import Finding, Known, Verdict, findings_of, worst_of
-from everfresh.cli.logs import RESERVED, line_of
+from everfresh.cli.logs import ShortLines
 from everfresh.cli.opening import opened
 from everfresh.cli.words import count
-from everfresh.matching.covering import pattern_of
 from everfresh.model.entry import State
 from everfresh.model.errors import StoreError
 from everfresh.model.marks import override
@@ -33,8 +32,9 @@ _WAITING = (State.DIRTY, State.SUSPECT)
 @click.argument("app")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
 def doctor(app: str, *, is_json: bool) -> int:
-    """Say how a cache stands: its store, its sources, what nobody delivers, what is late; and what to do.
+    """Say how a cache and its sources stand, and what to do.
 
+    Looked at are its store, its functions, what waits to be built, and the sources with what nobody of them delivers.
     APP names the cache as module:attribute, looked for in the current folder too. Import all that declares cached
     functions in that module. Nothing is changed. The exit code is 1 when something is a problem; warnings are none.
     """
@@ -76,7 +76,7 @@ async def _known(cache: Cache, warnings: list[str]) -> Known:
     specs = cache.engine.functions
     return Known(
         sources=sources,
-        functions_of=_functions_of(cache),
+        functions_of=cache.sources.functions_of(),
         predicates=[name for name, spec in specs.items() if spec.should_refresh is not None],
         n_functions=len(specs),
         n_failed=n_of.get(State.FAILED, 0),
@@ -85,21 +85,6 @@ async def _known(cache: Cache, warnings: list[str]) -> Known:
         answer_s=answer_s,
         warnings=list(warnings),
     )
-
-
-def _functions_of(cache: Cache) -> dict[str, list[str]]:
-    """By whom the events of each pattern are waited for; by nobody's name where entries track them while they build."""
-    found: dict[str, dict[str, None]] = {}
-    for known in cache.engine.shapes.index.all():
-        pattern = pattern_of(known.shape)
-        if pattern is not None:
-            found.setdefault(pattern, {})
-    for name, spec in cache.engine.functions.items():
-        for shape in (*spec.shapes, *(group.shape for group in spec.watched)):
-            pattern = pattern_of(shape)
-            if pattern is not None:
-                found.setdefault(pattern, {})[name] = None
-    return {pattern: list(names) for pattern, names in found.items()}
 
 
 def _table(findings: Iterable[Finding]) -> Iterator[str]:
@@ -120,13 +105,12 @@ class _Kept(logging.Handler):
 
     def __init__(self, texts: list[str]) -> None:
         super().__init__(logging.WARNING)
+        self.setFormatter(ShortLines())
         self._texts = texts
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        line = line_of(record)
-        fields = {name: value for name, value in line.items() if name not in RESERVED}
-        text = ", ".join([str(line["event"]), *(f"{name}: {value}" for name, value in fields.items())])
+        text = self.format(record)
         if text not in self._texts:
             self._texts.append(text)
 

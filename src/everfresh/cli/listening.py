@@ -56,7 +56,8 @@ def listen(address: Address) -> socket.socket:
     except OSError as error:
         if made is not None:
             made.close()
-        raise CannotListen(f"{address.host}:{address.port}: {error.strerror or error}") from error
+        problem = f"{address.host}:{address.port}: {error.strerror or error}. Name another address."
+        raise CannotListen(problem) from error
     return made
 
 

@@ -17,6 +17,7 @@ from typing import Literal, cast
 
 from everfresh.cache.printing import printable
 from everfresh.cache.secrets import holds_secret, told_of
+from everfresh.model.errors import StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.model.position import Position
 
@@ -42,6 +43,18 @@ def configure(form: LogFormat, level: str) -> None:
     logging.getLogger("uvicorn").setLevel(max(least, logging.WARNING))
 
 
+def log_in_short() -> None:
+    """Where nothing else says how, warnings are short lines from now on.
+
+    That the store does not answer is not among them: a command that asks it ends with an error that says so.
+    """
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(ShortLines())
+    handler.addFilter(lambda record: _said(record)[0] != StoreUnavailable.code)
+    logging.lastResort = handler
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line, in ASCII."""
 
@@ -62,6 +75,15 @@ class TextLines(logging.Formatter):
         fields = [f"{name}={_plain(value)}" for name, value in line.items()]
         first = printable(" ".join([begin, *fields]))
         return "\n".join([first, *(f"  {printable(below)}" for below in trace.splitlines())])
+
+
+class ShortLines(logging.Formatter):
+    """The event and its fields, and nothing else."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        event, fields = _said(record)
+        return printable(", ".join([event, *(f"{name}: {_plain(value)}" for name, value in fields.items())]))
 
 
 def line_of(record: logging.LogRecord) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
@@ -13,29 +12,10 @@ from everfresh.cache.printing import printable
 from everfresh.cli.apps import AppUnusable, found_in
 from everfresh.cli.opening import format_called
 from everfresh.model.errors import InvalidOption
-from everfresh.model.marks import override
 from everfresh.sources.canary import Canary
 from everfresh.sources.consuming import Consumer
 from everfresh.sources.source import Adapter
 from everfresh.sources.urls import source_of
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_UNITS_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class DurationType(click.ParamType[timedelta]):
-    """Seconds, or a number with ms, s, m, h or d."""
-
-    name = "DURATION"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        found = _DURATION.fullmatch(str(value))
-        if found is None:
-            self.fail(f"{str(value)!r} is no duration. Write 30s, 5m or 1h.", param, ctx)
-        return timedelta(seconds=float(found[1]) * _UNITS_S[found[2] or ""])
 
 
 def consumers_of(names: Sequence[str], format_name: str | None, canary: timedelta | None) -> tuple[Consumer, ...]:
@@ -73,14 +53,19 @@ def _consumer(name: str, format_name: str | None, canary: timedelta | None) -> C
 
 
 def _found(name: str, format_name: str | None, hint: str) -> Adapter | Consumer:
-    if "://" in name:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise _bad("this is no text. Write it in UTF-8.", hint) from error
+    # No module has a slash, and a URL that lacks one has another.
+    if "/" in name:
         reading = "auto" if format_name is None else format_called(format_name)
         try:
             return source_of(name, format=reading)
         except InvalidOption as error:
             raise _bad(str(error), hint) from error
     try:
-        found = found_in(name, what="source", example="amqp://host/vhost, or shop.sources:bus")
+        found = found_in(name, what="source", example="shop.sources:bus, or a URL such as amqp://host/vhost?queue=shop")
     except AppUnusable as error:
         raise _bad(str(error), hint) from error
     if isinstance(found, Consumer):

@@ -9,7 +9,7 @@ import click
 from everfresh.cache import Cache
 from everfresh.cache.printing import printable
 from everfresh.cli.apps import AppUnusable, cache_of, search_here
-from everfresh.model.errors import InvalidOption
+from everfresh.model.errors import InvalidOption, StoreUrlInvalid
 from everfresh.sources.formats import format_of
 from everfresh.sources.source import Format
 
@@ -34,15 +34,19 @@ def opened_by_app_or_url(name: str) -> Cache:
         click.BadParameter: there is none; a store in a file must be there already.
         EverfreshError: it cannot be opened.
     """
-    if "://" not in name:
+    # No module has a slash, and a URL that lacks one has another.
+    if "/" not in name:
         return opened(name)
     # The formats of messages may be of the application's own.
     search_here()
     scheme, _, rest = name.partition("://")
     path = rest.removeprefix("/").partition("?")[0]
     if scheme == "sqlite" and path and not Path(path).exists():
-        raise click.BadParameter(f"there is no file {printable(path)!r}.", param_hint="URL")
-    return Cache(name)
+        raise click.BadParameter(printable(f"there is no file {path!r}."), param_hint="URL")
+    try:
+        return Cache(name)
+    except StoreUrlInvalid as error:
+        raise click.BadParameter(printable(str(error)), param_hint="URL") from error
 
 
 def format_called(name: str) -> Format:

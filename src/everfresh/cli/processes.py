@@ -14,28 +14,14 @@ from everfresh.cache.printing import printable
 from everfresh.cli.apps import AppUnusable, asgi_of, cache_of
 from everfresh.cli.listening import Address
 from everfresh.cli.logs import LogFormat, configure
-from everfresh.cli.naming_sources import DurationType, consumers_of
+from everfresh.cli.naming_sources import consumers_of
+from everfresh.cli.parameters import address, duration
 from everfresh.cli.supervising import NO_STORE, Program, refused, supervise
 from everfresh.model.errors import StoreUnavailable
-from everfresh.model.marks import override
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _AddressType(click.ParamType[Address]):
-    name = "HOST:PORT"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        if isinstance(value, Address):
-            return value
-        try:
-            return Address.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-_ADDRESS = _AddressType()
 _LEVELS = ("debug", "info", "warning", "error")
 
 _concurrency = click.option(
@@ -49,7 +35,12 @@ _concurrency = click.option(
 )
 _cache = click.option("--cache", metavar="APP", help="The cache.  [default: the one in the application's module]")
 _listen = click.option(
-    "--listen", type=_ADDRESS, default="127.0.0.1:8000", show_default=True, help="Where to serve; port 0 is a free one."
+    "--listen",
+    type=address,
+    metavar="HOST:PORT",
+    default="127.0.0.1:8000",
+    show_default=True,
+    help="Where to serve; port 0 is a free one.",
 )
 
 
@@ -70,7 +61,8 @@ def _sources(*, is_required: bool) -> Callable[[F], F]:
             click.option("--format", "format_name", metavar="NAME", help="What reads them.  [default: auto]"),
             click.option(
                 "--canary",
-                type=DurationType(),
+                type=duration,
+                metavar="DURATION",
                 help="Send a message through each source so often, to hear whether it is silent.  [default: never]",
             ),
         )
@@ -84,7 +76,12 @@ def _sources(*, is_required: bool) -> Callable[[F], F]:
 def _common(command: F) -> F:
     """The options of all processes."""
     options = (
-        click.option("--health", type=_ADDRESS, help="Answer GET /live and GET /ready there.  [default: nowhere]"),
+        click.option(
+            "--health",
+            type=address,
+            metavar="HOST:PORT",
+            help="Answer GET /live and GET /ready there.  [default: nowhere]",
+        ),
         click.option(
             "--grace",
             type=click.IntRange(1, 3600),
@@ -175,9 +172,10 @@ def run(  # noqa: PLR0913 - a whole application has as many options
     canary: timedelta | None,
     **common: Any,  # noqa: ANN401 - as above
 ) -> int:
-    """Serve an ASGI application, refresh what events touch and consume sources, in one process, until SIGTERM.
+    """Serve, refresh and consume in one process, until SIGTERM.
 
-    APP names the application as module:attribute, looked for in the current folder too.
+    APP names the ASGI application as module:attribute, looked for in the current folder too. What events touch is
+    refreshed here, and the sources that are named are consumed.
     """
 
     def program() -> Program:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import msgspec
 
 from everfresh.cache import Cache
 from everfresh.cache.printing import printable
+from everfresh.cli.asking import confirm
 from everfresh.cli.opening import format_called, opened_by_app_or_url
 from everfresh.cli.words import count
 from everfresh.protocol.sourcing import Unreadable
@@ -31,7 +31,7 @@ _json = click.option("--json", "is_json", is_flag=True, help="Print one JSON obj
 
 @click.group()
 def quarantine() -> None:
-    """Look at messages that nobody could read, try them again, or forget them.
+    """List, read again or forget messages that nobody could read.
 
     The first argument names the cache as module:attribute, looked for in the current folder too, or is the URL of its
     store. Messages are named by their ids, as `list` prints them; the beginning of one is enough.
@@ -43,7 +43,7 @@ def quarantine() -> None:
 @_source
 @_json
 def list_(store: str, source: str | None, *, is_json: bool) -> int:
-    """List them, oldest first, each with what was wrong and how it begins."""
+    """List them, oldest first, with what was wrong and how they begin."""
 
     async def carry_out(cache: Cache) -> int:
         n = 0
@@ -113,15 +113,18 @@ def drop(store: str, ids: tuple[str, ...], source: str | None, *, is_all: bool, 
     """Forget messages, whatever they would have said."""
     _check_named(ids, source, is_all=is_all)
 
-    async def carry_out(cache: Cache) -> int:
-        found = await _ids_of(cache, ids, source)
-        if found and not is_sure and sys.stdin.isatty():
-            click.confirm(f"{count(len(found), 'message')} will be gone. Go on?", abort=True)
-        n_gone = await cache.sources.release(found) if found else 0
-        click.echo(f"{count(n_gone, 'message')} dropped.")
-        return 0
-
-    return _run(store, carry_out)
+    cache = opened_by_app_or_url(store)
+    with asyncio.Runner() as runner:
+        try:
+            found = runner.run(_ids_of(cache, ids, source))
+            # Not within the loop, which keeps Ctrl-C from whoever is asked.
+            if found:
+                confirm(f"{count(len(found), 'message')} will be gone.", is_sure=is_sure)
+            n_gone = runner.run(cache.sources.release(found))
+        finally:
+            runner.run(cache.aclose())
+    click.echo(f"{count(n_gone, 'message')} dropped.")
+    return 0
 
 
 def _check_named(ids: Sequence[str], source: str | None, *, is_all: bool) -> None:
@@ -152,7 +155,7 @@ def _named(kept: Sequence[str], beginning: str) -> str:
         return beginning
     if len(found) != 1:
         what = "several of them begin so" if found else "it is not in quarantine"
-        raise click.ClickException(f"{printable(beginning)!r}: {what}. `everfresh quarantine list` prints the ids.")
+        raise click.ClickException(printable(f"{beginning!r}: {what}. `everfresh quarantine list` prints the ids."))
     return found[0]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import click
 
 from everfresh.cache.printing import printable
 from everfresh.cli.naming_sources import adapter_of
+from everfresh.cli.parameters import not_nan
 from everfresh.cli.words import count
 from everfresh.model.clock import fair_dice
 from everfresh.model.errors import InvalidOption
@@ -24,6 +24,7 @@ from everfresh.model.message import Message
 from everfresh.sources.addresses import told
 from everfresh.sources.backoff import Backoff
 from everfresh.sources.canary import is_canary
+from everfresh.sources.consuming import consumer_name
 from everfresh.sources.files import written
 from everfresh.sources.formats import PartlyRead
 from everfresh.sources.quarantine import reason_of
@@ -52,7 +53,13 @@ class Tappable(Protocol):
 @click.argument("source", metavar="SOURCE")
 @click.argument("file", metavar="FILE")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many events.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), metavar="S", help="End after so many seconds.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    callback=not_nan,
+    metavar="S",
+    help="End after so many seconds.",
+)
 @click.option(
     "--topic",
     "topics",
@@ -74,11 +81,11 @@ def record(  # noqa: PLR0913 - what, where to, and how much of it
     format_name: str | None,
     is_taking: bool,
 ) -> int:
-    """Write the events of a source to a file, one a line, until SIGINT or SIGTERM.
+    """Write the events of a source to a file, until SIGTERM.
 
-    SOURCE is a URL, or module:attribute. The lines are those of `fedora-messaging record`; they are added at the end of
-    FILE, and - writes to standard output. `replay` reads them. What cannot be read is reported and counted, and the
-    exit code is then 1.
+    SOURCE is a URL, or module:attribute. Each event is a line as `fedora-messaging record` writes it, added at the end
+    of FILE; - writes to standard output. `replay` reads them. What cannot be read is reported and counted, and the exit
+    code is then 1.
 
     The application misses nothing: what is recorded has a queue, consumer or session of its own at the broker, which
     goes with the connection. A source that cannot be read so is refused, but for --take: it is then read in the
@@ -165,7 +172,7 @@ class Recording:
         return f"{count(self.n_events, 'event')} recorded{bad}."
 
     async def _record(self, backoff: Backoff) -> None:
-        consumer = encoded_word(f"record:{socket.gethostname()}:{os.getpid()}")
+        consumer = encoded_word(f"record:{consumer_name()}")
         start = Start(offset=None, topics=tuple(self.topics), consumer=consumer)
         async with self.adapter.open(start) as stream:
             if not self._has_connected:

@@ -20,7 +20,7 @@ _store = click.argument("store", metavar="APP|URL")
 
 @click.group()
 def sources() -> None:
-    """List what the store remembers of sources, or forget one that nobody uses any more.
+    """List what the store knows of sources, or forget some.
 
     The first argument names the cache as module:attribute, looked for in the current folder too, or is the URL of its
     store.
@@ -30,7 +30,7 @@ def sources() -> None:
 @sources.command(name="list")
 @_store
 def list_(store: str) -> int:
-    """List them by name: their consumers, whether an offset is stored, how much is in quarantine."""
+    """List them by name, with consumers, offset and quarantine."""
 
     async def read() -> Sources:
         async with cache:

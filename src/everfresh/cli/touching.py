@@ -54,34 +54,29 @@ def read_events(text: bytes) -> Iterator[Line]:
     """The events of a document, with their numbers: one, an array of them, or one a line; or what is wrong."""
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     # Several lines, the first of which is whole, are a recording; all else is one document.
-    is_recording = len(lines) > 1 and not isinstance(_decoded(lines[0][1]), _Bad)
-    items = [(number, _decoded(line)) for number, line in lines] if is_recording else list(_items(_decoded(text)))
+    if len(lines) > 1 and not isinstance(_decoded(lines[0][1]), Malformed):
+        items = [(number, _decoded(line)) for number, line in lines]
+    else:
+        document = _decoded(text)
+        items = list(enumerate(document if is_array(document) else [document], start=1))
     for number, item in items:
         try:
-            yield number, item.problem if isinstance(item, _Bad) else _read(item)
+            yield number, _read(item)
         except Malformed as error:
             yield number, str(error)
 
 
-class _Bad:
-    """What is no JSON."""
-
-    def __init__(self, problem: str) -> None:
-        self.problem = problem
-
-
 def _decoded(text: bytes) -> object:
+    """What stands there, or what is wrong with it."""
     try:
         return decoded(text)
     except Malformed as error:
-        return _Bad(str(error))
-
-
-def _items(document: object) -> Iterator[tuple[int, object]]:
-    yield from enumerate(document if is_array(document) else [document], start=1)
+        return error
 
 
 def _read(item: object) -> Event:
+    if isinstance(item, Malformed):
+        raise item
     fields = object_of(item, "", "an event")
     return structured_event(fields) if "specversion" in fields and "topic" not in fields else event_of(fields)
 
