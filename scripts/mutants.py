@@ -79,6 +79,7 @@ NETS: dict[str, tuple[str, ...]] = {
     "consuming": (
         "tests/sources/test_consuming.py",
         "tests/sources/test_consuming_topics.py",
+        "tests/sources/test_consuming_cancelled.py",
         "tests/sources/test_formats.py",
         "tests/sources/test_quarantine.py",
         "tests/sources/test_consuming_histories.py",

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import pairwise
 
@@ -17,17 +17,8 @@ from everfresh.testing.broker import FakeBroker
 from everfresh.testing.timeless import elapse, run_timeless
 from tests.sources.consumed import AWAY, World, message
 
-pytestmark = pytest.mark.parametrize("has_positions", [True, False])
+pytestmark = [pytest.mark.parametrize("has_positions", [True, False]), pytest.mark.usefixtures("quiet")]
 Test = Callable[[World, FakeBroker], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """No noise of what is provoked here."""
-    logger = logging.getLogger("everfresh.sources")
-    logger.setLevel(logging.CRITICAL)
-    yield
-    logger.setLevel(logging.NOTSET)
 
 
 def play(test: Test, *, has_positions: bool) -> None:

@@ -17,7 +17,6 @@ from typing import Self
 
 import msgspec
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import ChannelNotFoundEntity
 
 from everfresh.model.dependency import Topic
 from everfresh.model.errors import InvalidOption
@@ -33,13 +32,14 @@ from everfresh.sources.amqp_queue import (
     begin_sign,
     bind,
     declare,
-    exchange_gone,
     is_alive,
+    is_there,
     mark_of,
     may_go,
     patterns_of,
     that_matter,
 )
+from everfresh.sources.amqp_speaking import speaking
 from everfresh.sources.amqp_stream import AmqpStream, Binding, Gap
 from everfresh.sources.amqp_wire import Deliveries
 from everfresh.sources.canary import PREFIX
@@ -162,13 +162,15 @@ class Amqp(Source, Adapter):
     @asynccontextmanager
     async def _opened(self, start: Start) -> AsyncGenerator[AmqpStream]:
         deliveries = Deliveries()
-        async with connected(self._address, start, deliveries) as connection:
-            with explained(self._address.text):
-                control = await connection.channel(on_return_raises=True)
+        address = self._address
+        # Who leaves lets go of its messages first.
+        async with speaking(address, start) as speaker, connected(address, start, deliveries) as connection:
+            with explained(address.text):
+                control = await connection.channel()
                 await self._check_exchanges(connection)
                 await declare(control, self._terms)
                 mark, gap = await self._known(connection, control, start)
-                stream = AmqpStream(self._binding(), mark, gap, is_untold=mark.text != start.offset)
+                stream = AmqpStream(self._binding(), speaker.send, mark, gap, is_untold=mark.text != start.offset)
                 await stream.begin(connection, control, deliveries, prefetch=self._prefetch)
             self._has_opened = True
             async with watched(stream):
@@ -184,14 +186,8 @@ class Amqp(Source, Adapter):
 
     async def _check_exchanges(self, connection: AbstractConnection) -> None:
         for exchange in self._exchanges:
-            # The broker answers "there is none" by closing the channel.
-            channel = await connection.channel()
-            try:
-                await channel.declare_exchange(exchange, passive=True)
-            except ChannelNotFoundEntity as error:
-                what = f"there is no exchange {exchange}. Declare it, or name another: exchange=amq.topic"
-                raise Unfit(what) from error
-            await channel.close()
+            if not await is_there(connection, exchange):
+                raise Unfit(f"there is no exchange {exchange}. Declare it, or name another: exchange=amq.topic")
 
     async def _known(
         self, connection: AbstractConnection, control: AbstractChannel, start: Start
@@ -229,12 +225,8 @@ class Amqp(Source, Adapter):
 
     async def _gone(self, connection: AbstractConnection, mark: Mark) -> set[str]:
         """Those of the exchanges that were deleted since they were signed, whoever declared them again."""
-        gone: set[str] = set()
-        left = {exchange: sign for exchange, sign in mark.signs.items() if exchange in self._exchanges}
-        while (one := await exchange_gone(connection, self._terms.queue, left)) is not None:
-            gone.add(one)
-            del left[one]
-        return gone
+        signs = {exchange: sign for exchange, sign in mark.signs.items() if exchange in self._exchanges}
+        return {one for one, sign in signs.items() if not await is_alive(connection, self._terms.queue, sign)}
 
     async def _signed(self, connection: AbstractConnection, mark: Mark, gone: set[str]) -> Mark:
         """The mark with a sign of each exchange that may be deleted."""
@@ -285,12 +277,15 @@ class _Tap(Adapter):
     async def _opened(self, start: Start) -> AsyncGenerator[AmqpStream]:
         patterns = patterns_of(start.topics or (ANYTHING,) if self._bindings is None else self._bindings)
         deliveries = Deliveries()
-        async with connected(self._address, start, deliveries) as connection:
-            with explained(self._address.text):
-                control = await connection.channel(on_return_raises=True)
+        address = self._address
+        # Who leaves lets go of its messages first.
+        async with speaking(address, start) as speaker, connected(address, start, deliveries) as connection:
+            with explained(address.text):
+                control = await connection.channel()
                 declared = await control.declare_queue(exclusive=True, auto_delete=True)
                 await bind(control, declared.name, self._exchanges, patterns)
-                stream = AmqpStream(Binding(declared.name, None, self._exchanges, self._bindings is None), None, None)
+                binding = Binding(declared.name, None, self._exchanges, self._bindings is None)
+                stream = AmqpStream(binding, speaker.send, None, None)
                 await stream.begin(connection, control, deliveries, prefetch=_PREFETCH)
             async with watched(stream):
                 yield stream

@@ -11,9 +11,11 @@ from aio_pika.exceptions import AuthenticationError, ChannelPreconditionFailed, 
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed, InvalidFrameError
 
 from everfresh.model.errors import InvalidOption
+from everfresh.sources.addresses import told
 from everfresh.sources.amqp_address import Address
-from everfresh.sources.amqp_stream import AmqpStream, answered, told
+from everfresh.sources.amqp_stream import AmqpStream, answered
 from everfresh.sources.amqp_wire import Deliveries, Farewell
+from everfresh.sources.connecting import ended
 from everfresh.sources.source import SourceUnavailable, Start
 
 _CLOSES_WITHIN_S = 3.0
@@ -58,8 +60,7 @@ async def watched(stream: AmqpStream) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        await ended(watching)
 
 
 @contextmanager

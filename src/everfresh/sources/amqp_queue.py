@@ -115,8 +115,12 @@ async def declare(channel: AbstractChannel, terms: Terms) -> None:
 async def bind(channel: AbstractChannel, queue: str, exchanges: Sequence[str], patterns: Iterable[str]) -> None:
     """Have these events come to the queue too."""
     underlay = await channel.get_underlay_channel()
-    for pattern in patterns:
-        for exchange in exchanges:
+    pairs = [(exchange, pattern) for pattern in patterns for exchange in exchanges]
+    for number, (exchange, pattern) in enumerate(pairs):
+        if 0 < number < len(pairs) - 1:
+            # A broker far away would take too long to answer each. It does one after the other, up to the last.
+            await underlay.queue_bind(queue, exchange, routing_key=pattern, nowait=True)
+        else:
             await underlay.queue_bind(queue, exchange, routing_key=pattern)
 
 
@@ -159,10 +163,15 @@ def may_go(exchange: str) -> bool:
 
 async def is_alive(connection: AbstractConnection, queue: str, life: str) -> bool:
     """Whether what this sign goes with is what it was."""
+    return await is_there(connection, _life_exchange(queue, life))
+
+
+async def is_there(connection: AbstractConnection, exchange: str) -> bool:
+    """Whether there is such an exchange."""
     # The broker answers "there is none" by closing the channel.
     channel = await connection.channel()
     try:
-        await channel.declare_exchange(_life_exchange(queue, life), passive=True)
+        await channel.declare_exchange(exchange, passive=True)
     except ChannelNotFoundEntity:
         return False
     await channel.close()

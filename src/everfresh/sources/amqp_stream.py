@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from pamqp import commands as spec
 
 from everfresh.model.marks import override
 from everfresh.model.message import Message
-from everfresh.sources.addresses import scrubbed
+from everfresh.sources.addresses import told
 from everfresh.sources.amqp_queue import Mark, bind, exchange_gone, n_waiting, patterns_of, that_matter
 from everfresh.sources.amqp_wire import Deliveries, Delivery, message_of
 from everfresh.sources.source import Batch, SourceUnavailable, Stream
@@ -25,6 +25,9 @@ from everfresh.sources.source import Batch, SourceUnavailable, Stream
 _LOOK_EVERY_S = 5.0
 # A broker that is asked how many messages wait, and takes longer, has gone.
 _ANSWERS_WITHIN_S = 20.0
+
+
+Speak = Callable[[str, Message], Awaitable[None]]
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -73,11 +76,15 @@ class _Answered(msgspec.Struct, frozen=True):
 class AmqpStream(Stream):
     """A consumer on a queue. Two channels: errors of one, as of an exchange that has gone, shall not close the other.
 
-    `mark` is what is known of the queue, None for one that is not kept.
+    `mark` is what is known of the queue, None for one that is not kept. `speak` sends to an exchange, over another
+    connection.
     """
 
-    def __init__(self, binding: Binding, mark: Mark | None, gap: Gap | None, *, is_untold: bool = False) -> None:
+    def __init__(
+        self, binding: Binding, speak: Speak, mark: Mark | None, gap: Gap | None, *, is_untold: bool = False
+    ) -> None:
         self._binding = binding
+        self._speak = speak
         self._mark = mark
         self._gap = gap
         # Whether the store has not been given the mark.
@@ -218,22 +225,7 @@ class AmqpStream(Stream):
             if message.topic not in self._bound_to_send:
                 await bind(control, binding.queue, binding.exchanges[:1], (message.topic,))
                 self._bound_to_send.add(message.topic)
-            headers: dict[str, Any] = dict(message.headers)
-            properties = spec.Basic.Properties(
-                headers=headers,
-                content_type=headers.pop("content-type", "application/json"),
-                message_id=message.id or None,
-                delivery_mode=2,
-            )
-            underlay = await control.get_underlay_channel()
-            # The broker takes what no queue wants, and says nothing, unless it is asked to.
-            await underlay.basic_publish(
-                message.body,
-                exchange=binding.exchanges[0],
-                routing_key=message.topic,
-                properties=properties,
-                mandatory=True,
-            )
+            await self._speak(binding.exchanges[0], message)
 
     def _take(self, delivery: Delivery) -> None:
         self._waiting.append(delivery)
@@ -278,12 +270,6 @@ def answered(what: str) -> Generator[None]:
         if task is not None and task.cancelling():
             raise
         raise SourceUnavailable(f"{what}: the connection broke") from error
-
-
-def told(error: BaseException) -> str:
-    """What a driver's error says, in one line, without passwords."""
-    text = scrubbed(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 async def _untaken(message: object) -> None:

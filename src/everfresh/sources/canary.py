@@ -6,6 +6,7 @@ that the source delivers. So what is waited for is anything at all, and the long
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -86,20 +87,21 @@ class Listening:
             self._awaited_since = now
         return True
 
+    @property
+    def silence_s(self) -> float:
+        """What is too long for one consumer to hear nothing."""
+        if self.every_s is not None:
+            return self.every_s * _N_PERIODS
+        return math.inf if self.idle_s is None else self.idle_s
+
     def silent_s(self, now: float) -> float | None:
         """For how long nothing has come although it should have; None when that is not too long for one consumer."""
-        since, most_s = self._awaited_since, self.idle_s
-        if self.every_s is None:
-            since = self._quiet_since
-        else:
-            most_s = self.every_s * _N_PERIODS
-        if since is None or most_s is None or now - since < most_s:
-            return None
-        return now - since
+        since = self._quiet_since if self.every_s is None else self._awaited_since
+        return None if since is None or now - since < self.silence_s else now - since
 
     def is_silent(self, now: float, n_consumers: int) -> bool:
         """Whether it is too long for one of so many consumers of one queue."""
         silent_s = self.silent_s(now)
         if silent_s is None:
             return False
-        return self.every_s is None or silent_s >= self.every_s * _N_PERIODS * n_consumers
+        return self.every_s is None or silent_s >= self.silence_s * n_consumers

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextvars import Context
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
 
@@ -30,7 +29,7 @@ from everfresh.protocol.sourcing import Reported
 from everfresh.sources.addresses import told
 from everfresh.sources.backoff import Backoff
 from everfresh.sources.canary import PATTERN, Canary, Listening, canary_of
-from everfresh.sources.connecting import ANSWER_S, answer, is_cancelled, opened
+from everfresh.sources.connecting import ANSWER_S, Unanswered, answer, begun, ended, opened
 from everfresh.sources.reports import Status
 from everfresh.sources.settling import Settler
 from everfresh.sources.source import Adapter, Batch, Start, Stream
@@ -139,15 +138,15 @@ class _Run:
         self._topics: frozenset[str] = frozenset()
         self._ahead_s: float | None = None
         self._ended_by: StoreError | None = None
+        self._sending: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         with self._status.listed():
-            telling = asyncio.create_task(self._tell_often(), context=Context())
+            telling = begun(self._tell_often())
             try:
                 await self._go_on()
             finally:
-                telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
+                await ended(telling)
                 self._status.is_connected = False
                 await self._tell(_FAREWELL_S)
 
@@ -157,14 +156,12 @@ class _Run:
                 await self._consume()
             except (StoreError, InvalidOption):
                 raise
-            except (Exception, asyncio.CancelledError) as error:
-                if is_cancelled():
-                    raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, another connection may be sound
                 if self._status.is_connected and _now() > self.opened_at + _LAST_RETRY_S:
                     # However quiet it was, it was no failure.
                     self._backoff.reset()
                 wait_s = self._backoff.next_s()
-                self._status.lost(_problem_of(error), wait_s)
+                self._status.lost(str(error) if isinstance(error, _Silent) else told(error), wait_s)
                 await asyncio.sleep(wait_s)
 
     async def _consume(self) -> None:
@@ -203,11 +200,13 @@ class _Run:
                     self._status.lag = batch.lag
                 await self._look_after(stream, listening)
         finally:
-            fetching.cancel()
-            await asyncio.gather(fetching, return_exceptions=True)
+            await ended(fetching)
+            if self._sending is not None:
+                await ended(self._sending)
+                self._sending = None
 
     def _fetch(self, stream: Stream) -> asyncio.Task[Batch]:
-        return asyncio.create_task(stream.fetch(self._n_wanted, _WAIT_S), context=Context())
+        return begun(stream.fetch(self._n_wanted, _WAIT_S))
 
     async def _settle(self, stream: Stream, batch: Batch, *, is_beginning: bool) -> None:
         """Settle and acknowledge; who cancels this waits for it, for a while."""
@@ -216,17 +215,16 @@ class _Run:
             await self._settler.settle(batch, is_beginning=is_beginning)
             await answer(stream.acknowledge(batch), ANSWER_S)
 
-        settling = asyncio.create_task(settle(), context=Context())
+        settling = begun(settle())
         try:
             # Unlike awaiting it, to be cancelled here does not cancel it.
             await asyncio.wait({settling})
-            settling.result()
         except asyncio.CancelledError:
             await asyncio.wait({settling}, timeout=_at_most(self._options.grace))
             raise
         finally:
-            settling.cancel()
-            await asyncio.gather(settling, return_exceptions=True)
+            await ended(settling)
+        settling.result()
 
     async def _look_after(self, stream: Stream, listening: Listening) -> None:
         """What is due between two batches."""
@@ -235,16 +233,20 @@ class _Run:
         if self._operations.learnt != self._learnt:
             await self._widen(stream)
         await self._settler.tend()
-        if listening.is_canary_due(_now()):
-            try:
-                await answer(stream.send(canary_of(self._consumer)), ANSWER_S)
-                self._status.deafness = ""
-            except Exception as error:  # noqa: BLE001 - what still comes is not given up for it; silence is noticed
-                self._status.deaf(told(error))
+        if listening.is_canary_due(_now()) and (self._sending is None or self._sending.done()):
+            # A broker that takes none may give messages all the same, and these do not wait for it.
+            self._sending = begun(self._send_canary(stream, min(ANSWER_S, listening.silence_s)))
         silent_s = listening.silent_s(_now())
         if silent_s is not None and listening.is_silent(_now(), await self._n_consumers()):
             self._status.silent(silent_s)
             raise _Silent(self._status.silence)
+
+    async def _send_canary(self, stream: Stream, most_s: float) -> None:
+        try:
+            await answer(stream.send(canary_of(self._consumer)), most_s)
+            self._status.deafness = ""
+        except Exception as error:  # noqa: BLE001 - what still comes is not given up for it; silence is noticed
+            self._status.deaf(told(error))
 
     async def _widen(self, stream: Stream) -> None:
         """Ask for the topics that the cache depends on by now."""
@@ -271,8 +273,8 @@ class _Run:
     async def _n_consumers(self) -> int:
         """How many consumers the source has, this one included; without the store, so many that none is blamed."""
         try:
-            sources = await self._operations.read([self._adapter.name])
-        except StoreUnavailable:
+            sources = await answer(self._operations.read([self._adapter.name]), ANSWER_S)
+        except (StoreUnavailable, Unanswered):
             return 1_000
         reports = sources.states[0].reports if sources.states else ()
         return 1 + sum(self._is_beside(one, sources.now) for one in reports)
@@ -294,40 +296,27 @@ class _Run:
     async def _tell(self, most_s: float) -> None:
         report = self._status.report(self._ahead_s, self._predicates.counts())
         try:
-            async with asyncio.timeout(most_s):
-                self._ahead_s = await self._operations.tell(report) - _now()
-        except (StoreUnavailable, TimeoutError) as error:
+            self._ahead_s = await answer(self._operations.tell(report), most_s) - _now()
+        except (StoreUnavailable, Unanswered) as error:
             # The next one says all that this one would have said.
             self._status.log("report.failed", error=told(error))
         except StoreError as error:
             # However quiet the source is, this ends the run.
             self._ended_by = error
-        except (Exception, asyncio.CancelledError) as error:
-            if is_cancelled():
-                raise
+        except Exception as error:  # noqa: BLE001 - a report that cannot be told stops nobody
             self._status.log("report.failed", error=told(error))
             await self._learn()
 
     async def _learn(self) -> None:
         """Learn what others depend on, which `tell` would have done."""
         try:
-            await self._operations.learn()
+            await answer(self._operations.learn(), ANSWER_S)
         except Exception as error:  # noqa: BLE001 - as above
             self._status.log("report.failed", error=told(error))
 
 
 class _Silent(Exception):
     """The connection gave nothing for too long."""
-
-
-def _problem_of(error: BaseException) -> str:
-    match error:
-        case _Silent():
-            return str(error)
-        case asyncio.CancelledError():
-            return "its driver gave up"
-        case _:
-            return told(error)
 
 
 def _n_wanted(batch: Batch, before: int) -> int:

@@ -10,7 +10,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -24,6 +24,7 @@ from everfresh.protocol.sourcing import Offset, Unreadable
 from everfresh.sources.addresses import told
 from everfresh.sources.backoff import Backoff
 from everfresh.sources.canary import is_canary
+from everfresh.sources.connecting import Unanswered, answer
 from everfresh.sources.formats import PartlyRead
 from everfresh.sources.quarantine import ANYTHING, BETWEEN_ANSWERS_S, DROPPED, reason_of, unreadable
 from everfresh.sources.reports import Status
@@ -114,7 +115,7 @@ class Settler:
         why = f"{self._adapter.name}: {reason}"
         await self.insist(partial(self._operations.suspect, topics, why, per_s=self._suspects_per_s))
 
-    async def insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def insist(self, ask: Callable[[], Coroutine[object, object, T]]) -> T:
         """Ask the store until it answers.
 
         Raises:
@@ -123,13 +124,13 @@ class Settler:
         backoff = Backoff(_FIRST_S, _MOST_S, self._dice)
         while True:
             try:
-                answer = await ask()
-            except StoreUnavailable as error:
+                answered = await answer(ask(), None)
+            except (StoreUnavailable, Unanswered) as error:
                 self._status.store_failed(told(error))
                 await asyncio.sleep(backoff.next_s())
             else:
                 self._status.store_answers()
-                return answer
+                return answered
 
     def _read(self, messages: Sequence[Message]) -> _Read:
         read = _Read()

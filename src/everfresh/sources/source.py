@@ -58,7 +58,10 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream(Protocol):
-    """An open connection; used by one task at a time, but that `acknowledge` may be called while `fetch` waits."""
+    """An open connection. Its operations come one after the other, each in a task of its own, with two exceptions.
+
+    `acknowledge` may be called while `fetch` waits, and `send` while any of the others does.
+    """
 
     async def fetch(self, n_max: int, wait_s: float) -> Batch:
         """What has come, at most `n_max` messages; waits up to `wait_s` seconds for the first, then gives none.
@@ -138,6 +141,8 @@ class Adapter(Protocol):
 
     def open(self, start: Start) -> AbstractAsyncContextManager[Stream]:
         """A connection from `start` on; what was lost before it is told by its first batch.
+
+        It is entered and left in one task; what is done with the stream comes in others.
 
         Raises:
             SourceUnavailable: from entering it.
