@@ -20,6 +20,7 @@ from everfresh.sources.source import Batch, SourceUnavailable, Start
 from everfresh.testing.waiting import soon
 from tests.nats_servers import NatsServer, nats_server
 from tests.redis_servers import new_prefix
+from tests.sources.batches import gaps, taken, texts
 from tests.sources.downtime import is_touched, running, told
 
 SUBJECT = "article.update"
@@ -77,25 +78,6 @@ async def opened(source: JetStream, *, offset: str | None = None) -> AsyncIterat
     """A connection of one process."""
     async with source.open(Start(offset=offset, topics=("#",), consumer="me")) as stream:
         yield stream
-
-
-def texts(*batches: Batch) -> list[str]:
-    return [message.body.decode() for batch in batches for message in batch.messages]
-
-
-def gaps(batches: list[Batch]) -> list[str]:
-    return [batch.gap for batch in batches if batch.gap]
-
-
-async def taken(stream: OpenJetStream, n: int, n_max: int = 100) -> list[Batch]:
-    """Batches with so many messages, each acknowledged."""
-    batches: list[Batch] = []
-    while len(texts(*batches)) < n:
-        batch = await stream.fetch(n_max, 5)
-        assert batch.messages or batch.gap, texts(*batches)
-        await stream.acknowledge(batch)
-        batches.append(batch)
-    return batches
 
 
 async def offset_at(stream: OpenJetStream, seq: int) -> str:
@@ -156,16 +138,47 @@ async def waits(bus: Bus) -> bool:
 
 
 async def test_what_was_not_acknowledged_comes_again(bus: Bus) -> None:
-    """Its process died; after `ack_wait` it goes to another."""
+    """Its process died without a word; after `ack_wait` it goes to another."""
     await bus.add("1", "2")
     source = bus.source(ack_wait=timedelta(seconds=1))
-    async with opened(source) as stream:
-        await stream.fetch(1, 5)
+    async with opened(source):
+        dying = await bus.js.pull_subscribe_bind(durable="cache", stream=bus.stream)
+        await dying.fetch(1)
 
     async with opened(source) as stream:
         batches = await taken(stream, 2)
 
     assert sorted(texts(*batches)) == ["1", "2"]
+
+
+async def test_what_is_held_at_the_end_goes_to_others_at_once(bus: Bus) -> None:
+    """What was fetched and not applied, and what came while nobody fetched: nobody waits an hour for it."""
+    source = bus.source(ack_wait=timedelta(hours=1))
+    async with opened(source) as stream:
+        await stream.fetch(10, 0)
+        await bus.add("1", "2", "3", "4")
+        await soon(lambda: is_open(bus, 4), what="messages that were given")
+        first = await taken(stream, 1, n_max=1)
+        held = await stream.fetch(1, 5)
+
+    async with opened(source) as stream:
+        rest = await taken(stream, 3)
+
+    assert (texts(*first, held), sorted(texts(*rest))) == (["1", "2"], ["2", "3", "4"])
+
+
+async def test_what_comes_right_after_the_end_goes_to_others_at_once(bus: Bus) -> None:
+    """The request that was open at the end is none any more, so the server gives nothing to nobody."""
+    source = bus.source(ack_wait=timedelta(hours=1))
+    async with opened(source) as stream:
+        await stream.fetch(10, 0)
+        await soon(lambda: waits(bus), what="a request that waits")
+        # Of a connection that is not closed the server hears nothing; only what is said counts.
+        await stream.end()
+        await bus.add("1")
+
+        async with opened(source) as other:
+            assert texts(*await taken(other, 1)) == ["1"]
 
 
 async def test_what_is_held_for_long_is_given_to_nobody_else(bus: Bus) -> None:
@@ -212,6 +225,21 @@ async def test_a_cancelled_fetch_loses_no_message(bus: Bus) -> None:
         got += texts(*await taken(stream, 40 - len(got)))
 
         assert got == list(map(str, range(40)))
+
+
+async def test_a_fetch_that_is_cancelled_as_its_wait_is_over_is_cancelled(bus: Bus) -> None:
+    """Whoever awaits the end of it would wait for the rest of its time."""
+    async with opened(bus.source()) as stream:
+        await stream.fetch(1, 0)
+        fetching = asyncio.create_task(stream.fetch(1, 20))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+        stream._is_news.set()  # noqa: SLF001 - both have to be in one round of the loop
+        fetching.cancel()
+        (result,) = await asyncio.gather(fetching, return_exceptions=True)
+
+    assert isinstance(result, asyncio.CancelledError)
 
 
 async def test_a_consumer_that_is_gone_begins_at_the_stored_offset(bus: Bus) -> None:
@@ -334,9 +362,7 @@ async def test_messages_that_go_unread_where_acknowledged_ones_go_too_are_a_gap(
     await client.close()
 
     assert texts(*batches) == ["6"]
-    # One may have been given to the first connection, which was gone.
-    (gap,) = gaps(batches)
-    assert "of its messages went before they were read" in gap
+    assert gaps(batches) == [f"stream {bus.stream}: 3 of its messages went before they were read"]
 
 
 async def test_messages_that_a_work_queue_had_no_room_for_are_told_once(server: NatsServer) -> None:

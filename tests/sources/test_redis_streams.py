@@ -148,6 +148,19 @@ async def test_what_another_left_is_taken_over(bus: Bus) -> None:
         assert bus.n_pending() == 0
 
 
+async def test_what_is_held_at_the_end_can_be_taken_over_at_once(bus: Bus) -> None:
+    """Nobody waits an hour for it; what is gone from the stream meanwhile stays pending, and is told."""
+    source = bus.source(claim_after=timedelta(hours=1))
+    bus.add("1", "2", "3")
+    async with opened(source, consumer="other") as other:
+        await other.fetch(3, 0)
+        bus.client.xdel(bus.stream, bus.ids()[1])
+
+    async with opened(source) as stream:
+        assert await bodies(stream) == ["1", "3"]
+    assert bus.n_pending() == 3
+
+
 async def test_what_is_under_way_here_is_not_taken_over_from_oneself(bus: Bus) -> None:
     """Who holds a batch for long does not get it a second time."""
     bus.add("1")
@@ -209,13 +222,33 @@ async def test_a_cancelled_fetch_loses_no_entry(bus: Bus) -> None:
         assert got == list(map(str, range(40)))
 
 
+async def test_a_fetch_that_is_cancelled_as_its_wait_is_over_is_cancelled(bus: Bus) -> None:
+    """Whoever awaits the end of it would wait for ever."""
+    async with bus.source(start="new").open(Start(offset=None, topics=("#",), consumer="me")) as stream:
+        gap = await stream.fetch(1, 0)
+        fetching = asyncio.create_task(stream.fetch(1, 20))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await stream.acknowledge(gap)
+
+        # Both are in one round of the loop: the event is set, and nobody has woken up.
+        fetching.cancel()
+        (result,) = await asyncio.gather(fetching, return_exceptions=True)
+
+    assert isinstance(result, asyncio.CancelledError)
+
+
 async def test_a_cancelled_wait_takes_nothing(bus: Bus) -> None:
     """The server has nobody left to whom it would give the next entry."""
     async with opened(bus.source()) as stream:
         await stream.fetch(10, 0)
         for _ in range(5):
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(stream.fetch(10, 5), 0.01)
+            waiting = asyncio.create_task(stream.fetch(10, 5))
+            await asyncio.wait({waiting}, timeout=0.01)
+            waiting.cancel()
+            # While it connects anew, the driver heeds no cancellation; then this wait comes to its own end.
+            await asyncio.wait({waiting})
+            assert waiting.cancelled() or not waiting.result().messages
         bus.add("1")
 
         assert await bodies(stream) == ["1"]
@@ -775,6 +808,7 @@ async def test_another_kind_of_value_is_told(bus: Bus) -> None:
         ({"group": ""}, "group: '' is no name"),
         ({"start": "middle"}, "start: 'middle'"),
         ({"claim_after": timedelta()}, "claim_after"),
+        ({"delivers": "order.#"}, "is one text"),
     ],
 )
 def test_options_that_cannot_hold_are_refused(options: dict[str, Any], problem: str) -> None:
@@ -812,6 +846,12 @@ def test_a_url_says_all_of_it() -> None:
 def test_streams_of_one_name_on_two_servers_are_two_sources(url: str, name: str) -> None:
     """They would write over each other's offset; no password stands in the name."""
     assert RedisStream(url, "s", group="g").name == name
+
+
+def test_no_time_is_not_taken_for_the_usual_one() -> None:
+    """It cannot hold, and says so."""
+    with pytest.raises(InvalidOption, match="claim_after"):
+        RedisStream.of_url(SourceUrl("redis+stream://h/0/s?group=g&claim_after=0"), format="auto")
 
 
 def test_a_url_without_a_group_is_refused() -> None:

@@ -18,9 +18,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from everfresh.model.errors import InvalidEvent, InvalidOption
+from everfresh.model.errors import InvalidEvent
 from everfresh.model.event import Event
 from everfresh.sources.messages import Malformed, decoded, kind_of, object_of, text_of
+from everfresh.sources.options import texts
 from everfresh.sources.templates import Template
 
 UNAVAILABLE = "__debezium_unavailable_value"
@@ -65,8 +66,7 @@ class Debezium:
 
     def __post_init__(self) -> None:
         for option, value in (("key", self.key), ("whole_before", self.whole_before)):
-            if isinstance(value, str):
-                raise InvalidOption(f"{option}: {value!r} is one text. Write ({value!r},), with the comma.")
+            texts(value, option=option)
         template = Template(self.type, "type", _NAMES.__contains__)
         object.__setattr__(self, "_template", template)
         object.__setattr__(self, "_placeholders", _placeholders(self.unavailable))

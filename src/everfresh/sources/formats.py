@@ -18,7 +18,7 @@ from everfresh.sources.debezium import Debezium
 from everfresh.sources.fedora import Fedora
 from everfresh.sources.messages import Malformed, decoded, event_of, object_of, topic_named
 from everfresh.sources.source import Format
-from everfresh.sources.taken import Taken, batch_taken, is_array, lines_taken, one_taken
+from everfresh.sources.taken import ReadItem, Taken, batch_taken, is_array, lines_taken, one_taken
 from everfresh.sources.webhooks import LINES, Formats
 
 # A message of more is taken for a mistake; see Hook.max_events.
@@ -68,12 +68,8 @@ class CloudEvents:
 
     def events_of(self, message: Message) -> Sequence[Event]:
         """The events, which are many in a batch; see `Format`."""
-        taken = _cloudevents_of(self.formats, message)
-        if taken is None:
-            document = decoded(message.body)
-            read = self.formats.of_cloudevent
-            taken = batch_taken(document, read, n_max=_MAX_EVENTS) if is_array(document) else one_taken(document, read)
-        return _events_of(taken)
+        taken = _cloudevents_of(self.formats, message, _lowered(message.headers))
+        return _events_of(_body_taken(message.body, self.formats.of_cloudevent) if taken is None else taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +84,16 @@ class DebeziumChanges:
         return "debezium"
 
     def events_of(self, message: Message) -> Sequence[Event]:
-        """The row event, none for a tombstone or a heartbeat; see `Format`."""
+        """The row event, none for a tombstone or a heartbeat, many of a batch; see `Format`."""
         if not message.body:
             return ()
         formats = Formats(debezium=self.debezium)
-        taken = _cloudevents_of(formats, message)
-        if taken is None:
-            document = decoded(message.body)
-            read = formats.of_cloudevent if _is_cloudevent(document) else self.debezium.event_of
-            taken = one_taken(document, read)
-        return _events_of(taken)
+
+        def read(document: object) -> Event | None:
+            return formats.of_cloudevent(document) if _is_cloudevent(document) else self.debezium.event_of(document)
+
+        taken = _cloudevents_of(formats, message, _lowered(message.headers))
+        return _events_of(_body_taken(message.body, read) if taken is None else taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +109,10 @@ class Auto:
 
     def events_of(self, message: Message) -> Sequence[Event]:
         """The events; see `Format`."""
-        taken = _cloudevents_of(self.formats, message)
+        headers = _lowered(message.headers)
+        taken = _cloudevents_of(self.formats, message, headers)
         if taken is not None:
             return _events_of(taken)
-        headers = _lowered(message.headers)
         if any(name.startswith(_FEDORA) for name in headers):
             return Fedora().events_of(message)
 
@@ -125,10 +121,7 @@ class Auto:
 
         if _media_of(headers) in LINES:
             return _events_of(lines_taken(message.body, read, n_max=_MAX_EVENTS))
-        document = decoded(message.body or b"{}")
-        if is_array(document):
-            return _events_of(batch_taken(document, read, n_max=_MAX_EVENTS))
-        return _events_of(one_taken(document, read))
+        return _events_of(_body_taken(message.body or b"{}", read))
 
     def _event_of(self, message: Message, document: object) -> Event | None:
         if document is None:
@@ -221,14 +214,18 @@ def _is_change(document: object) -> bool:
     return "op" in fields and isinstance(fields.get("source"), dict)
 
 
-def _cloudevents_of(formats: Formats, message: Message) -> Taken | None:
-    headers = message.headers
-    # Nearly all messages have neither.
+def _body_taken(body: bytes, read: ReadItem) -> Taken:
+    """What a JSON document tells; an array is a batch."""
+    document = decoded(body)
+    return batch_taken(document, read, n_max=_MAX_EVENTS) if is_array(document) else one_taken(document, read)
+
+
+def _cloudevents_of(formats: Formats, message: Message, headers: Mapping[str, str]) -> Taken | None:
+    # Many messages have none.
     if not headers:
         return None
-    lowered = _lowered(headers)
-    media = _media_of(lowered)
-    attributes = _attributes(lowered)
+    media = _media_of(headers)
+    attributes = _attributes(headers)
     if not attributes:
         return formats.cloudevents_of(media, {}, message.body, n_max=_MAX_EVENTS)
     return formats.cloudevents_of(media or _JSON, attributes, message.body, n_max=_MAX_EVENTS)

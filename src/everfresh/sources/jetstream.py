@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import secrets
-import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -21,7 +20,9 @@ from everfresh.model.errors import InvalidOption
 from everfresh.sources.addresses import SourceUrl, told
 from everfresh.sources.consuming import Source
 from everfresh.sources.formats import format_of, keeps_topics
-from everfresh.sources.jetstream_stream import DRIVER_ERRORS, OpenJetStream, Terms
+from everfresh.sources.jetstream_stream import DRIVER_ERRORS, OpenJetStream
+from everfresh.sources.jetstream_terms import Terms
+from everfresh.sources.options import texts, tls_context
 from everfresh.sources.source import Adapter, Format, SourceUnavailable, Start
 
 # A server that refuses is tried once more, and not sixty times, two seconds apart.
@@ -68,22 +69,19 @@ class JetStream(Source):
         keyfile: str | None = None,
     ) -> None:
         self.urls = (url,) if isinstance(url, str) else tuple(url)
-        if isinstance(subjects, str):
-            raise InvalidOption(f"subjects: {subjects!r} is one text. Write ({subjects!r},), with the comma.")
-        if isinstance(delivers, str):
-            raise InvalidOption(f"delivers: {delivers!r} is one text. Write ({delivers!r},), with the comma.")
+        chosen, delivered = texts(subjects, option="subjects"), texts(delivers, option="delivers")
         place = ", ".join(map(_place_of, self.urls))
         at = f"{place.partition(',')[0]}/{domain}" if domain else place.partition(",")[0]
         self.name = name or f"nats:{at}:{stream}:{durable}"
         self.format = format_of(format)
-        patterns = map(_pattern_of, subjects or ()) if keeps_topics(self.format) else ()
-        self.delivers = tuple(delivers or patterns) or ("#",)
+        patterns = tuple(map(_pattern_of, chosen)) if keeps_topics(self.format) else ()
+        self.delivers = delivered or patterns or ("#",)
         self.credentials = credentials
         self.terms = Terms(
             place=place,
             stream=_named("stream", stream),
             durable=_named("durable", durable),
-            subjects=tuple(subjects or ()),
+            subjects=chosen,
             starts_at_all=start == "all",
             ack_wait_s=ack_wait.total_seconds(),
             domain=domain,
@@ -152,7 +150,11 @@ class JetStream(Source):
         async def note(error: Exception) -> None:
             said[:] = [told(error)]
 
-        options: dict[str, Any] = {"tls": self._context(), "user_credentials": self.credentials, "error_cb": note}
+        options: dict[str, Any] = {
+            "tls": tls_context(*self._tls) if any(self._tls) else None,
+            "user_credentials": self.credentials,
+            "error_cb": note,
+        }
         problem = ""
         for url in self.urls:
             place, login = _without_login(url)
@@ -166,18 +168,6 @@ class JetStream(Source):
             else:
                 return client
         raise SourceUnavailable(f"{self.terms.place}: no connection ({problem}).")
-
-    def _context(self) -> ssl.SSLContext | None:
-        cafile, certfile, keyfile = self._tls
-        if not any(self._tls):
-            return None
-        try:
-            context = ssl.create_default_context(cafile=cafile)
-            if certfile:
-                context.load_cert_chain(certfile, keyfile)
-        except OSError as error:
-            raise InvalidOption(f"cafile, certfile, keyfile: {error}.") from error
-        return context
 
 
 def _place_of(url: str) -> str:

@@ -5,6 +5,7 @@
 - Each message is acknowledged by itself: to acknowledge all up to one would acknowledge what other processes hold. The
   last of a batch asks the server for an answer, as only then the others have arrived too.
 - What is held for long is told to the server to be in progress, or it would give it to another as well.
+- Who ends in order gives back what it holds, so that others get it at once and not only after the acknowledgement wait.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import NotFoundError
 
@@ -36,6 +37,7 @@ from everfresh.sources.jetstream_places import (
     place_of,
     was_made_anew,
 )
+from everfresh.sources.jetstream_terms import Terms
 from everfresh.sources.jetstream_wire import (
     ID,
     chosen_by,
@@ -55,6 +57,8 @@ DRIVER_ERRORS = (nats.errors.Error, asyncio.TimeoutError, OSError, ValueError)
 
 _NS = 1_000_000_000
 _ANSWER_S = 5.0
+# What is not given back by then goes to others later.
+_FAREWELL_S = 2.0
 _ASKED_FOR_S = 10.0
 _HEARTBEAT_S = 1.0
 # Of waiting without a message and a heartbeat.
@@ -64,26 +68,7 @@ _LOOK_EVERY_S = 0.25
 # So many more for each so many messages that are missing within the stream, as all their numbers may have to be told.
 _LOOK_LESS_PER = 10_000
 _LOOK_AT_LEAST_EVERY_S = 5.0
-# More than a few processes hold; by the server's own default two of them would be enough to stop all others.
-_MAX_OPEN = 20_000
-# After a process that ends without a word.
-_TAP_ENDS_AFTER_S = 60.0
 _STATUS_OVER = frozenset({"404", "408"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What is consumed, and where; `place` is for people."""
-
-    place: str
-    stream: str
-    durable: str
-    subjects: tuple[str, ...]
-    starts_at_all: bool
-    ack_wait_s: float
-    domain: str | None
-    is_tap: bool = False
-    """Whether it only looks: its consumer ends with it, and waits for no acknowledgement."""
 
 
 class OpenJetStream:
@@ -100,7 +85,7 @@ class OpenJetStream:
         self._come: deque[Msg] = deque()
         self._is_news = asyncio.Event()
         self._n_asked = 0
-        self._asked_until = 0.0
+        self._asked_at = 0.0
         self._heard_at = 0.0
         self._trouble = ""
         self._under_way: dict[int, Msg] = {}
@@ -113,25 +98,45 @@ class OpenJetStream:
         self._n_waiting: int | None = None
         self._looks_at = 0.0
         self._last_offset = ""
+        self._listening: Subscription | None = None
         self._tending: asyncio.Task[None] | None = None
 
     async def begin(self, stored: str | None) -> None:
         """See to it that there is a consumer, and what has become of the stream since the stored place."""
         try:
             await self._begin(stored)
-            await cast("Any", self._client).subscribe(self._inbox, cb=self._on_message, pending_msgs_limit=-1)
+            self._listening = await cast("Any", self._client).subscribe(
+                self._inbox, cb=self._on_message, pending_msgs_limit=-1
+            )
         except DRIVER_ERRORS as error:
             raise self._unavailable(error) from error
         self._tending = asyncio.create_task(self._tend())
 
     async def end(self) -> None:
-        """Tend nothing any more."""
+        """Tend nothing any more; where the server is still there, others get at once what is held here."""
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.gather(self._tending, return_exceptions=True)
-        if self._terms.is_tap:
-            with suppress(*DRIVER_ERRORS):
+        with suppress(*DRIVER_ERRORS):
+            if self._terms.is_tap:
                 await self._context.delete_consumer(self._terms.stream, self._terms.durable)
+            elif self._listening is not None and self._client.is_connected and not self._trouble:
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._give_back(self._listening)
+
+    async def _give_back(self, listening: Subscription) -> None:
+        # An open request would have the server send to nobody. What it sends until it knows still comes here.
+        await cast("Any", listening).drain()
+        # A server of 2.9 that still has a request of nobody mislays the first message that is given back, until the
+        # acknowledgement wait is over. Who asks for the consumer has it forget such requests.
+        await self._context.consumer_info(self._terms.stream, self._terms.durable)
+        for message in self._held().values():
+            await self._client.publish(message.reply, b"-NAK")
+        await self._client.flush()
+
+    def _held(self) -> dict[int, Msg]:
+        """What is under way and what has come, by its number in the stream, as it was given last."""
+        return self._under_way | {number_of(come): come for come in self._come}
 
     async def _begin(self, stored: str | None) -> None:
         place = None if stored is None else place_of(stored)
@@ -142,16 +147,15 @@ class OpenJetStream:
         is_known = place is not None and consumer is not None and place.consumer == time_of(consumer.created)
         if made_anew:
             self._lost("it was made anew, or lost its newest messages")
-        stored_floor = None if place is None else 0 if made_anew else place.seq
-        if stored_floor is not None:
-            self._followed = Followed(stored_floor, place.n_skipped if place is not None and is_known else None)
-            self._look_for_loss(extent, None if consumer is None else progress_of(consumer))
-        else:
+        if place is None:
             self._followed = Followed(self._first_floor(extent, consumer))
             # Told by that already.
             self._followed.losses(extent, None, ())
+        else:
+            self._followed = Followed(0 if made_anew else place.seq, place.n_skipped if is_known else None)
+            self._look_for_loss(extent, None if consumer is None else progress_of(consumer))
         if consumer is None:
-            consumer = await self._made(stored_floor)
+            consumer = await self._made(None if place is None else 0 if made_anew else place.seq)
         elif place is not None and not made_anew and not is_known and skips(consumer, place.seq):
             self._lost(f"the consumer {self._terms.durable} was made anew by somebody, and begins later")
         self._subjects = ",".join(sorted(chosen_by(consumer.config)))
@@ -222,20 +226,7 @@ class OpenJetStream:
 
     async def _made(self, floor: int | None) -> api.ConsumerInfo:
         subjects = self._terms.subjects
-        policy = api.DeliverPolicy.ALL if self._terms.starts_at_all else api.DeliverPolicy.NEW
-        config = api.ConsumerConfig(
-            durable_name=self._terms.durable,
-            deliver_policy=policy if floor is None else api.DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=None if floor is None else floor + 1,
-            ack_policy=api.AckPolicy.NONE if self._terms.is_tap else api.AckPolicy.EXPLICIT,
-            ack_wait=self._terms.ack_wait_s,
-            max_deliver=-1,
-            max_ack_pending=None if self._terms.is_tap else _MAX_OPEN,
-            inactive_threshold=_TAP_ENDS_AFTER_S if self._terms.is_tap else None,
-            filter_subject=subjects[0] if len(subjects) == 1 else None,
-            filter_subjects=list(subjects) if len(subjects) > 1 else None,
-        )
-        made: api.ConsumerInfo = await self._context.add_consumer(self._terms.stream, config)
+        made: api.ConsumerInfo = await self._context.add_consumer(self._terms.stream, self._terms.consumer(floor))
         if len(subjects) > 1 and set(made.config.filter_subjects or ()) != set(subjects):
             # Up to NATS 2.9 the choice is passed over, and more comes than was asked for.
             await self._context.delete_consumer(self._terms.stream, self._terms.durable)
@@ -264,13 +255,15 @@ class OpenJetStream:
                 self._check()
                 if not self._come:
                     await self._ask(n_max)
-                await self._look(is_due=time.monotonic() >= self._looks_at)
+                if time.monotonic() >= self._looks_at:
+                    await self._look()
                 left_s = ends_at - time.monotonic()
                 if self._come or self._gap or left_s <= 0:
                     return self._batch(n_max)
                 self._is_news.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._is_news.wait(), min(left_s, _HEARTBEAT_S))
+                    async with asyncio.timeout(min(left_s, _HEARTBEAT_S)):
+                        await self._is_news.wait()
                 self._note_silence(silent_since)
         except DRIVER_ERRORS as error:
             raise self._unavailable(error) from error
@@ -286,24 +279,20 @@ class OpenJetStream:
         """A request is open, and should have been answered by a heartbeat at least."""
         now = time.monotonic()
         if self._n_asked > 0 and now - max(since, self._heard_at, self._asked_at) > _SILENT_S:
-            raise SourceUnavailable(f"{self._terms.place}: no heartbeat.")
-
-    @property
-    def _asked_at(self) -> float:
-        return self._asked_until - _ASKED_FOR_S
+            self._trouble = "no heartbeat"
+            self._check()
 
     async def _ask(self, n_max: int) -> None:
-        if self._n_asked > 0 and time.monotonic() < self._asked_until + _HEARTBEAT_S:
+        now = time.monotonic()
+        if self._n_asked > 0 and now < self._asked_at + _ASKED_FOR_S + _HEARTBEAT_S:
             return
-        self._n_asked, self._asked_until = n_max, time.monotonic() + _ASKED_FOR_S
+        self._n_asked, self._asked_at = n_max, now
         wish = {"batch": n_max, "expires": int(_ASKED_FOR_S * _NS), "idle_heartbeat": int(_HEARTBEAT_S * _NS)}
         subject = f"{self._prefix}.CONSUMER.MSG.NEXT.{self._terms.stream}.{self._terms.durable}"
         await self._client.publish(subject, json.dumps(wish).encode(), reply=self._inbox)
 
-    async def _look(self, *, is_due: bool) -> None:
+    async def _look(self) -> None:
         """How far the consumer is, and whether something went that it had not read."""
-        if not is_due:
-            return
         extent, created, consumer = await self._seen()
         if consumer is None or (created, time_of(consumer.created)) != self._made_at or self._is_changed(consumer):
             raise SourceUnavailable(f"{self._terms.place}: the stream or its consumer was made anew.")
@@ -318,8 +307,7 @@ class OpenJetStream:
         return self._subjects != ",".join(sorted(chosen_by(consumer.config)))
 
     def _look_for_loss(self, stream: Extent, consumer: Progress | None) -> None:
-        here = {*self._under_way, *(number_of(come) for come in self._come)}
-        for loss in self._followed.losses(stream, consumer, here):
+        for loss in self._followed.losses(stream, consumer, self._held().keys()):
             self._lost(loss)
 
     def _lost(self, why: str) -> None:
@@ -350,7 +338,7 @@ class OpenJetStream:
         if self._terms.is_tap:
             self._under_way.clear()
             return
-        held = [self._under_way.pop(number) for number in numbers if number in self._under_way]
+        held = [self._under_way[number] for number in numbers if number in self._under_way]
         self._followed.acknowledged(numbers)
         try:
             for message in held[:-1]:
@@ -360,13 +348,15 @@ class OpenJetStream:
                 await self._client.request(held[-1].reply, b"+ACK", timeout=_ANSWER_S)
         except DRIVER_ERRORS as error:
             raise self._unavailable(error) from error
+        for number in numbers:
+            self._under_way.pop(number, None)
 
     async def _tend(self) -> None:
         """Say of what is held that it is in progress."""
         while not self._terms.is_tap:
             await asyncio.sleep(self._terms.ack_wait_s / 3)
             with suppress(*DRIVER_ERRORS):
-                for message in (*self._under_way.values(), *self._come):
+                for message in self._held().values():
                     await self._client.publish(message.reply, b"+WPI")
 
     async def widen(self, topics: Sequence[str]) -> Sequence[str]:  # noqa: ARG002 - the consumer's subjects stay
@@ -391,4 +381,6 @@ class OpenJetStream:
             why = self._said[-1] if self._said else "no answer in time"
         else:
             why = told(error)
+        # Nothing more is awaited of it.
+        self._trouble = self._trouble or why
         return SourceUnavailable(f"stream {self._terms.stream} at {self._terms.place}: {why}.")

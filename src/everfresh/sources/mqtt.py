@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import secrets
-import ssl
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +34,7 @@ from everfresh.sources.consuming import Source
 from everfresh.sources.formats import format_of, keeps_topics
 from everfresh.sources.mqtt_session import NO_SUBSCRIPTION, Come, Session, Terms
 from everfresh.sources.mqtt_topics import Stored, filter_of, not_covered, pattern_of, stored_of
+from everfresh.sources.options import texts, tls_context
 from everfresh.sources.source import Adapter, Batch, Format, SourceUnavailable, Start
 
 _FAILURE = 128
@@ -76,16 +76,13 @@ class Mqtt(Source):
         certfile: str | None = None,
         keyfile: str | None = None,
     ) -> None:
-        if isinstance(topics, str):
-            raise InvalidOption(f"topics: {topics!r} is one text. Write ({topics!r},), with the comma.")
-        self.topics = tuple(topics or ())
+        self.topics, delivered = texts(topics, option="topics"), texts(delivers, option="delivers")
         self.share = share
-        if isinstance(delivers, str):
-            raise InvalidOption(f"delivers: {delivers!r} is one text. Write ({delivers!r},), with the comma.")
         self.format = format_of(format)
         self.keeps_topics = keeps_topics(self.format)
         """Whether the topics of the broker are those of events."""
-        self.delivers = tuple(delivers or (map(pattern_of, self.topics) if self.keeps_topics else ())) or ("#",)
+        patterns = tuple(map(pattern_of, self.topics)) if self.keeps_topics else ()
+        self.delivers = delivered or patterns or ("#",)
         self.backfill = whole_number(backfill, option="backfill", least=0)
         self.untold: tuple[str, tuple[str, ...]] | None = None
         """Why messages may have been lost, and of which topics, until a batch that says so is acknowledged."""
@@ -319,17 +316,7 @@ def _terms(
         client_id=client_id,
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
-        tls=_context(*tls) if parts.scheme == "mqtts" else None,
+        tls=tls_context(*tls) if parts.scheme == "mqtts" else None,
         session_expiry_s=session_expiry_s,
         prefetch=prefetch,
     )
-
-
-def _context(cafile: str | None, certfile: str | None, keyfile: str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=cafile)
-        if certfile:
-            context.load_cert_chain(certfile, keyfile)
-    except OSError as error:
-        raise InvalidOption(f"cafile, certfile, keyfile: {error}.") from error
-    return context

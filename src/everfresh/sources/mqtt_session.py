@@ -218,7 +218,7 @@ class Session:
             topic = come.topic
         except UnicodeDecodeError:
             topic = "not-utf8"
-        message = message_of(topic, bytes(come.payload), come.properties, "")
+        message = message_of(topic, bytes(come.payload), come.properties)
         self.come.append(Come(come.mid if come.qos else None, message))
         self.is_news.set()
 

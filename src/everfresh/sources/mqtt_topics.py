@@ -51,7 +51,7 @@ def not_covered(patterns: Iterable[str], known: Sequence[str]) -> tuple[str, ...
     return tuple(one for one in patterns if not any(covers(wide, one) for wide in known))
 
 
-def message_of(topic: str, body: bytes, properties: Any, identity: str) -> Message:  # noqa: ANN401 - an untyped driver
+def message_of(topic: str, body: bytes, properties: Any) -> Message:  # noqa: ANN401 - an untyped driver
     """A message as a source brings it; user properties are headers. Never raises."""
     headers: dict[str, str] = dict(getattr(properties, "UserProperty", ()))
     content_type = getattr(properties, "ContentType", None)
@@ -61,7 +61,7 @@ def message_of(topic: str, body: bytes, properties: Any, identity: str) -> Messa
         topic=".".join(level for level in topic.split("/") if level),
         body=body,
         headers=headers,
-        id=headers.pop(ID, identity),
+        id=headers.pop(ID, ""),
     )
 
 

@@ -4,7 +4,7 @@ Consumers share a group; the group, and not we, knows who was given what. What t
 does not tell is looked for:
 
 - An entry that was given and not acknowledged stays pending. At each opening a consumer reads its own first, now and
-  then those that others have left, as their processes died.
+  then those that others have left, as their processes ended or died.
 - Reading goes with a look at the stream and the group, in one step of the server, so nothing is trimmed between. What
   the reading would hide, it marks; see `redis_stream_steps`.
 - A loss that is told stays to be found until its batch was acknowledged, by marks, by what is pending, by the offset.
@@ -42,7 +42,7 @@ from everfresh.sources.redis_stream_places import (
     progress_of,
 )
 from everfresh.sources.redis_stream_steps import (
-    FORGET,
+    LEAVE,
     MARK,
     READ,
     TAKE_OVER,
@@ -60,6 +60,8 @@ _BLOCK_S = 1.0
 # A consumer without pending entries is only a name; whoever comes back to it makes it anew.
 _FORGET_AFTER = 10
 _CLAIMS_WITHIN = 4
+# Twice what a consumer holds; the rest of a long story goes to others after `claim_after`.
+_GIVE_BACK_MAX = 2_000
 _NEVER_FOLLOWED = "nothing is stored of how far it was followed"
 
 Entries = Iterable[tuple[bytes, Entry]]
@@ -218,7 +220,8 @@ class OpenRedisStream:
         gap = self._gap()
         if not gap:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._may_take.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._may_take.wait()
             return Batch()
         self._told_offset = self._offset
         return Batch(gap=gap, offset=self._offset, tags=_Tags((), self._n_told))
@@ -372,12 +375,11 @@ class OpenRedisStream:
             raise self._terms.unavailable(error) from error
 
     async def leave(self) -> None:
-        """Forget this consumer's name in the group, and those of the long dead, where nothing pends at them."""
-        idle_ms = int(self._terms.claim_after_s * 1_000 * _FORGET_AFTER)
+        """Let others take over what is pending here, and forget this name and the long dead where nothing is."""
+        claim_ms = int(self._terms.claim_after_s * 1_000)
+        asked = (self._group, self._consumer, claim_ms * _FORGET_AFTER, MARK, claim_ms, _GIVE_BACK_MAX)
         with suppress(*DRIVER_ERRORS):
-            await self._client.execute_command(
-                "EVAL", FORGET, 1, self._stream, self._group, self._consumer, idle_ms, MARK
-            )
+            await self._client.execute_command("EVAL", LEAVE, 1, self._stream, *asked)
 
 
 def _new_mark() -> str:

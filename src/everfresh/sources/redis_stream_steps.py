@@ -4,7 +4,8 @@ Reading hides what was trimmed before it: once the group stands behind the loss,
 does not show that all is there, the reading leaves a mark in the same step: a consumer of the group by a name that
 `MARK` begins. It stays until the loss was seen to, and whoever opens the stream meanwhile tells of it.
 
-What others have left is taken over only where it is still there; what is gone stays pending until that was told.
+What others have left is taken over only where it is still there; what is gone stays pending until that was told. Who
+leaves lets what it holds look as old as what others take over.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ MARK = "everfresh:lost:"
 """Begins the name of a mark."""
 
 # Nobody is forgotten who was given something: between a look and the forgetting somebody could be, so this is one step.
-FORGET = """
+LEAVE = """
+for _, one in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[6], ARGV[2])) do
+  if #redis.call('XRANGE', KEYS[1], one[1], one[1]) > 0 then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, one[1], 'IDLE', ARGV[5], 'JUSTID')
+  end
+end
 local gone = 0
 for _, told in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local of = {}

@@ -58,5 +58,5 @@ class OpenTap:
 
 
 def _of_stream(told: Any, stream: str) -> Any:  # noqa: ANN401 - an untyped driver
-    """The entries that XREAD or XREADGROUP told; none is None."""
+    """The entries that XREAD told; none is None."""
     return told[stream.encode()] if told else ()

@@ -15,6 +15,7 @@ from everfresh.model.errors import InvalidOption, StoreUrlInvalid
 from everfresh.sources.addresses import SourceUrl
 from everfresh.sources.consuming import Source
 from everfresh.sources.formats import format_of
+from everfresh.sources.options import texts
 from everfresh.sources.redis_stream_entries import EntryFields, check_fields
 from everfresh.sources.redis_stream_reading import OpenRedisStream
 from everfresh.sources.redis_stream_tap import OpenTap
@@ -46,13 +47,13 @@ class RedisStream(Source):
         consumer: str | None = None,
         format: Format | str = "auto",  # noqa: A002 - the word of the seam
         name: str | None = None,
-        delivers: Sequence[str] = ("#",),
+        delivers: Sequence[str] | None = None,
         start: Literal["new", "all"] = "new",
         claim_after: timedelta = timedelta(seconds=15),
         fields: EntryFields | None = None,
     ) -> None:
         self.consumer = consumer
-        self.delivers = tuple(delivers)
+        self.delivers = texts(delivers, option="delivers") or ("#",)
         self.format = format_of(format)
         self.terms = Terms(
             address=_address(url),
@@ -83,7 +84,7 @@ class RedisStream(Source):
             raise InvalidOption(
                 f"source {url.without_password}: write redis+stream://host:6379/0/stream?group=name, with the database."
             )
-        start = url.take("start") or "new"
+        start, claim_after = url.take("start") or "new", url.take_duration("claim_after")
         tls = [f"{option}={quote(value)}" for option in _TLS if (value := url.take(option))]
         scheme = "rediss" if url.scheme.startswith("rediss") else "redis"
         return cls(
@@ -93,9 +94,9 @@ class RedisStream(Source):
             consumer=url.take("consumer"),
             format=format,
             name=name,
-            delivers=url.take_all("delivers") or ("#",),
+            delivers=url.take_all("delivers"),
             start=cast("Literal['new', 'all']", start),
-            claim_after=url.take_duration("claim_after") or timedelta(seconds=15),
+            claim_after=timedelta(seconds=15) if claim_after is None else claim_after,
         )
 
     def __repr__(self) -> str:
