@@ -177,12 +177,16 @@ async def test_topics_are_those_that_functions_depend_on(cache: Cache) -> None:
     assert cache.sources.learnt != before
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def shared_url(request: pytest.FixtureRequest) -> str:
+    """Each kind of store that processes share."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
 @pytest.mark.parametrize("how", ["learn", "tell"])
-async def test_topics_of_other_processes_are_learnt(open_cache: OpenCache, url: str, how: str) -> None:
+async def test_topics_of_other_processes_are_learnt(open_cache: OpenCache, shared_url: str, how: str) -> None:
     """Also where no event comes that could tell of them."""
-    if url == "memory:":
-        pytest.skip("nobody else has this memory")
-    here, there = open_cache(url), open_cache(url)
+    here, there = open_cache(shared_url), open_cache(shared_url)
 
     @there.cached()
     async def tracking() -> int:

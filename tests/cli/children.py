@@ -18,9 +18,7 @@ from everfresh.testing.waiting import DEADLINE_S, until
 
 # A build waits for files, so that a test decides when it goes on. A lease lasts an hour unless the test says otherwise.
 APP = """
-import asyncio
 import os
-import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +30,10 @@ from starlette.routing import Route
 from everfresh import Cache, dep
 from everfresh.push import Topic, Updates
 from everfresh.sources.http import EventsEndpoint
+from everfresh.testing.waiting import soon, until
 
+# Longer than a test may take.
+WORD = {"what": "the word to go on", "deadline_s": 120}
 lease = timedelta(seconds=float(os.environ.get("LEASE_S", "3600")))
 cache = Cache(f"sqlite:///{os.environ.get('STORE', 'cache.db')}", lease=lease)
 
@@ -45,24 +46,21 @@ async def label(item: str) -> str:
 @cache.cached(depends_on=[dep.Tag("slow")])
 async def waiting() -> str:
     begun("waiting")
-    while not Path("go").exists():
-        await asyncio.sleep(0.005)
+    await soon(Path("go").exists, **WORD)
     return "built"
 
 
 @cache.cached(depends_on=[dep.Tag("slow")])
 def blocking() -> str:
     begun("blocking")
-    while not Path("go").exists():
-        time.sleep(0.005)
+    until(Path("go").exists, **WORD)
     return "built"
 
 
 @cache.cached(depends_on=[dep.Tag("slow")])
 async def hogging() -> str:
     begun("hogging")
-    while not Path("go").exists():
-        time.sleep(0.005)
+    until(Path("go").exists, **WORD)
     return "built"
 
 
@@ -76,8 +74,7 @@ async def page(request):
 
 async def slow(request):
     begun("slow")
-    while not Path("go").exists():
-        await asyncio.sleep(0.005)
+    await soon(Path("go").exists, **WORD)
     return PlainTextResponse("late")
 
 

@@ -15,6 +15,7 @@ from everfresh import Cache, Event, dep
 from everfresh.cli.commands import run
 from everfresh.sources.files import read_lines
 from everfresh.testing.waiting import DEADLINE_S, until
+from tests.needing import lacking
 
 STORE = "sqlite:///cache.db"
 # A source with four messages, of which one is none; "tapped" can be read beside the application, "wrong" not be opened.
@@ -223,7 +224,7 @@ def test_a_file_that_cannot_be_written_is_explained(capsys: pytest.CaptureFixtur
 def test_a_disk_that_is_full_ends_the_recording(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is silently left out."""
     if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full here")
+        lacking("there is no /dev/full, so nobody has tried a full disk")
 
     assert run(["record", "shop:tappable", "/dev/full"]) == 1
     assert "cannot be written" in capsys.readouterr().err

@@ -17,8 +17,8 @@ from everfresh import Cache, dep
 from everfresh.cli.commands import run
 from everfresh.cli.replay import BATCH, lines_of
 from everfresh.testing.waiting import until
+from tests.needing import recorded_bus
 
-FEDORA_BUS = Path(__file__).parents[3] / "shared" / "data" / "fedora-bus.jsonl"
 APP = """
 from everfresh import Cache
 cache = Cache("sqlite:///cache.db")
@@ -324,16 +324,15 @@ def test_a_store_that_goes_away_says_how_far_it_came(folder: Path, capsys: pytes
 
 def test_a_real_bus_is_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """284 messages of Fedora's bus, and the entry that depends on some of them."""
-    if not FEDORA_BUS.exists():
-        pytest.skip("the recorded messages are not there: shared/data/fedora-bus.jsonl beside the repository")
+    messages = str(recorded_bus())
     with Cache("sqlite:///cache.db") as cache:
         cache.blocking.put("bugs", 1, dep.Topic("org.fedoraproject.*.bugzilla.#"))
         cache.blocking.put("lmacken", 1, dep.Topic("#", where={"override.submitter.name": "lmacken"}))
 
-    assert run(["replay", "--dry-run", "shop:cache", str(FEDORA_BUS)]) == 0
+    assert run(["replay", "--dry-run", "shop:cache", messages]) == 0
     looked_at, err = capsys.readouterr()
     sys.modules.pop("shop")  # as in another process: its cache was closed
-    assert run(["replay", "shop:cache", str(FEDORA_BUS)]) == 0
+    assert run(["replay", "shop:cache", messages]) == 0
     published, more_err = capsys.readouterr()
 
     assert "\n           topic org.fedoraproject.*.bugzilla.# (" in looked_at

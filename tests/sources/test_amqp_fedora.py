@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +20,11 @@ from everfresh.sources.fedora import Fedora, FedoraMessage, fedora_message
 from everfresh.sources.files import read_lines
 from everfresh.sources.messages import Malformed
 from everfresh.testing.waiting import soon, until
-from tests.rabbitmq_servers import RabbitServer, new_queue
+from tests.needing import recorded_bus
+from tests.rabbitmq_servers import new_queue
 from tests.sources import official_fedora
-from tests.sources.rabbit import consumed, exchange_named, fetched, start
+from tests.sources.rabbit import consumed, fetched, start
 
-FEDORA_BUS = Path(__file__).parents[3] / "shared" / "data" / "fedora-bus.jsonl"
 SENT_AT = datetime(2026, 11, 22, 1, 2, 3, tzinfo=UTC)
 N_PUBLISHED_BY_OTHERS = 20
 
@@ -32,26 +32,10 @@ N_PUBLISHED_BY_OTHERS = 20
 @pytest.fixture(scope="module")
 def recorded() -> list[Event]:
     """All recorded messages, as they are read from the file."""
-    if not FEDORA_BUS.exists():
-        pytest.skip(f"{FEDORA_BUS.name} is not there")
-    with FEDORA_BUS.open("rb") as file:
+    with recorded_bus().open("rb") as file:
         events = [event for _, event in read_lines(file)]
     assert all(isinstance(event, Event) for event in events)
     return events  # type: ignore[return-value]
-
-
-@pytest.fixture
-def url(shared_rabbitmq: RabbitServer) -> str:
-    """The broker of all tests that do it no harm."""
-    return shared_rabbitmq.url
-
-
-@pytest.fixture
-async def exchange(url: str) -> AsyncIterator[str]:
-    """A topic exchange of this test alone."""
-    name = new_queue()
-    async with exchange_named(url, name):
-        yield name
 
 
 def wire(event: Event) -> FedoraMessage:
@@ -149,13 +133,13 @@ def test_what_is_no_message_of_the_bus_is_malformed(message: Message, problem: s
 
 
 async def test_each_recorded_message_is_the_same_event_by_file_and_by_amqp(
-    url: str, exchange: str, recorded: list[Event]
+    amqp_url: str, exchange: str, recorded: list[Event]
 ) -> None:
     """Topic, body, id and headers, whatever their kinds."""
-    adapter = Amqp(url, queue=new_queue(), exchanges=[exchange], bindings=["#"], format="fedora")
+    adapter = Amqp(amqp_url, queue=new_queue(), exchanges=[exchange], bindings=["#"], format="fedora")
     async with adapter.open(start()) as stream:
         await stream.fetch(1, 0)
-        await publish(url, exchange, recorded)
+        await publish(amqp_url, exchange, recorded)
 
         messages = await fetched(stream, len(recorded))
 
@@ -228,7 +212,7 @@ class _Nobody:
 
 
 async def test_the_entries_touched_are_those_of_a_dry_run(
-    url: str, exchange: str, recorded: list[Event], tmp_path: Path
+    amqp_url: str, exchange: str, recorded: list[Event], tmp_path: Path
 ) -> None:
     """All recorded messages go through the broker, in the wire format, into a cache over four services."""
     numbered = list(enumerate(recorded, start=1))
@@ -243,11 +227,11 @@ async def test_the_entries_touched_are_those_of_a_dry_run(
 
     with Cache(f"sqlite:///{tmp_path}/wet.db") as cache:
         last = distribution(cache)
-        adapter = Amqp(url, queue=new_queue(), exchanges=[exchange], format="fedora")
+        adapter = Amqp(amqp_url, queue=new_queue(), exchanges=[exchange], format="fedora")
         async with consumed(cache, adapter):
             cache.listen(note)
             # Its entry is touched when all before it have been applied.
-            await publish(url, exchange, [*recorded, Event("test.last")], is_routed=False)
+            await publish(amqp_url, exchange, [*recorded, Event("test.last")], is_routed=False)
             await soon(lambda: last in touched, what="the last event")
 
     assert touched - {last} == foreseen
@@ -264,14 +248,14 @@ async def test_the_entries_touched_are_those_of_a_dry_run(
 
 @pytest.mark.timeout(400)
 async def test_what_the_official_client_publishes_is_consumed(
-    url: str, exchange: str, recorded: list[Event], tmp_path: Path
+    amqp_url: str, exchange: str, recorded: list[Event], tmp_path: Path
 ) -> None:
     """Its own headers, ids and properties; the events are those of the file that it published from."""
-    program, config = official_fedora.client(), official_fedora.config(tmp_path, url, exchange)
+    program, config = official_fedora.client(), official_fedora.config(tmp_path, amqp_url, exchange)
     file = tmp_path / "some.jsonl"
-    lines = FEDORA_BUS.read_bytes().splitlines(keepends=True)
+    lines = recorded_bus().read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:N_PUBLISHED_BY_OTHERS]))
-    adapter = Amqp(url, queue=new_queue(), exchanges=[exchange], bindings=["#"], format="fedora")
+    adapter = Amqp(amqp_url, queue=new_queue(), exchanges=[exchange], bindings=["#"], format="fedora")
     async with adapter.open(start()) as stream:
         await stream.fetch(1, 0)
         run(program, config, "publish", "--exchange", exchange, str(file))
@@ -288,18 +272,20 @@ async def test_what_the_official_client_publishes_is_consumed(
 
 @pytest.mark.timeout(400)
 async def test_what_is_published_in_the_wire_format_the_official_client_consumes(
-    url: str, exchange: str, recorded: list[Event], tmp_path: Path
+    amqp_url: str, exchange: str, recorded: list[Event], tmp_path: Path
 ) -> None:
     """It records what it got; read from its file, the events are those that were published."""
-    program, config = official_fedora.client(), official_fedora.config(tmp_path, url, exchange)
+    program, config = official_fedora.client(), official_fedora.config(tmp_path, amqp_url, exchange)
     queue, file = new_queue(), tmp_path / "recorded.jsonl"
     command = [program, "--conf", config, "record", "--exchange", exchange, "--queue-name", queue, "--routing-key", "#"]
     recording = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
         [*command, "--limit", str(len(recorded)), file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        await soon(lambda: _is_taken(url, exchange, recorded[0], recording), what="the official client", deadline_s=60)
-        await publish(url, exchange, recorded[1:])
+        await soon(
+            lambda: _is_taken(amqp_url, exchange, recorded[0], recording), what="the official client", deadline_s=60
+        )
+        await publish(amqp_url, exchange, recorded[1:])
         until(lambda: recording.poll() is not None, what="all messages in its file", deadline_s=60)
     finally:
         recording.kill()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import aio_pika
@@ -21,22 +21,8 @@ from everfresh.sources.amqp_queue import begin_sign
 from everfresh.sources.amqp_wire import Deliveries, Farewell
 from everfresh.sources.source import SourceUnavailable
 from everfresh.testing.waiting import soon
-from tests.rabbitmq_servers import RabbitServer, new_queue
+from tests.rabbitmq_servers import new_queue
 from tests.sources.rabbit import exchange_named, fetched, first_offset, meddler, n_in, next_with, start, tell, topics_of
-
-
-@pytest.fixture
-def url(shared_rabbitmq: RabbitServer) -> str:
-    """The broker of all tests that do it no harm."""
-    return shared_rabbitmq.url
-
-
-@pytest.fixture
-async def exchange(url: str) -> AsyncIterator[str]:
-    """A topic exchange of this test alone."""
-    name = new_queue()
-    async with exchange_named(url, name):
-        yield name
 
 
 @pytest.fixture
@@ -61,36 +47,36 @@ async def make_anew(url: str, exchange: str) -> None:
 
 
 @pytest.mark.usefixtures("often")
-async def test_an_exchange_that_is_made_anew_ends_the_connection(url: str, exchange: str) -> None:
+async def test_an_exchange_that_is_made_anew_ends_the_connection(amqp_url: str, exchange: str) -> None:
     """Its bindings went with it, and the broker tells no consumer; the next connection tells the gap and hears."""
-    adapter = adapter_of(url, exchange)
+    adapter = adapter_of(amqp_url, exchange)
     offset = await first_offset(adapter, "n.*")
     async with adapter.open(start("n.*", offset=offset)) as stream:
         waiting = asyncio.create_task(stream.fetch(1, 30))
-        await make_anew(url, exchange)
+        await make_anew(amqp_url, exchange)
         with pytest.raises(SourceUnavailable, match=f"exchange {exchange} was deleted"):
             await waiting
 
     async with adapter.open(start("n.*", offset=offset)) as stream:
         batch = await stream.fetch(1, 0)
-        await tell(url, exchange, "n.1")
+        await tell(amqp_url, exchange, "n.1")
         assert topics_of(await fetched(stream, 1)) == ["n.1"]
     assert f"exchange {exchange} was deleted" in batch.gap
     assert batch.gap_topics == ()
 
 
-async def test_an_exchange_that_was_made_anew_meanwhile_is_a_gap_until_it_is_told(url: str, exchange: str) -> None:
+async def test_an_exchange_that_was_made_anew_meanwhile_is_a_gap_until_it_is_told(amqp_url: str, exchange: str) -> None:
     """Even when somebody has bound it again, who may have died before he told anybody; others are bound as before."""
-    async with exchange_named(url, f"{exchange}-2"):
-        adapter = adapter_of(url, exchange, f"{exchange}-2")
+    async with exchange_named(amqp_url, f"{exchange}-2"):
+        adapter = adapter_of(amqp_url, exchange, f"{exchange}-2")
         offset = await first_offset(adapter, "n.*", "m.*")
-        await make_anew(url, f"{exchange}-2")
+        await make_anew(amqp_url, f"{exchange}-2")
         async with adapter.open(start("n.*", offset=offset)):
             pass
 
         async with adapter.open(start("n.*", offset=offset)) as stream:
             batch = await stream.fetch(1, 0)
-            await tell(url, f"{exchange}-2", "m.1")
+            await tell(amqp_url, f"{exchange}-2", "m.1")
             assert topics_of(await fetched(stream, 1)) == ["m.1"]
         async with adapter.open(start("n.*", offset=batch.offset)) as stream:
             quiet = await stream.fetch(1, 0)
@@ -100,27 +86,27 @@ async def test_an_exchange_that_was_made_anew_meanwhile_is_a_gap_until_it_is_tol
 
 
 async def test_an_exchange_that_nobody_may_write_to_is_consumed_unsigned(
-    url: str, exchange: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    amqp_url: str, exchange: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says so once, and what it sends comes."""
 
     async def refused(*_: object) -> None: ...
 
     monkeypatch.setattr("everfresh.sources.amqp.begin_sign", refused)
-    adapter = adapter_of(url, exchange)
+    adapter = adapter_of(amqp_url, exchange)
     with caplog.at_level(logging.WARNING, "everfresh.sources"):
         offset = await first_offset(adapter, "n.*")
         async with adapter.open(start("n.*", offset=offset)) as stream:
-            await tell(url, exchange, "n.1")
+            await tell(amqp_url, exchange, "n.1")
             assert topics_of(await fetched(stream, 1)) == ["n.1"]
 
     assert [f"no right to write to {exchange}" in one.getMessage() for one in caplog.records] == [True]
 
 
-async def test_a_sign_that_is_refused_leaves_nothing_behind(url: str) -> None:
+async def test_a_sign_that_is_refused_leaves_nothing_behind(amqp_url: str) -> None:
     """Nobody may bind to the exchange without a name."""
     queue = new_queue()
-    async with await aio_pika.connect(url) as connection:
+    async with await aio_pika.connect(amqp_url) as connection:
         assert await begin_sign(connection, queue, "") is None
 
 
@@ -148,18 +134,20 @@ async def gap_of(adapter: Amqp, offset: str, *, is_answered: bool) -> str:
         return batch.gap
 
 
-async def test_a_dead_letter_that_somebody_took_away_is_a_gap_until_it_is_answered(url: str, exchange: str) -> None:
+async def test_a_dead_letter_that_somebody_took_away_is_a_gap_until_it_is_answered(
+    amqp_url: str, exchange: str
+) -> None:
     """A shovel, or whoever looked and purged; and after that the next one is."""
-    adapter = adapter_of(url, exchange)
+    adapter = adapter_of(amqp_url, exchange)
     offset = await first_offset(adapter, "n.*")
     queue = adapter.name.rpartition("/")[2]
-    await lose(url, exchange, queue)
+    await lose(amqp_url, exchange, queue)
     assert "took messages out" in await gap_of(adapter, offset, is_answered=False)
-    await soon(lambda: has(url, f"{queue}.lost"), what="the sign of it, given back")
+    await soon(lambda: has(amqp_url, f"{queue}.lost"), what="the sign of it, given back")
 
     assert "took messages out" in await gap_of(adapter, offset, is_answered=True)
     assert await gap_of(adapter, offset, is_answered=True) == ""
-    await lose(url, exchange, queue)
+    await lose(amqp_url, exchange, queue)
     assert "took messages out" in await gap_of(adapter, offset, is_answered=True)
 
 
@@ -169,14 +157,14 @@ async def has(url: str, queue: str) -> bool:
 
 
 @pytest.mark.usefixtures("often")
-async def test_a_message_lost_while_connected_is_a_gap(url: str, exchange: str) -> None:
+async def test_a_message_lost_while_connected_is_a_gap(amqp_url: str, exchange: str) -> None:
     """And one that is lost after that was answered is another."""
-    adapter = adapter_of(url, exchange, bindings=["other.*"])
+    adapter = adapter_of(amqp_url, exchange, bindings=["other.*"])
     offset = await first_offset(adapter)
     dlx = f"{adapter.name.rpartition('/')[2]}.dlx"
     async with adapter.open(start(offset=offset)) as stream:
         for _ in range(2):
-            await tell(url, dlx, "n.poison")
+            await tell(amqp_url, dlx, "n.poison")
             batch = await next_with(stream, "gap")
             assert "took messages out" in batch.gap
             await stream.acknowledge(batch)
@@ -185,9 +173,9 @@ async def test_a_message_lost_while_connected_is_a_gap(url: str, exchange: str) 
 # ------------------------------------------------------------------------------------------------------- topics
 
 
-async def test_a_new_topic_of_messages_that_bring_other_topics_concerns_all(url: str, exchange: str) -> None:
+async def test_a_new_topic_of_messages_that_bring_other_topics_concerns_all(amqp_url: str, exchange: str) -> None:
     """What a routing key brings is known only where it is the topic."""
-    adapter = adapter_of(url, exchange, reads="auto")
+    adapter = adapter_of(amqp_url, exchange, reads="auto")
     offset = await first_offset(adapter, "old.*")
 
     async with adapter.open(start("old.*", "new.*", offset=offset)) as stream:
@@ -237,10 +225,10 @@ def test_events_with_topics_of_their_own_need_bindings(reads: Any) -> None:  # n
 
 
 async def test_topics_that_routing_keys_need_not_be_are_said(
-    url: str, exchange: str, caplog: pytest.LogCaptureFixture
+    amqp_url: str, exchange: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once: a message may bring what it is not routed by."""
-    adapter = adapter_of(url, exchange, reads="auto")
+    adapter = adapter_of(amqp_url, exchange, reads="auto")
     with caplog.at_level(logging.WARNING, "everfresh.sources"):
         await first_offset(adapter, "n.*")
         await first_offset(adapter, "n.*")
@@ -251,10 +239,10 @@ async def test_topics_that_routing_keys_need_not_be_are_said(
 # -------------------------------------------------------------------------------------------------- connections
 
 
-async def test_a_virtual_host_that_is_not_there_is_named(url: str) -> None:
+async def test_a_virtual_host_that_is_not_there_is_named(amqp_url: str) -> None:
     """The broker's words say so, which the driver does not read."""
     with pytest.raises(SourceUnavailable, match=r"vhost novhost not found.*Check the virtual host"):
-        async with Amqp(f"{url}/novhost", queue="q").open(start("n.*")):
+        async with Amqp(f"{amqp_url}/novhost", queue="q").open(start("n.*")):
             pass
 
 

@@ -1,9 +1,8 @@
 """Searching for an order of troubles in which a message is lost, or acknowledged too early."""
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +17,8 @@ from everfresh.sources.source import Batch
 from everfresh.testing.broker import FakeBroker
 from everfresh.testing.timeless import elapse, run_timeless
 from tests.sources.consumed import World, message
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 # What happens, and how much of it.
 STEPS = st.lists(
@@ -34,15 +35,6 @@ STEPS = st.lists(
     max_size=20,
 )
 FAILING = ("apply", "suspect", "quarantine", "read")
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """No noise of what is provoked here."""
-    logger = logging.getLogger("everfresh.sources")
-    logger.setLevel(logging.CRITICAL)
-    yield
-    logger.setLevel(logging.NOTSET)
 
 
 class History:

@@ -1,7 +1,6 @@
 """Which topics a source is asked for, what was missed of them, and what consumers tell of themselves."""
 
-import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import timedelta
 
@@ -17,16 +16,9 @@ from everfresh.testing.broker import FakeBroker
 from everfresh.testing.timeless import elapse, run_timeless
 from tests.sources.consumed import AWAY, World, message
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 Test = Callable[[World], Awaitable[None]]
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """No noise of what is provoked here."""
-    logger = logging.getLogger("everfresh.sources")
-    logger.setLevel(logging.CRITICAL)
-    yield
-    logger.setLevel(logging.NOTSET)
 
 
 def play(test: Test) -> None:

@@ -1,13 +1,9 @@
 import io
 import itertools
-from pathlib import Path
-
-import pytest
 
 from everfresh import Event
 from everfresh.sources.files import read_lines
-
-FEDORA_BUS = Path(__file__).parents[3] / "shared" / "data" / "fedora-bus.jsonl"
+from tests.needing import recorded_bus
 
 
 def test_each_line_is_an_event_or_what_is_wrong_with_it() -> None:
@@ -41,10 +37,7 @@ def test_a_file_is_read_while_it_comes() -> None:
 
 def test_every_recorded_message_of_a_real_bus_is_read() -> None:
     """Bugzilla, Koji, Bodhi, Pagure and others wrote them."""
-    if not FEDORA_BUS.exists():
-        pytest.skip("the recorded messages are not there: shared/data/fedora-bus.jsonl beside the repository")
-
-    with FEDORA_BUS.open("rb") as file:
+    with recorded_bus().open("rb") as file:
         lines = list(read_lines(file))
 
     assert len(lines) == 284

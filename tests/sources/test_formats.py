@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import MappingProxyType
 
 import pytest
@@ -27,6 +26,7 @@ from everfresh.sources.formats import (
 )
 from everfresh.sources.messages import Malformed
 from everfresh.sources.webhooks import Formats
+from tests.needing import recorded_bus
 
 NAMES = ("auto", "plain", "fedora", "cloudevents", "debezium")
 CLOUDEVENT = {"specversion": "1.0", "id": "7", "source": "/here", "type": "thing.moved", "data": {"id": 1}}
@@ -75,10 +75,7 @@ def test_a_message_without_a_body_says_all_by_its_topic(read: Plain | Auto) -> N
 
 def test_fedora_messages_are_read_as_their_recorder_writes_them() -> None:
     """So that what comes live and what is replayed are the same events."""
-    path = Path(__file__).parents[3] / "shared" / "data" / "fedora-bus.jsonl"
-    if not path.exists():
-        pytest.skip("the recorded messages are not there")
-    with path.open("rb") as file:
+    with recorded_bus().open("rb") as file:
         lines = [line for line, _ in zip(file, range(300), strict=False)]
     recorded = [event for _, event in read_lines(lines)]
 

@@ -1,13 +1,12 @@
 """NATS JetStream in the storm: the consumer is killed each second, the server once.
 
-EVERFRESH_STORM_EVENTS says how many events; 20,000 is what is promised. What the server has written outlives its
-process; a power failure would take what it has not synced, which it does every two minutes.
+What the server has written outlives its process; a power failure would take what it has not synced, which it does
+every two minutes.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import nats
 import nats.errors
@@ -16,13 +15,15 @@ from nats.js import JetStreamContext
 
 from everfresh.model.message import Message
 from tests.nats_servers import NatsServer, nats_server
-from tests.sources.stormy_buses import Scene, in_storm, play_killed_between, play_storm, scene_on
+from tests.sources.stormy_buses import Scene, Storm, break_amid, in_storm
 
-pytestmark = in_storm
+pytestmark = in_storm()
 
 
 class NatsBus:
     """A stream on a server that may be killed."""
+
+    format = "plain"
 
     def __init__(self, server: NatsServer) -> None:
         self.server = server
@@ -64,12 +65,7 @@ class NatsBus:
 
     async def break_while(self, scene: Scene, messages: Sequence[Message]) -> None:
         """In the midst of it."""
-        scene.consume()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.tell(messages))
-            await scene.work_for(0.1)
-            self.server.kill()
-            await asyncio.to_thread(self.server.start)
+        await break_amid(scene, self.server, messages)
 
 
 @pytest.fixture
@@ -87,17 +83,5 @@ async def bus(server: NatsServer) -> NatsBus:
     return made
 
 
-async def test_killed_at_random_each_event_is_applied_and_the_end_is_right(
-    bus: NatsBus, redis_url: str, tmp_path: Path
-) -> None:
-    """Nothing is lost, and no loss is told."""
-    async with scene_on(bus, redis_url, tmp_path) as scene:
-        await play_storm(scene)
-
-
-async def test_what_was_received_and_not_applied_is_not_acknowledged(
-    bus: NatsBus, redis_url: str, tmp_path: Path
-) -> None:
-    """Another consumer gets it after `ack_wait`."""
-    async with scene_on(bus, redis_url, tmp_path) as scene:
-        await play_killed_between(scene, tmp_path)
+class TestStorm(Storm):
+    """Another consumer gets what was not acknowledged after `ack_wait`."""

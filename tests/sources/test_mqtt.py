@@ -18,6 +18,7 @@ from everfresh.sources.mqtt_session import Session
 from everfresh.sources.source import Batch, SourceUnavailable, Start
 from tests.mosquitto_servers import MosquittoServer, mosquitto_server
 from tests.redis_servers import new_prefix
+from tests.sources.batches import gaps, taken, texts
 
 
 class Bus:
@@ -74,25 +75,6 @@ async def opened(source: Mqtt, *, offset: str | None = None, topics: tuple[str, 
             # So that tests get it too.
             vars(stream)["_last_offset"] = ""
         yield stream
-
-
-def texts(*batches: Batch) -> list[str]:
-    return [message.body.decode() for batch in batches for message in batch.messages]
-
-
-def gaps(batches: list[Batch]) -> list[str]:
-    return [batch.gap for batch in batches if batch.gap]
-
-
-async def taken(stream: OpenMqtt, n: int, n_max: int = 100) -> list[Batch]:
-    """Batches with so many messages, each acknowledged."""
-    batches: list[Batch] = []
-    while len(texts(*batches)) < n:
-        batch = await stream.fetch(n_max, 5)
-        assert batch.messages or batch.gap, texts(*batches)
-        await stream.acknowledge(batch)
-        batches.append(batch)
-    return batches
 
 
 async def quiet(stream: OpenMqtt) -> list[Batch]:

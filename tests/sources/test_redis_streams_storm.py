@@ -1,13 +1,11 @@
 """Redis Streams in the storm: the consumer is killed each second, the server once.
 
-EVERFRESH_STORM_EVENTS says how many events; 20,000 is what is promised. The server writes each change to its disk
-before it answers (`appendfsync always`).
+The server writes each change to its disk before it answers (`appendfsync always`).
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import redis
@@ -15,13 +13,15 @@ import redis
 from everfresh.model.message import Message
 from everfresh.sources.redis_stream_entries import EntryFields
 from tests.redis_servers import RedisServer, redis_server
-from tests.sources.stormy_buses import Scene, in_storm, play_killed_between, play_storm, scene_on
+from tests.sources.stormy_buses import Scene, Storm, break_amid, in_storm
 
-pytestmark = in_storm
+pytestmark = in_storm()
 
 
 class RedisBus:
     """A stream on a server that may be killed."""
+
+    format = "plain"
 
     def __init__(self, server: RedisServer) -> None:
         self.server = server
@@ -53,12 +53,7 @@ class RedisBus:
 
     async def break_while(self, scene: Scene, messages: Sequence[Message]) -> None:
         """In the midst of it."""
-        scene.consume()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.tell(messages))
-            await scene.work_for(0.1)
-            self.server.kill()
-            await asyncio.to_thread(self.server.start)
+        await break_amid(scene, self.server, messages)
 
 
 def _flat(entry: dict[str, bytes | str]) -> list[bytes | str]:
@@ -72,17 +67,5 @@ def bus() -> Iterator[RedisBus]:
         yield RedisBus(server)
 
 
-async def test_killed_at_random_each_event_is_applied_and_the_end_is_right(
-    bus: RedisBus, redis_url: str, tmp_path: Path
-) -> None:
-    """Nothing is lost, and no loss is told."""
-    async with scene_on(bus, redis_url, tmp_path) as scene:
-        await play_storm(scene)
-
-
-async def test_what_was_received_and_not_applied_is_not_acknowledged(
-    bus: RedisBus, redis_url: str, tmp_path: Path
-) -> None:
-    """Another consumer takes it over."""
-    async with scene_on(bus, redis_url, tmp_path) as scene:
-        await play_killed_between(scene, tmp_path)
+class TestStorm(Storm):
+    """Another consumer takes over what was not acknowledged."""

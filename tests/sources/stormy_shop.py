@@ -1,19 +1,16 @@
-"""What the processes of the AMQP storm run: functions over a file of what was told, and a consumer that is killed.
+"""What the processes of a storm run: functions over a file of what was told, and a format that never reads a message.
 
 The file has a byte for each event, set before the event is published. `seen(n)` is built from the n-th, `latest(item)`
 from all those of an item. All are built before anything is told. An event that is lost leaves its `seen` as it was, and
 fresh; nothing but events touches them, as the queue is known to the store before.
 """
 
-import asyncio
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from everfresh import Cache, Event, dep
 from everfresh.model.message import Message
-from everfresh.sources.amqp import Amqp
 
 N_ITEMS = 100
 TOPIC = "storm.told"
@@ -85,16 +82,3 @@ class Stopping:
         (self._folder / "stopped").touch()
         signal.pause()
         raise AssertionError("it went on")
-
-
-def source(url: str, queue: str, folder: Path | None = None) -> Amqp:
-    """The source of the storm; with a folder, one that never applies."""
-    made = "fedora" if folder is None else Stopping(folder)
-    return Amqp(url, queue=queue, format=made, name="storm", delivery_limit=1_000)
-
-
-def main(url: str, queue: str, store: str, folder: str, n_events: str, is_stopping: str) -> None:
-    """Consume until killed."""
-    shop = Shop(store, Path(folder), int(n_events))
-    asyncio.run(shop.cache.consume(source(url, queue, Path(folder) if is_stopping else None)))
-    sys.exit("it ended by itself")
