@@ -14,6 +14,7 @@ from everfresh import FOREVER, Cache
 from everfresh.cache.options import FunctionOptions, Options
 from everfresh.push import Updates
 from everfresh.refresh import Worker
+from everfresh.sources.consuming import Consumer
 from everfresh.sources.http import EventsEndpoint
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/options.md").read_text("utf-8")
@@ -41,6 +42,8 @@ def shown(default: object) -> str:
             return f'`"{default}"`'
         case int():
             return str(default)
+        case float():
+            return f"{default:g}"
         case _:
             return f"`{getattr(default, '__name__', default)}`"
 
@@ -72,8 +75,12 @@ def test_the_options_that_are_typed_are_those_that_are_read() -> None:
         pytest.param("`cache.put(", "`everfresh.push.Updates(", Cache.put, id="put"),
         pytest.param("`everfresh.push.Updates(", "`everfresh.sources.http.EventsEndpoint(", Updates, id="Updates"),
         pytest.param(
-            "`everfresh.sources.http.EventsEndpoint(", "## What is refused", EventsEndpoint, id="EventsEndpoint"
+            "`everfresh.sources.http.EventsEndpoint(",
+            "`everfresh.sources.consuming.Consumer(",
+            EventsEndpoint,
+            id="EventsEndpoint",
         ),
+        pytest.param("`everfresh.sources.consuming.Consumer(", "## What is refused", Consumer, id="Consumer"),
     ],
 )
 def test_every_parameter_that_may_be_left_out_is_on_the_page(

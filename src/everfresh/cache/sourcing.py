@@ -15,7 +15,6 @@ from everfresh.model.position import Position
 from everfresh.protocol.publishing import learn, writable
 from everfresh.protocol.requests import Steps, ask
 from everfresh.protocol.sourcing import (
-    QUARANTINE_BYTES,
     Forget,
     Offset,
     Quarantine,
@@ -76,12 +75,10 @@ class SourceOperations:
         """
         return await self._driver.run(ask(Forget(tuple(names))))
 
-    async def quarantine(
-        self, messages: Sequence[Unreadable], *, n_max: int = 1_000, max_bytes: int = QUARANTINE_BYTES
-    ) -> int:
-        """Keep what is no event, of all the newest `n_max` of at most `max_bytes`; how many went for it."""
+    async def quarantine(self, messages: Sequence[Unreadable], *, n_max: int = 1_000) -> int:
+        """Keep what is no event, of all the newest `n_max`, of 64 MiB at most; how many went for it."""
         kept = tuple(_storable(message) for message in messages)
-        return await self._driver.run(ask(Quarantine(kept, n_max, max_bytes)))
+        return await self._driver.run(ask(Quarantine(kept, n_max)))
 
     async def quarantined(
         self, ids: Sequence[str] | None = None, source: str | None = None, n_max: int = 1_000, after: int = 0
@@ -118,11 +115,21 @@ class SourceOperations:
 
         None of them is covered by another. For objects of a type and lists of them that is `type.*`.
         """
-        shapes = [known.shape for known in self._engine.shapes.index.all()]
-        for spec in self._engine.functions.values():
-            shapes.extend((*spec.shapes, *(group.shape for group in spec.watched)))
-        patterns = {pattern_of(shape) for shape in shapes}
-        return without_covered(pattern for pattern in patterns if pattern is not None)
+        return without_covered(self.functions_of())
+
+    def functions_of(self) -> dict[str, list[str]]:
+        """The same patterns, also those that others cover, each with the functions of this process that declare it.
+
+        One that entries came to track while they were built may have none.
+        """
+        patterns = (pattern_of(known.shape) for known in self._engine.shapes.index.all())
+        found: dict[str, list[str]] = {pattern: [] for pattern in patterns if pattern is not None}
+        for name, spec in self._engine.functions.items():
+            shapes = (*spec.shapes, *(group.shape for group in spec.watched))
+            for pattern in dict.fromkeys(map(pattern_of, shapes)):
+                if pattern is not None:
+                    found.setdefault(pattern, []).append(name)
+        return found
 
     def _told(self, report: Report) -> Steps[float]:
         at = yield from ask(Tell(report))

@@ -51,8 +51,8 @@ class MemorySources(SourceTable, QuarantineTable):
         return gone != (None, None)
 
     @override
-    def n_kept(self, source: str | None = None) -> int:
-        return sum(source in {None, message.source} for message in self._kept.values())
+    def n_kept(self, source: str) -> int:
+        return sum(message.source == source for message in self._kept.values())
 
     @override
     def keep(self, message: Unreadable) -> None:

@@ -39,8 +39,8 @@ class SourceTable(Protocol):
 class QuarantineTable(Protocol):
     """Messages that nobody could read, in the order in which they came."""
 
-    def n_kept(self, source: str | None = None) -> int:
-        """How many there are, of a source or of all."""
+    def n_kept(self, source: str) -> int:
+        """How many there are of a source."""
         ...
 
     def keep(self, message: Unreadable) -> None:

@@ -56,8 +56,8 @@ class SqliteSources(SourceTable, QuarantineTable):
         return n_offsets + n_reports > 0
 
     @override
-    def n_kept(self, source: str | None = None) -> int:
-        query = "SELECT count(*) FROM unreadable WHERE source = coalesce(?, source)"
+    def n_kept(self, source: str) -> int:
+        query = "SELECT count(*) FROM unreadable WHERE source = ?"
         n_kept: int = self._db.execute(query, (source,)).fetchone()[0]
         return n_kept
 

@@ -146,20 +146,11 @@ STEPS: dict[type[Request[Any]], Callable[[Tables, Any], Any]] = {
     ReadQuarantine: sourcing.read_quarantine,
     Release: sourcing.release,
 }
-_LOOKING = (
-    Load,
-    LoadMany,
-    ReadFeed,
-    Behind,
-    Candidates,
-    ListEntries,
-    Count,
-    Explain,
-    ReadSources,
-    ReadQuarantine,
+_LOOKING = frozenset(
+    {Load, LoadMany, ReadFeed, Behind, Candidates, ListEntries, Count, Explain, ReadSources, ReadQuarantine}
 )
 
 
 def is_reading(request: Request[Any]) -> bool:
     """Whether the step leaves the store as it is."""
-    return isinstance(request, _LOOKING) or (isinstance(request, Apply) and request.is_dry)
+    return type(request) in _LOOKING or (isinstance(request, Apply) and request.is_dry)

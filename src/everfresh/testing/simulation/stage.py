@@ -12,13 +12,12 @@ from everfresh.model.clock import Clock
 from everfresh.model.dependency import Dependency
 from everfresh.model.entry import Key
 from everfresh.model.marks import override
-from everfresh.protocol.requests import Load, Put, Request, Steps, ask
+from everfresh.protocol.requests import Load, Put, Steps, ask
 from everfresh.testing.simulation.truths import Uses
 from everfresh.testing.simulation.world import Build, Declared, SourceBroken, World, encoded, is_steps
 from everfresh.testing.stepping import Building, Function, Look
 
 A = TypeVar("A")
-OnAnswer = Callable[[Request[Any], Any], None]
 
 
 class Stage:
