@@ -348,3 +348,46 @@ def test_a_canary_that_is_refused_costs_no_connection() -> None:
         assert (broker.n_opened, broker.n_acknowledged) == (1, 10)
 
     play(test)
+
+
+class Breaking(FakeBroker):
+    """Its connection has a reader of its own, as adapters with a task group have; `break_now` ends that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.break_now = asyncio.Event()
+
+    def open(self, start: Start) -> AbstractAsyncContextManager[Stream]:
+        """A connection."""
+        return self._read(super().open(start))
+
+    @asynccontextmanager
+    async def _read(self, opened: AbstractAsyncContextManager[Stream]) -> AsyncGenerator[Stream]:
+        async with opened as stream, asyncio.TaskGroup() as readers:
+            readers.create_task(self._broken())
+            yield stream
+
+    async def _broken(self) -> None:
+        await self.break_now.wait()
+        self.break_now.clear()
+        raise ConnectionError("the broker has gone")
+
+
+def test_a_connection_that_ends_by_itself_is_made_anew() -> None:
+    """Whatever its stream goes on to say; events would stop coming, and nobody would know."""
+
+    async def test(world: World) -> None:
+        await world.built(1)
+        broker = Breaking()
+        task = asyncio.create_task(world.cache.consume(broker))
+        await elapse(5)
+        broker.break_now.set()
+        await elapse(60)
+        assert broker.n_opened == 2
+        broker.publish(message("thing.moved", id=1))
+        await elapse(5)
+        assert broker.n_acknowledged == 1
+        task.cancel()
+        await asyncio.wait({task})
+
+    play(test)

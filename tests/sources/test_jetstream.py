@@ -181,6 +181,29 @@ async def test_what_comes_right_after_the_end_goes_to_others_at_once(bus: Bus) -
             assert texts(*await taken(other, 1)) == ["1"]
 
 
+async def test_who_waits_for_no_farewell_leaves_no_connection(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled once more while it gives back, it closes all the same."""
+    is_saying = asyncio.Event()
+
+    async def farewell(stream: OpenJetStream) -> None:
+        is_saying.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(OpenJetStream, "end", farewell)
+    streams: list[OpenJetStream] = []
+
+    async def use() -> None:
+        async with opened(bus.source()) as stream:
+            streams.append(stream)
+
+    using = asyncio.create_task(use())
+    await is_saying.wait()
+    using.cancel()
+    await asyncio.wait({using})
+
+    assert streams[0]._client.is_closed  # noqa: SLF001 - nobody else knows its connection
+
+
 async def test_what_is_held_for_long_is_given_to_nobody_else(bus: Bus) -> None:
     """A store may be away for minutes; the server hears that it is in progress."""
     await bus.add("1")
@@ -363,6 +386,28 @@ async def test_messages_that_go_unread_where_acknowledged_ones_go_too_are_a_gap(
 
     assert texts(*batches) == ["6"]
     assert gaps(batches) == [f"stream {bus.stream}: 3 of its messages went before they were read"]
+
+
+async def test_what_a_work_queue_held_at_the_end_hides_no_loss(server: NatsServer) -> None:
+    """It is given once more, later; given at once, it would make up for as many that were lost in between."""
+    client = await nats.connect(server.url)
+    bus = Bus(server, client.jetstream())
+    await bus.make(retention=api.RetentionPolicy.WORK_QUEUE)
+    source = bus.source(ack_wait=timedelta(seconds=1))
+    offset = await followed(bus, source)
+    async with opened(source, offset=offset) as stream:
+        await bus.add("3")
+        held = await stream.fetch(1, 5)
+    await bus.add("4")
+    await bus.js.delete_msg(bus.stream, 4)
+    await bus.add("5")
+
+    async with opened(source, offset=offset) as stream:
+        batches = await taken(stream, 2)
+    await client.close()
+
+    assert (texts(held), sorted(texts(*batches))) == (["3"], ["3", "5"])
+    assert gaps(batches) == [f"stream {bus.stream}: 1 of its messages went before they were read"]
 
 
 async def test_messages_that_a_work_queue_had_no_room_for_are_told_once(server: NatsServer) -> None:

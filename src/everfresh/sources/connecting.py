@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from everfresh.sources.addresses import told
 from everfresh.sources.reports import logger
@@ -32,8 +32,15 @@ class Unanswered(SourceUnavailable):
     """A driver gave no answer within the time, or gave up by itself."""
 
 
+class Open(NamedTuple):
+    """A connection that stands: `ends` is done as soon as it does not, whatever its stream says."""
+
+    stream: Stream
+    ends: asyncio.Task[None]
+
+
 @asynccontextmanager
-async def opened(adapter: Adapter, start: Start) -> AsyncGenerator[Stream]:
+async def opened(adapter: Adapter, start: Start) -> AsyncGenerator[Open]:
     """A connection, opened and closed in one task; neither takes for ever.
 
     Raises:
@@ -53,7 +60,7 @@ async def opened(adapter: Adapter, start: Start) -> AsyncGenerator[Stream]:
         await asyncio.wait(either, timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
         if not standing.done():
             _answer_of(connection, ANSWER_S)
-        yield standing.result()
+        yield Open(standing.result(), connection)
     finally:
         is_over.set()
         if not standing.done():
@@ -70,15 +77,22 @@ def begun(asked: Coroutine[object, object, T]) -> asyncio.Task[T]:
     return asyncio.create_task(asked, context=Context())
 
 
-async def answer(asked: Coroutine[object, object, T] | asyncio.Task[T], most_s: float | None) -> T:
+async def answer(
+    asked: Coroutine[object, object, T] | asyncio.Task[T], most_s: float | None, ends: asyncio.Task[None] | None = None
+) -> T:
     """What is answered within the time, None for any; then, or when this is cancelled, nobody is at work on it.
 
     Raises:
-        Unanswered: nothing is.
+        Unanswered: nothing is, or the connection `ends` before that.
+        Exception: what ended the connection.
     """
     task = asked if isinstance(asked, asyncio.Task) else begun(asked)
+    either: set[asyncio.Task[Any]] = {task} if ends is None else {task, ends}
     try:
-        await asyncio.wait({task}, timeout=most_s)
+        await asyncio.wait(either, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+        if ends is not None and ends.done():
+            _answer_of(ends, most_s)
+            raise Unanswered("its connection ended")
         return _answer_of(task, most_s)
     finally:
         await ended(task)

@@ -9,7 +9,8 @@ Rules
   batch comes again.
 - At most two batches are held: the one that is settled, and the next.
 - Of what was asked for later than messages could have come, everything is suspect.
-- Who cancels waits for the batch under way, but no longer than `grace`; who cancels twice does not wait.
+- Who cancels waits for the batch under way, but no longer than `grace`; who cancels twice does not wait, if it is one
+  source: a task group of several passes the second on to none.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from everfresh.protocol.sourcing import Reported
 from everfresh.sources.addresses import told
 from everfresh.sources.backoff import Backoff
 from everfresh.sources.canary import PATTERN, Canary, Listening, canary_of
-from everfresh.sources.connecting import ANSWER_S, Unanswered, answer, begun, ended, opened
+from everfresh.sources.connecting import ANSWER_S, Open, Unanswered, answer, begun, ended, opened
 from everfresh.sources.reports import Status
 from everfresh.sources.settling import Settler
 from everfresh.sources.source import Adapter, Batch, Start, Stream
@@ -169,7 +170,7 @@ class _Run:
         offset = await self._settler.insist(self._stored_offset)
         await self._settler.insist(self._operations.learn)
         start = Start(offset=offset, topics=self._wanted_topics(), consumer=self._consumer)
-        async with opened(self._adapter, start) as stream:
+        async with opened(self._adapter, start) as connection:
             self._status.connected()
             self.opened_at = _now()
             canary, idle_alarm = self._options.canary, self._options.idle_alarm
@@ -178,13 +179,14 @@ class _Run:
                 None if idle_alarm is None else idle_alarm.total_seconds(),
                 _now(),
             )
-            await self._pump(stream, listening, is_beginning=offset is None)
+            await self._pump(connection, listening, is_beginning=offset is None)
 
-    async def _pump(self, stream: Stream, listening: Listening, *, is_beginning: bool) -> None:
+    async def _pump(self, connection: Open, listening: Listening, *, is_beginning: bool) -> None:
+        stream, ends = connection
         fetching = self._fetch(stream)
         try:
             while True:
-                batch = await answer(fetching, _WAIT_S + ANSWER_S)
+                batch = await answer(fetching, _WAIT_S + ANSWER_S, ends)
                 if batch.messages:
                     self._backoff.reset()
                     self._status.heard()

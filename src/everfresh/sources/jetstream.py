@@ -142,9 +142,12 @@ class JetStream(Source):
             await opened.begin(start.offset)
             yield opened
         finally:
-            await opened.end()
-            with suppress(*DRIVER_ERRORS):
-                await client.close()
+            try:
+                await opened.end()
+            finally:
+                # Also when whoever ends it waits for no farewell.
+                with suppress(*DRIVER_ERRORS):
+                    await client.close()
 
     async def _connected(self, said: list[str]) -> Client:
         async def note(error: Exception) -> None:

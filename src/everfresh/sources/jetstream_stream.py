@@ -90,6 +90,7 @@ class OpenJetStream:
         self._trouble = ""
         self._under_way: dict[int, Msg] = {}
         self._followed = Followed()
+        self._goes_by_acknowledgement = False
         self._n_gone: int | None = None
         self._n_holes = 0
         self._made_at = ("", "")
@@ -130,6 +131,10 @@ class OpenJetStream:
         # A server of 2.9 that still has a request of nobody mislays the first message that is given back, until the
         # acknowledgement wait is over. Who asks for the consumer has it forget such requests.
         await self._context.consumer_info(self._terms.stream, self._terms.durable)
+        if self._goes_by_acknowledgement:
+            # What is given is all that is known of losses there. Given once more right now, it would make up for as
+            # many that were lost while nobody was here; see `places`.
+            return
         for message in self._held().values():
             await self._client.publish(message.reply, b"-NAK")
         await self._client.flush()
@@ -181,7 +186,8 @@ class OpenJetStream:
         """
         before = await self._stream()
         consumer = await self._consumer()
-        if goes_by_acknowledgement(before):
+        self._goes_by_acknowledgement = goes_by_acknowledgement(before)
+        if self._goes_by_acknowledgement:
             self._n_gone = n_gone(before)
             return extent_of(before, before), time_of(before.created), consumer
         after = await self._stream()
