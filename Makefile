@@ -13,13 +13,16 @@ INSTALLED := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(CURDIR)' | cksu
 # Tests run in this many processes, but for those that must have the machine to themselves.
 PROCESSES ?= 2
 BESIDE := -n $(PROCESSES) --dist worksteal
-# The last run reports what all have reached together.
+# They are few, so the others need not be gathered once more to find them; tests/conftest.py sees to the mark.
+ALONE = $(shell grep -rlF 'mark.alone' tests)
+# The last run reports what both have reached together.
 COUNTED := --cov --cov-report= --cov-fail-under=0
 # coverage_of_deciders.py has run these already.
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format soak storms mutants bench valkey build lock clean
+.PHONY: help install demo test lint style types floors format soak storms mutants bench valkey \
+	build lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -33,9 +36,8 @@ test: $(INSTALLED) ## Run every test, with the coverage that is asked of each pa
 	@scripts/system_packages chromium redis rabbitmq nats mosquitto
 	@$(BIN)/python scripts/coverage_of_deciders.py
 	@rm -f .coverage .coverage.* # what a child left that was killed while it wrote
-	@$(BIN)/python -m pytest $(BESIDE) -m 'searching and not alone' $(ARGS)
-	@$(BIN)/python -m pytest $(BESIDE) -m 'not searching and not alone' $(OF_DECIDERS) $(COUNTED) $(ARGS)
-	@$(BIN)/python -m pytest -m alone --cov --cov-append $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) -m 'not alone' $(OF_DECIDERS) $(COUNTED) $(ARGS)
+	@$(BIN)/python -m pytest $(ALONE) -m alone --cov --cov-append $(ARGS)
 
 lint: style types floors ## Check style, types, floors and the rules of the house
 

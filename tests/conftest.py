@@ -1,6 +1,10 @@
 """What all tests share."""
 
-from collections.abc import Iterator
+import os
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,6 +15,35 @@ from tests.redis_servers import Cluster, RedisServer, new_prefix, redis_cluster,
 # A busy machine is no failure; a test that hangs has the suite's own timeout.
 settings.register_profile("everfresh", deadline=None)
 settings.load_profile("everfresh")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the mark `alone` stand in the file of each test that has it: there the Makefile looks for it."""
+    for path in {item.path for item in items if item.get_closest_marker("alone")}:
+        if "mark.alone" not in path.read_text("utf-8"):
+            raise pytest.UsageError(f"{path}: write `pytest.mark.alone` into this file, or `make test` leaves it out.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Count no lines in tests marked so, nor in the processes that they start."""
+    is_uncounted = any(map(item.get_closest_marker, ("uncounted", "searching")))
+    if not is_uncounted or not type(sys.gettrace()).__module__.startswith("coverage"):
+        return (yield)
+    tracers = sys.gettrace(), threading.gettrace()
+    told = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COV")}
+    _trace_by(None, None)
+    try:
+        return (yield)
+    finally:
+        _trace_by(*tracers)
+        os.environ.update(told)
+
+
+def _trace_by(here: Any, threads: Any) -> None:  # noqa: ANN401 - what the types of threading say forbids None
+    sys.settrace(here)
+    threading.settrace(threads)
 
 
 @pytest.fixture(scope="session")

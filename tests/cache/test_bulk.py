@@ -18,6 +18,8 @@ from tests.cache.fixtures import OpenCache
 from tests.cache.making import Colour, done
 from tests.cache.upstreams import Broken
 
+pytestmark = pytest.mark.uncounted
+
 A = TypeVar("A")
 
 LEASE_S = 0.1

@@ -15,6 +15,8 @@ from everfresh.refresh import Worker
 from everfresh.testing.waiting import until
 from tests.crash.shop import N_ARTICLES, Shop
 
+pytestmark = pytest.mark.uncounted
+
 ROOT = Path(__file__).parents[2]
 OLD, NEW = [1, 2, 3], [4, 5, 6]
 

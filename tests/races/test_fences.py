@@ -17,6 +17,8 @@ from tests.races.fenced import COLOURS, NEAR, ON_CHANGE, WAYS
 from tests.races.world import N_SHARDS
 from tests.redis_servers import Cluster, RedisServer, new_prefix
 
+pytestmark = pytest.mark.uncounted
+
 _numbers = count()
 
 

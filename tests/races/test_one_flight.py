@@ -19,6 +19,8 @@ from everfresh.testing.waiting import until
 from tests.races.world import N_SHARDS, SourceBroken, check_not_older, world_on
 from tests.redis_servers import new_prefix
 
+pytestmark = pytest.mark.uncounted
+
 N_EACH = 25
 N_PROCESSES = 4
 N_CALLS = 5

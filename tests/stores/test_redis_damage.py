@@ -17,6 +17,8 @@ from everfresh.testing.by_hand import ByHand
 from everfresh.testing.waiting import until
 from tests.redis_servers import RedisServer, new_prefix
 
+pytestmark = pytest.mark.uncounted
+
 A = Tag("a")
 JUNK = b"\xc1junk"
 # What each kind of key is told by: its first letters.

@@ -23,6 +23,8 @@ from everfresh.stores.redis.applying import MAX_TOUCHED, ApplyFirst, Begun, appl
 from everfresh.testing.by_hand import FUNCTION, ByHand, begin_of, groups_of
 from tests.redis_servers import RedisServer, new_prefix
 
+pytestmark = pytest.mark.uncounted
+
 A = Tag("a")
 N = 2 * MAX_TOUCHED + 7
 NEWS = (Group(predicate_shape("news.#", FUNCTION), ((),)),)

@@ -7,7 +7,7 @@ from everfresh.testing.store_contract import OpenStore, StoreContract
 from tests.redis_servers import Cluster, new_prefix
 from tests.stores.test_redis_sharded import N_SHARDS, OTHERWISE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.uncounted, pytest.mark.timeout(120)]
 
 
 class TestShardedCluster(StoreContract):

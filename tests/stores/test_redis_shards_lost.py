@@ -348,6 +348,7 @@ def test_reading_the_feed_changes_nothing(url: str) -> None:
     other.close()
 
 
+@pytest.mark.uncounted
 def test_whichever_key_is_deleted_by_hand_costs_rebuilds_at_most(shared_redis: RedisServer) -> None:
     """A change of the inner entry outdates the outer ones all the same, whatever was lost of either shard."""
     url, store, hand = _made(shared_redis)
