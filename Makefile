@@ -21,7 +21,7 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format soak storms mutants bench valkey \
+.PHONY: help install demo test lint style types floors format soak storms searches mutants bench valkey \
 	build lock clean
 
 help: ## Say what there is
@@ -63,6 +63,9 @@ soak: $(INSTALLED) ## Search for a history that breaks a promise, for an hour
 storms: $(INSTALLED) ## Kill workers, consumers, stores and brokers again and again, for fifteen minutes
 	@EVERFRESH_KILL_SECONDS=60 EVERFRESH_STORM_SECONDS=60 EVERFRESH_STORM_EVENTS=20000 $(BIN)/python -m pytest -s \
 		tests/stores/test_sqlite_kill.py tests/stores/test_redis_storm.py $(wildcard tests/sources/test_*_storm.py) $(ARGS)
+
+searches: $(INSTALLED) ## Search ten times as long as the tests do, in ten minutes
+	@EVERFRESH_SEARCHES=10 $(BIN)/python -m pytest $(BESIDE) -m searching $(ARGS)
 
 mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a test fails, in ten minutes
 	@$(BIN)/python scripts/mutants.py $(ARGS)

@@ -6,6 +6,7 @@ them that breaks a promise. Only the deciders of everfresh.push run, in the orde
 
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,6 +21,9 @@ from everfresh.push.showing import frame_of
 from everfresh.push.topics import Topic
 from tests.push.making import at, entry
 from tests.push.sse import Received, parsed
+from tests.searching import n_searched
+
+pytestmark = pytest.mark.searching
 
 KEYS = [Key("a"), Key("b"), Key("c")]
 STALE, FRESH = State.DIRTY, State.FRESH
@@ -225,5 +229,5 @@ class Following(RuleBasedStateMachine):
                 assert self.client.shown[key] == now.changed_at.sequence
 
 
-Following.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+Following.TestCase.settings = settings(max_examples=n_searched(100), stateful_step_count=50, deadline=None)
 TestFollowing = Following.TestCase

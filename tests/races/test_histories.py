@@ -19,6 +19,7 @@ from everfresh.testing.simulation import (
 from everfresh.testing.simulation.moves import N_NUMBERS, TROUBLES, names_without
 from everfresh.testing.simulation.simulator import OpenStores
 from tests.redis_servers import RedisServer, new_prefix
+from tests.searching import n_searched
 
 # What is found is made shorter, which takes its time.
 pytestmark = [pytest.mark.searching, pytest.mark.timeout(400)]
@@ -39,49 +40,49 @@ def histories(draw: st.DrawFn) -> list[Move]:
     return [Move("warm", 0)] * draw(st.booleans()) + draw(st.lists(moves, min_size=20, max_size=80))
 
 
-@settings(by_seed, max_examples=700)
+@settings(by_seed, max_examples=n_searched(200))
 @given(seed=seeds)
 def test_no_history_breaks_a_promise_in_memory(seed: int) -> None:
     """What is promised is promised for each order of things, in a world with every kind of function."""
     keeps_its_promises(STANDARD, seed, "memory")
 
 
-@settings(by_seed, max_examples=900)
+@settings(by_seed, max_examples=n_searched(250))
 @given(seed=seeds)
 def test_no_history_of_any_world_breaks_a_promise_in_memory(seed: int) -> None:
     """The same for functions that are nested in any way."""
     keeps_its_promises(random_world(seed), seed, "memory")
 
 
-@settings(by_seed, max_examples=200)
+@settings(by_seed, max_examples=n_searched(80))
 @given(seed=seeds, room=rooms)
 def test_no_history_breaks_a_promise_where_room_is_short(seed: int, room: Room) -> None:
     """What is dropped for want of room is built by whoever asks for it next, and by nobody else."""
     keeps_its_promises(world_of(seed), seed, "memory", room)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=n_searched(80))
 @given(moves=histories())
 def test_no_history_that_hypothesis_thinks_of_breaks_a_promise_in_memory(moves: list[Move]) -> None:
     """The same for what is drawn move by move, of which Hypothesis finds the shortest."""
     Simulator(STANDARD, moves=moves).run()
 
 
-@settings(by_seed, max_examples=150)
+@settings(by_seed, max_examples=n_searched(50))
 @given(seed=seeds)
 def test_no_history_breaks_a_promise_in_a_file(seed: int) -> None:
     """The same for three processes over one file, which is open twice."""
     keeps_its_promises(STANDARD, seed, "sqlite")
 
 
-@settings(by_seed, max_examples=70)
+@settings(by_seed, max_examples=n_searched(25))
 @given(seed=seeds)
 def test_no_history_of_any_world_breaks_a_promise_in_a_file(seed: int) -> None:
     """The same for functions that are nested in any way."""
     keeps_its_promises(random_world(seed), seed, "sqlite")
 
 
-@settings(by_seed, max_examples=30)
+@settings(by_seed, max_examples=n_searched(15))
 @given(seed=seeds, room=rooms)
 def test_no_history_breaks_a_promise_in_a_file_where_room_is_short(seed: int, room: Room) -> None:
     """The same where a file holds few entries, or small ones."""
@@ -91,7 +92,7 @@ def test_no_history_breaks_a_promise_in_a_file_where_room_is_short(seed: int, ro
 def test_no_history_breaks_a_promise_on_redis(shared_redis: RedisServer) -> None:
     """The same for three processes over one server, to which they have two stores."""
 
-    @settings(by_seed, max_examples=60)
+    @settings(by_seed, max_examples=n_searched(25))
     @given(seed=seeds)
     def play(seed: int) -> None:
         keeps_its_promises(STANDARD, seed, on_redis(shared_redis))
@@ -102,7 +103,7 @@ def test_no_history_breaks_a_promise_on_redis(shared_redis: RedisServer) -> None
 def test_no_history_of_any_world_breaks_a_promise_on_redis(shared_redis: RedisServer) -> None:
     """The same for functions that are nested in any way."""
 
-    @settings(by_seed, max_examples=30)
+    @settings(by_seed, max_examples=n_searched(15))
     @given(seed=seeds)
     def play(seed: int) -> None:
         keeps_its_promises(random_world(seed), seed, on_redis(shared_redis))
@@ -113,7 +114,7 @@ def test_no_history_of_any_world_breaks_a_promise_on_redis(shared_redis: RedisSe
 def test_no_history_breaks_a_promise_on_shards(shared_redis: RedisServer) -> None:
     """The same for three processes over several shards: whatever is told between them is told in time."""
 
-    @settings(by_seed, max_examples=20)
+    @settings(by_seed, max_examples=n_searched(10))
     @given(seed=seeds)
     def play(seed: int) -> None:
         keeps_its_promises(world_of(seed), seed, on_redis(shared_redis, n_shards=4))
@@ -124,7 +125,7 @@ def test_no_history_breaks_a_promise_on_shards(shared_redis: RedisServer) -> Non
 def test_no_history_breaks_a_promise_on_redis_where_room_is_short(shared_redis: RedisServer) -> None:
     """The same where the store drops what was read longest ago."""
 
-    @settings(by_seed, max_examples=20)
+    @settings(by_seed, max_examples=n_searched(10))
     @given(seed=seeds, room=rooms)
     def play(seed: int, room: Room) -> None:
         keeps_its_promises(world_of(seed), seed, on_redis(shared_redis, room), room)

@@ -18,7 +18,7 @@ from everfresh.testing.broker import FakeBroker
 from everfresh.testing.timeless import elapse, run_timeless
 from tests.sources.consumed import World, message
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.searching, pytest.mark.usefixtures("quiet")]
 
 # What happens, and how much of it.
 STEPS = st.lists(

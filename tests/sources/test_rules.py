@@ -231,6 +231,7 @@ def bytes_of(word: str) -> bytes:
     return parts[0].encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in parts[1:])
 
 
+@pytest.mark.searching
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.dictionaries(st.text(), x)))
 def test_whatever_is_sent_is_an_event_or_malformed(document: object) -> None:
     """No sender can cause another error."""

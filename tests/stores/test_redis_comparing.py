@@ -19,6 +19,8 @@ from everfresh.matching.shapes import Bucket
 from tests.redis_servers import RedisServer
 from tests.stores.redis_lua import Lua
 
+pytestmark = pytest.mark.searching
+
 _ASK_MANY = """
 local cases, answers = cmsgpack.unpack(ARGV[1]), {}
 for number, case in ipairs(cases) do

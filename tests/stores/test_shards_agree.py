@@ -57,6 +57,7 @@ from everfresh.stores.store import Store
 from everfresh.testing.by_hand import FUNCTION, ByHand, begin_of, commit_of, encoded, put_of, recipe_of, shapes_of
 from everfresh.testing.clock import FakeClock
 from tests.redis_servers import Cluster, RedisServer, new_prefix
+from tests.searching import n_searched
 from tests.stores.test_stores_agree import (
     KEYS,
     Leases,
@@ -403,5 +404,5 @@ def test_the_keys_stand_on_several_shards() -> None:
 
 TestShardsAgree = ShardsAgree.TestCase
 TestShardsOfAClusterAgree = ShardsOfAClusterAgree.TestCase
-TestShardsOfAClusterAgree.settings = settings(max_examples=10, stateful_step_count=40, deadline=None)
-TestShardsAgree.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestShardsOfAClusterAgree.settings = settings(max_examples=n_searched(5), stateful_step_count=40, deadline=None)
+TestShardsAgree.settings = settings(max_examples=n_searched(15), stateful_step_count=40, deadline=None)

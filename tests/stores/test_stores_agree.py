@@ -85,6 +85,7 @@ from everfresh.testing.by_hand import (
 )
 from everfresh.testing.clock import FakeClock
 from tests.redis_servers import RedisServer, new_prefix
+from tests.searching import n_searched
 
 # Hypothesis shrinks what it finds, which takes its time.
 pytestmark = [pytest.mark.searching, pytest.mark.timeout(300)]
@@ -478,4 +479,6 @@ def agree(open_other: OpenOther) -> None:
         def __init__(self) -> None:
             super().__init__(open_other)
 
-    run_state_machine_as_test(Both, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(
+        Both, settings=settings(max_examples=n_searched(30), stateful_step_count=40, deadline=None)
+    )

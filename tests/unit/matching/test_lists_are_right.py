@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,10 @@ from everfresh.model import conditions as con
 from everfresh.model import dependency as dep
 from everfresh.model.conditions import Condition
 from everfresh.model.event import Event
+from tests.searching import n_searched
 from tests.unit.matching.triaging import touches, widens
+
+pytestmark = pytest.mark.searching
 
 
 class Reading(NamedTuple):
@@ -97,7 +101,7 @@ def rows(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 # Rows are large, and on a busy machine they take their time.
-WITH_PATIENCE = settings(max_examples=1_000, suppress_health_check=[HealthCheck.too_slow])
+WITH_PATIENCE = settings(max_examples=n_searched(200), suppress_health_check=[HealthCheck.too_slow])
 PLAIN_ROWS, ROWS = rows(PLAIN), rows(LEAVES)
 
 
@@ -365,7 +369,7 @@ def test_full_images_touch_nothing_but_what_there_is_news_for(
         assert touches(event, scope) is is_news(before, after, scope, READINGS[0])
 
 
-@settings(WITH_PATIENCE, max_examples=500)
+@settings(WITH_PATIENCE, max_examples=n_searched(100))
 @given(
     st.data(),
     changes(ROWS) | subtle_changes(),
@@ -384,7 +388,7 @@ def test_no_news_of_an_object_is_missed(data: st.DataObject, change: Change, dep
         assert touches(event, dependency)
 
 
-@settings(WITH_PATIENCE, max_examples=500)
+@settings(WITH_PATIENCE, max_examples=n_searched(100))
 @given(changes(ROWS), st.sampled_from(FIELDS), LEAVES | conditions(LEAVES), st.data())
 def test_no_message_is_missed(change: Change, field: str, condition: object, data: st.DataObject) -> None:
     """Who asks by topic for a value that the row has, or had, is touched in every reading, whatever is left out."""
