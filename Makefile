@@ -61,8 +61,9 @@ soak: $(INSTALLED) ## Search for a history that breaks a promise, for an hour
 	@$(BIN)/python scripts/soak.py $(ARGS)
 
 storms: $(INSTALLED) ## Kill workers, consumers, stores and brokers again and again, for fifteen minutes
-	@EVERFRESH_KILL_SECONDS=60 EVERFRESH_STORM_SECONDS=60 EVERFRESH_STORM_EVENTS=20000 $(BIN)/python -m pytest -s \
-		tests/stores/test_sqlite_kill.py tests/stores/test_redis_storm.py $(wildcard tests/sources/test_*_storm.py) $(ARGS)
+	@EVERFRESH_KILL_SECONDS=60 EVERFRESH_STORM_SECONDS=60 EVERFRESH_STORM_EVENTS=20000 EVERFRESH_HOT_SECONDS=5 \
+		$(BIN)/python -m pytest -s tests/stores/test_sqlite_kill.py tests/stores/test_redis_storm.py \
+		tests/races/test_hot_key.py tests/races/test_near_over_machines.py $(wildcard tests/sources/test_*_storm.py) $(ARGS)
 
 searches: $(INSTALLED) ## Search ten times as long as the tests do, in ten minutes
 	@EVERFRESH_SEARCHES=10 $(BIN)/python -m pytest $(BESIDE) -m searching $(ARGS)

@@ -2,9 +2,10 @@
 
 A read counts as stale when it gives less than what was published before it began. That the count can be more than
 zero is shown by readers who declare that old values will do. Near caches of other processes over one Redis hear of what
-was published a moment later; for them it holds once that was acknowledged.
+was published a moment later; for them it holds once that was acknowledged. EVERFRESH_HOT_SECONDS says for how long.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -19,11 +20,13 @@ from everfresh import Cache
 from tests.races.hot import N_KEYS, Counters, Hot, Readers
 from tests.redis_servers import new_prefix
 
+pytestmark = pytest.mark.uncounted
+
 ROOT = Path(__file__).parents[2]
 N_READERS = 8
 N_PROCESSES = 4
-# What is promised, for the two cases that differ most; the others take less.
-LONG_S, SHORT_S = 5.0, 0.4
+# For the cases that differ most; 5 s is what is promised, and the others take less.
+LONG_S, SHORT_S = float(os.environ.get("EVERFRESH_HOT_SECONDS", "2")), 0.4
 N_RUNS = 8
 NEAR, FAR = 10_000, 0
 

@@ -21,7 +21,7 @@ from tests.rabbitmq_servers import RabbitServer, new_queue, rabbitmq_server
 from tests.sources.rabbit import fetched, meddler, n_in, start, tell, topics_of
 from tests.sources.stormy_buses import Scene, Storm, in_storm, n_of_storm
 
-N_EVENTS = n_of_storm(2_000)
+N_EVENTS = n_of_storm(1_000)
 N_AT_ONCE = 100
 SENT_AT = datetime(2026, 11, 22, tzinfo=UTC)
 EXCHANGE = "amq.topic"
