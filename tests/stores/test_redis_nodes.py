@@ -32,14 +32,19 @@ def cluster() -> Iterator[Cluster]:
         yield one
 
 
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """The event loop of all that a test asks."""
+    with asyncio.Runner() as one:
+        yield one
+
+
 @pytest.fixture(params=["blocking", "asyncio"])
-def do(request: pytest.FixtureRequest) -> Iterator[Do]:
+def do(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Do:
     """Carries out requests in one colour."""
     if request.param == "blocking":
-        yield lambda store, asked: store.carry_out(asked)
-        return
-    with asyncio.Runner() as runner:
-        yield lambda store, asked: runner.run(store.carry_out_async(asked))
+        return lambda store, asked: store.carry_out(asked)
+    return lambda store, asked: runner.run(store.carry_out_async(asked))
 
 
 def test_all_that_a_node_is_asked_travels_in_one_packet(cluster: Cluster, do: Do) -> None:
@@ -96,12 +101,16 @@ def test_a_slot_that_moves_is_followed(cluster: Cluster, do: Do) -> None:
 
 
 @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "silent"])
-def test_shards_go_on_when_a_replica_takes_the_place_of_a_node(do: Do, is_killed: bool) -> None:
-    """Steps that need it fail until then; what stands on other nodes does not need it."""
+def test_shards_go_on_when_a_replica_takes_the_place_of_a_node(runner: asyncio.Runner, is_killed: bool) -> None:
+    """Steps of either colour that need it fail until then; what stands on other nodes does not need it."""
+
+    def ask(asked: Request[Any]) -> list[Any]:
+        return runner.run(_in_both_colours(store, asked))
+
     with redis_cluster() as cluster:
         store = ShardedStore(cluster.url, N_SHARDS)
         for number in range(N_KEYS):
-            do(store, put_of(f"k{number}", number))
+            ask(put_of(f"k{number}", number))
         by_node = {shard.standing.place().node.name: shard for shard in store.shards}
         gone, *_ = cluster.nodes
         left = [f"k{n}" for n in range(N_KEYS) if not _is_at(store, f"k{n}", gone)]
@@ -113,16 +122,15 @@ def test_shards_go_on_when_a_replica_takes_the_place_of_a_node(do: Do, is_killed
             gone.pause()
 
         # Until the nodes have noticed: then all of them refuse, as long as nobody serves all slots.
-        assert all(do(store, Load(Key(key))).entry is not None for key in left)
-        with pytest.raises(StoreUnavailable):
-            do(store, ReadFeed(None))
+        assert all(found.entry is not None for key in left for found in ask(Load(Key(key))))
+        assert [type(answer) for answer in ask(ReadFeed(None))] == [StoreUnavailable] * 2
 
         def goes_on() -> bool:
-            try:
-                do(store, ReadFeed(None))
-            except StoreUnavailable:
+            if StoreUnavailable in map(type, ask(ReadFeed(None))):
                 return False
-            return all(do(store, put_of(f"k{number}", "new")) for number in range(N_KEYS))
+            answers = [answer for number in range(N_KEYS) for answer in ask(put_of(f"k{number}", "new"))]
+            assert StoreUnavailable not in map(type, answers), answers
+            return all(answers)
 
         assert until(goes_on, what="a replica in the place of the node", deadline_s=60)
         if not is_killed:
@@ -214,6 +222,14 @@ async def test_tasks_of_all_shards_share_few_connections(cluster: Cluster) -> No
 
     assert await soon(are_few, what="few connections")
     store.close()
+
+
+async def _in_both_colours(store: ShardedStore, asked: Request[Any]) -> list[Any]:
+    """At the same time; an answer may be that the store is unavailable."""
+    blocking = asyncio.to_thread(store.carry_out, asked)
+    answers = await asyncio.gather(blocking, store.carry_out_async(asked), return_exceptions=True)
+    assert all(isinstance(one, StoreUnavailable) or not isinstance(one, BaseException) for one in answers), answers
+    return [*answers]
 
 
 def _n_calls(node: RedisServer) -> int:
