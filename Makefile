@@ -21,7 +21,7 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types floors format soak storms searches mutants bench valkey \
+.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench valkey \
 	build lock clean
 
 help: ## Say what there is
@@ -46,8 +46,12 @@ style: $(INSTALLED) ## Check style and the rules of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/house_rules.py
 
-types: $(INSTALLED) ## Check types, with both checkers
+types: pyright mypy ## Check types, with both checkers
+
+pyright: $(INSTALLED)
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+mypy: $(INSTALLED)
 	$(BIN)/mypy
 
 floors: $(INSTALLED) ## Check that each package imports only what stands below it
