@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed-$(shell printf '%s' '$(PYTHON) $(CURDIR)' | cksu
 PROCESSES ?= 2
 BESIDE := -n $(PROCESSES) --dist worksteal
 # They are few, so the others need not be gathered once more to find them; tests/conftest.py sees to the mark.
-ALONE = $(shell grep -rlF 'mark.alone' tests)
+ALONE = $(shell grep -rlF --include='test_*.py' 'mark.alone' tests)
 # The last run reports what both have reached together.
 COUNTED := --cov --cov-report= --cov-fail-under=0
 # coverage_of_deciders.py has run these already.
