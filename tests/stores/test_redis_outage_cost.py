@@ -10,6 +10,8 @@ import pytest
 from everfresh import Cache
 from tests.redis_servers import RedisServer, redis_server
 
+pytestmark = pytest.mark.uncounted
+
 # A thousand reads, in ten rounds: the best of each kind is compared, since a machine is busy in bursts.
 ROUNDS = [range(first, first + 100) for first in range(0, 1_000, 100)]
 # About half a millisecond of work, as of a query that is answered from memory.
