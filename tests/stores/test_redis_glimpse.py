@@ -29,7 +29,7 @@ from tests.redis_servers import HOST, RedisServer, new_prefix
 NOW = 1000.0
 A = Tag("a")
 KEY = Key("k")
-_COUNTERS = struct.pack("<B16d", 0xD0, 5, 4, *(0.0,) * 14) + b"".join(
+_COUNTERS = struct.pack("<B17d", 0xD1, 5, *(0.0,) * 5, 4, *(0.0,) * 10) + b"".join(
     map(msgspec.msgpack.encode, ("e1", 900, 900.5, "lost", 77, [77]))
 )
 _NUMBERED = list(State)

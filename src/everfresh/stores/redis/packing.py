@@ -14,10 +14,10 @@ import msgspec
 from everfresh.model.entry import Key, Recipe, State
 from everfresh.stores.tables import Row
 
-_ROW_TAG, _COUNTERS_TAG = 0xE0, 0xD0
+_ROW_TAG, _COUNTERS_TAG = 0xE0, 0xD1
 # Whole numbers of six bytes come in two pieces; what is not looked at is skipped.
 _ROW = Struct("<BB5xIBIHIHIHdd4x8x4HB2I")
-_ENDING, _UNDER_WAY, _COUNTERS, _LENGTH = Struct("<ddd"), Struct("<10d"), Struct("<B16d"), Struct("<I")
+_ENDING, _UNDER_WAY, _COUNTERS, _LENGTH = Struct("<ddd"), Struct("<10d"), Struct("<B17d"), Struct("<I")
 _STATE_OF = {_ROW_TAG + number: state for number, state in enumerate(State, start=1)}
 # What the flags say.
 _IS_ENDING, _IS_UNDER_WAY, _HAS_TEXTS, _HAS_FUNCTION, _IS_ERROR, _IS_UNSWEPT = 1, 2, 4, 8, 16, 32
@@ -107,7 +107,7 @@ def counters_of(packed: bytes) -> Counters:
     Raises:
         ValueError: nobody of us has packed them.
     """
-    tag, sequence, applied, *_ = _COUNTERS.unpack_from(packed)
+    tag, sequence, _, _, _, _, _, applied, *_ = _COUNTERS.unpack_from(packed)
     _check(tag == _COUNTERS_TAG)
     epoch, life = _of_life(packed[_COUNTERS.size :])
     return Counters(epoch, int(sequence), int(applied), life)

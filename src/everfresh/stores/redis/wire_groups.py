@@ -29,6 +29,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _NIL, _TRUE, _ARRAY_OF_SIX = b"\xc0", b"\xc3", b"\x96"
 # As many marks as Lua takes as arguments of one function without a second thought.
 _MAX_MARKS = 200
+# Of the first two bytes behind a bucket's shape, those that do not say in which part it stands.
+_N_REST_BITS = 2
 # The first byte of texts below 32 bytes says how long they are.
 _SHORT = tuple(bytes((0xA0 | n_bytes,)) for n_bytes in range(32))
 
@@ -119,14 +121,16 @@ class Links(NamedTuple):
 
     `groups` are as a row has them, None when there are none; `shapes` have, for each, its shape, and whether it is to
     be registered; `ids` are those of the registered ones, one behind the other. `marks` are all by which it is known
-    whether one of them fired, as texts; with `is_plain` no others have to be looked at.
+    whether one of them fired, one packed text after the other; None when others have to be looked at. `places` say in
+    the same way where in the index the entry is to stand: of each bucket its shape, the end of the part's name, the
+    rest of the bucket, and the part's number in digits. They are None where the step has to look into the shapes.
     """
 
     groups: bytes | None
     shapes: bytes
     ids: bytes
-    marks: bytes
-    is_plain: bool
+    marks: bytes | None
+    places: bytes | None
 
 
 def links_of(groups: Sequence[Group]) -> Links:
@@ -134,15 +138,26 @@ def links_of(groups: Sequence[Group]) -> Links:
     shapes, ids, is_plain = _shapes_of(tuple([group.shape for group in groups]))
     packed: list[msgspec.Raw] = []
     marks: list[bytes] = []
+    buckets: list[bytes] = []
     for group in groups:
-        buckets = [bucket_in(group.shape, one) for one in group.values]
+        its_buckets = [bucket_in(group.shape, one) for one in group.values]
         marks.append(group.shape.id)
-        marks += buckets
-        packed.append(msgspec.Raw(_kept(group, b"".join([bucket[SHAPE_ID_BYTES:] for bucket in buckets]))))
-    if len(marks) > _MAX_MARKS:
-        is_plain = False
-    texts = b"".join(map(_text, marks)) if is_plain else b""
-    return Links(_encode(packed) if packed else None, shapes, ids, texts, is_plain)
+        marks += its_buckets
+        buckets += its_buckets
+        packed.append(msgspec.Raw(_kept(group, b"".join([bucket[SHAPE_ID_BYTES:] for bucket in its_buckets]))))
+    texts = places = None
+    if is_plain and len(marks) <= _MAX_MARKS:
+        texts = b"".join(map(_text, marks))
+        if len(ids) == SHAPE_ID_BYTES * len(groups):
+            places = b"".join(map(_place_of, buckets))
+    return Links(_encode(packed) if packed else None, shapes, ids, texts, places)
+
+
+def _place_of(bucket: bytes) -> bytes:
+    """Where in the index it stands, as `_place` of tables_index.lua has it."""
+    part = int.from_bytes(bucket[SHAPE_ID_BYTES : SHAPE_ID_BYTES + 2], "big") >> _N_REST_BITS
+    of_part = _SHORT[2] + part.to_bytes(2, "big")
+    return _text(bucket[:SHAPE_ID_BYTES]) + of_part + _text(bucket[SHAPE_ID_BYTES + 1 :]) + _text(b"%d" % part)
 
 
 def _kept(group: Group, tails: bytes) -> bytes:

@@ -138,9 +138,10 @@ def _committed(request: Commit) -> bytes:
         None if links.groups is None else as_text(links.groups),
         as_text(links.shapes),
         as_text(links.ids),
-        links.is_plain,
+        None if links.marks is None else as_text(links.marks),
+        None if links.places is None else as_text(links.places),
     )
-    return _encode(values)[_ARRAY_HEADER_BYTES:] + links.marks
+    return _encode(values)[_ARRAY_HEADER_BYTES:]
 
 
 # -------------------------------------------------------------------------------------------------------- queue

@@ -171,19 +171,19 @@ local function _is_seen_current(row)
   return true
 end
 
-local function _is_outrun(row, groups, ids, is_plain, ...)
-  if is_plain then
+local function _is_outrun(row, groups, ids, marks)
+  if marks then
     local begun = row.begun
     -- A shape younger than the build: events before it was known left no mark.
     return begun < tables.counters.fired_floor
       or tables.newest_born(ids) > begun
-      or (tables.any_fired(begun) and tables.last_fired_of(...) > begun)
+      or (tables.any_fired(begun) and tables.last_fired_of(unpack_(marks)) > begun)
   end
   return changing.is_outrun(tables.groups_of(groups), row.begun, row)
 end
 
-local function _commit_step(row, is_unready, ...)
-  if is_unready or _is_outrun(row, ...) then
+local function _commit_step(row, is_unready, groups, ids, marks)
+  if is_unready or _is_outrun(row, groups, ids, marks) then
     return "commit_outrun"
   end
   if #row.seen == 0 then
@@ -473,11 +473,11 @@ local function _short(answer, serial, at, is_plain)
 end
 
 -- What is said of a build comes as one value after the other, and stays so: to put them into tables takes longer than
--- most of what is done with them. The last ones are its marks.
+-- most of what is done with them.
 -- stylua: ignore
 local function _commit(
   request, value, token, epoch, begun_at, attempts, cause, digest, good_from, build_s, expires_at, is_error, is_private,
-  is_awaited, fingerprint, terms, retry_in_s, builder, seen, groups, shapes, ids, is_plain, ...
+  is_awaited, fingerprint, terms, retry_in_s, builder, seen, groups, shapes, ids, marks, places
 )
   local row = _held_by(request.key, token, epoch)
   if row == nil then
@@ -494,7 +494,7 @@ local function _commit(
   end
   row.seen = seen
   local is_unready = retry_in_s ~= nil or unattached ~= nil
-  row.state = states.next_state(row.state, _commit_step(row, is_unready, groups, ids, is_plain, ...))
+  row.state = states.next_state(row.state, _commit_step(row, is_unready, groups, ids, marks))
   local reason = _why_unstored(row, is_private, terms)
   if reason ~= nil then
     local outcome = _unstored(row, reason, is_recovery)
@@ -511,7 +511,7 @@ local function _commit(
   row.expires_at = _earlier(expires_at, expires_s and now + expires_s)
   _end_lease(row)
   _after_commit(row, begun_at, attempts, retry_in_s, scheduling.shows_event(is_changed, is_awaited))
-  tables.relink_packed(row, groups, shapes, ids, is_plain, ...)
+  tables.relink_packed(row, groups, shapes, places)
   changing.store_value(row, value, is_changed, cause)
   if tables.row(row.key) == row then
     _tell_outward(row, cause, is_changed)

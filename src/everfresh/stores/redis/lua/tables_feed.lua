@@ -35,7 +35,12 @@ function tables.record(row, kind)
   local version = row.version > 0 and row.version or counters.version_floor
   local made = { sequence, row.key, kind, version, row.digest }
   tables.append(made)
-  tables.records[#tables.records + 1] = made
+  local records = tables.records
+  if records == EMPTY then
+    tables.records = { made }
+  else
+    records[#records + 1] = made
+  end
   return sequence
 end
 

@@ -12,6 +12,7 @@
 -- - Members come in the order of their ids.
 -- - A part, a set, a block of numbers, or operands that are not there though others tell of them, were lost: a new life
 --   begins. What told of them is put right at once, so that it happens but once.
+-- - The counters say how many parts the shape of calls has, or more if somebody deleted some of them.
 -- - "-1" among a shape's parts says that they are all there; else they are looked for, one by one.
 local PART = 4
 local N_PACKED = 12
@@ -67,6 +68,14 @@ local function _digits(number)
   return string.format("%d", number)
 end
 
+-- The part is empty by now.
+local function _forget_part(shape, part)
+  local n_removed = call("SREM", K.parts[shape], part)
+  if shape == CONST.CALL_SHAPE then
+    tables.counters.n_call_parts = tables.counters.n_call_parts - n_removed
+  end
+end
+
 -- Who stands in which bucket is another from now on.
 local function _forget_met()
   if next(_met) ~= nil then
@@ -76,32 +85,40 @@ end
 
 -- Have the id stand in the bucket, in which there is nobody; false when somebody is. In most shapes either nearly all
 -- buckets have one member, or many do: so what was met last in the shape says what to ask first.
-local function _is_first_in(name, rest, shape, part, digits)
+local function _is_first_in(name, rest, shape, part_digits, digits)
   if call("HSETNX", name, rest, digits) == 0 then
     return false
   end
   K.alone[shape] = true
-  if call("SADD", K.parts[shape], _digits(part)) == 0 and call("HLEN", name) == 1 then
-    tables.lose("a part of its index")
+  if call("SADD", K.parts[shape], part_digits) == 0 then
+    if call("HLEN", name) == 1 then
+      tables.lose("a part of its index")
+    end
+  elseif shape == CONST.CALL_SHAPE then
+    tables.counters.n_call_parts = tables.counters.n_call_parts + 1
   end
   return true
 end
 
--- Have the id, whose digits these are, stand in the bucket.
-local function _link(bucket, id, digits)
-  _forget_met()
-  local shape, part, name, rest = _place(bucket)
-  if K.alone[shape] and _is_first_in(name, rest, shape, part, digits) then
+-- The set of a bucket with many members. Its first byte behind the shape is in the part's number, all eight bits.
+local function _set_name(shape, rest, part_digits)
+  return P .. "b:" .. shape .. string.char(math.floor(part_digits * PART / 256)) .. rest
+end
+
+-- Have the id, whose digits these are, stand in the bucket that is at this place.
+local function _link_at(shape, name, rest, part_digits, id, digits)
+  if K.alone[shape] and _is_first_in(name, rest, shape, part_digits, digits) then
     return
   end
   K.alone[shape] = false
   local packed = call("HGET", name, rest)
   if not packed then
-    _is_first_in(name, rest, shape, part, digits)
+    _is_first_in(name, rest, shape, part_digits, digits)
     return
   end
   if packed == "*" then
-    if call("SADD", P .. "b:" .. bucket, id) == 1 and call("SCARD", P .. "b:" .. bucket) == 1 then
+    local set = _set_name(shape, rest, part_digits)
+    if call("SADD", set, id) == 1 and call("SCARD", set) == 1 then
       tables.lose("a part of its index")
     end
     return
@@ -126,11 +143,17 @@ local function _link(bucket, id, digits)
     ids[#ids + 1] = id
   end
   if #ids > N_PACKED then
-    call("SADD", P .. "b:" .. bucket, unpack(ids))
+    call("SADD", _set_name(shape, rest, part_digits), unpack(ids))
     call("HSET", name, rest, "*")
   else
     call("HSET", name, rest, _packed_ids(ids))
   end
+end
+
+local function _link(bucket, id, digits)
+  _forget_met()
+  local shape, part, name, rest = _place(bucket)
+  _link_at(shape, name, rest, _digits(part), id, digits)
 end
 
 local function _unlink(bucket, id)
@@ -163,7 +186,7 @@ local function _unlink(bucket, id)
     call("HDEL", operands, rest)
   end
   if call("EXISTS", name) == 0 then
-    call("SREM", K.parts[shape], part)
+    _forget_part(shape, part)
   end
 end
 
@@ -210,11 +233,14 @@ local function _keys_of(ids, bucket)
 end
 
 -- Whether the part is known to be empty. Of the shape that most ask about for nothing, every commit of an entry from
--- which none was built, one question is enough.
+-- which none was built, one question is enough; and none where no entry was built from another.
 local function _is_empty(bucket)
   local shape = string.sub(bucket, 1, 8)
   if shape ~= CONST.CALL_SHAPE then
     return false
+  end
+  if tables.counters.n_call_parts == 0 then
+    return true
   end
   local first, second = string.byte(bucket, 9, 10)
   local part = first * (256 / PART) + (second - second % PART) / PART
@@ -233,7 +259,7 @@ local function _find_ids(bucket)
     if call("SISMEMBER", K.parts[shape], part) == 1 and call("EXISTS", name) == 0 then
       tables.lose("a part of its index")
       if not tables.is_reading then
-        call("SREM", K.parts[shape], part)
+        _forget_part(shape, part)
       end
     end
     return {}
@@ -270,7 +296,7 @@ function tables.conditions(stem)
     if not tables.is_reading then
       -- In the new life each entry is linked anew with its next writing.
       call("UNLINK", operands, name)
-      call("SREM", K.parts[shape], part)
+      _forget_part(shape, part)
     end
     return found
   end

@@ -60,42 +60,26 @@ function tables.relink(row, groups)
   end
 end
 
--- Put an entry that stands in no bucket into those among the marks, which name the shape before its buckets.
-local function _link_first(row, packed, marks)
+-- Put an entry that stands in no bucket into those whose places these are, four texts of each.
+local function _link_first(row, packed, places)
   local id = tables.id(row)
   local digits = _digits(id)
-  for number = 1, #marks do
-    local mark = marks[number]
-    if #mark > SHAPE_BYTES then
-      _link(mark, id, digits)
-    end
+  _forget_met()
+  for number = 1, #places, 4 do
+    local shape, rest = places[number], places[number + 2]
+    _link_at(shape, P .. "i:" .. shape .. places[number + 1], rest, places[number + 3], id, digits)
   end
   row.groups, row.packed_groups = nil, packed
 end
 
--- How many of the marks are shapes.
-local function _n_shapes_of(marks)
-  local n = 0
-  for number = 1, #marks do
-    if #marks[number] == SHAPE_BYTES then
-      n = n + 1
-    end
-  end
-  return n
-end
-
--- The same with groups that come packed, with their shapes, the ids of those that are registered, and, of plain groups,
--- their marks. Most are what they were: to see that, nothing need be unpacked. Nor need they be when all are new and
--- registered, as most of the others are.
-function tables.relink_packed(row, packed, shapes, ids, is_plain, ...)
+-- The same with groups that come packed, with their shapes, and, of those that are plain and registered, with the places
+-- of their buckets. Most are what they were: to see that, nothing need be unpacked. Nor need they be when all are new.
+function tables.relink_packed(row, packed, shapes, places)
   if packed == row.packed_groups then
     return
   end
-  if is_plain and row.packed_groups == nil and #tables.groups(row) == 0 then
-    local marks = { ... }
-    if #ids == _n_shapes_of(marks) * SHAPE_BYTES then
-      return _link_first(row, packed, marks)
-    end
+  if places and row.packed_groups == nil and #tables.groups(row) == 0 then
+    return _link_first(row, packed, { unpack_(places) })
   end
   _relink(row, tables.groups_of(packed, shapes), packed)
 end

@@ -3,20 +3,21 @@
 --
 -- A row is the number of its state above a tag, its flags, the numbers that each row has, the lengths of the texts that
 -- each row has, and these; then, as its flags say, when it falls due and ends, what else is under way, and the texts that
--- few rows have, each behind its length. The counters are a tag, their numbers, and the rest as msgpack, which changes
--- with the store's life alone. packing.py reads both.
+-- few rows have, each behind its length. The counters are a tag, the numbers that most steps change, those that few
+-- steps change, and the rest as msgpack, which changes with the store's life alone. packing.py reads both.
 --
 -- Rules
 -- - What is nil is no number, or an empty text; of lists and maps, empty ones are no text at all.
+-- - To write a number that few steps change has it packed anew; else they stay as they were packed last.
 -- - A list or map of a row is never written in place: what was read of a row and is still there need not be packed anew.
-local ROW_TAG, COUNTERS_TAG = 0xE0, 0xD0
+local ROW_TAG, COUNTERS_TAG = 0xE0, 0xD1
 local ROW_FORMAT = "<BBI5I5I6I6I6ddI4dI2I2I2I2BI4I4"
 local WITH_TEXTS_FORMAT = ROW_FORMAT .. "c0c0c0c0c0c0c0"
 local ENDING_FORMAT, UNDER_WAY_FORMAT = "<ddd", "<dddddddddd"
 -- What the flags say.
 local IS_ENDING, IS_UNDER_WAY, HAS_TEXTS, HAS_FUNCTION, IS_ERROR, IS_UNSWEPT = 1, 2, 4, 8, 16, 32
 local TEXTS_FORMAT = "<I4c0I4c0I4c0I4c0I4c0I4c0"
-local COUNTERS_FORMAT, WITH_LIFE_FORMAT = "<Bdddddddddddddddd", "<Bddddddddddddddddc0"
+local COUNTERS_FORMAT, RARE_FORMAT, WITH_RARE_FORMAT = "<Bddddddddddddddddd", "<dddddddddddc0", "<Bddddddc0"
 local NO_NUMBER = 0 / 0
 -- Shared by all rows that have none.
 local EMPTY = {}
@@ -180,27 +181,45 @@ local function _packed_row(row)
   return rest == "" and packed or packed .. rest
 end
 
+-- The counters, of which a step changes the `rare` ones at most now and then.
+local function _with_rare(c, rare)
+  local function set_rare(_, name, value)
+    rare[name] = value
+    -- Not nil, as it is to be found in its own table.
+    c.of_rare = false
+  end
+  return setmetatable(c, { __index = rare, __newindex = set_rare })
+end
+
 -- The counters; what is read of them is not theirs if its tag is another.
 -- stylua: ignore
 local function _unpacked_counters(packed)
-  local c, at, tag = {}, nil, nil
-  tag, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token, c.n_entries, c.n_bytes, c.id,
-    c.n_shapes, c.marks_max, c.cold_id, c.n_feed, c.last_mark, c.n_attached, c.n_posted, at
+  local c, rare, at, tag = { of_rare = false }, {}, nil, nil
+  tag, c.sequence, c.token, c.n_entries, c.n_bytes, c.id, c.n_feed, rare.applied, rare.fired_floor, rare.feed_floor,
+    rare.version_floor, rare.n_shapes, rare.marks_max, rare.cold_id, rare.last_mark, rare.n_attached, rare.n_posted,
+    rare.n_call_parts, at
     = struct.unpack(COUNTERS_FORMAT, packed)
   c.of_life = string.sub(packed, at)
   c.epoch, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives = unpack_(c.of_life)
   return tag == COUNTERS_TAG and type(c.epoch) == "string" and type(c.life) == "number" and type(c.lives) == "table"
-    and c or nil
+    and _with_rare(c, rare) or nil
+end
+
+-- Have what belongs to the store's life be packed anew.
+local function _forget_packed_life(c)
+  c.of_life, c.of_rare = false, false
 end
 
 -- stylua: ignore
 local function _pack_counters(c)
-  if c.of_life == nil then
-    c.of_life = pack(c.epoch, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives)
+  if not c.of_rare then
+    c.of_life = c.of_life or pack(c.epoch, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives)
+    c.of_rare = struct.pack(
+      RARE_FORMAT, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.n_shapes, c.marks_max, c.cold_id,
+      c.last_mark, c.n_attached, c.n_posted, c.n_call_parts, c.of_life
+    )
   end
   return struct.pack(
-    WITH_LIFE_FORMAT, COUNTERS_TAG, c.sequence, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.token,
-    c.n_entries, c.n_bytes, c.id, c.n_shapes, c.marks_max, c.cold_id, c.n_feed, c.last_mark, c.n_attached, c.n_posted,
-    c.of_life
+    WITH_RARE_FORMAT, COUNTERS_TAG, c.sequence, c.token, c.n_entries, c.n_bytes, c.id, c.n_feed, c.of_rare
   )
 end

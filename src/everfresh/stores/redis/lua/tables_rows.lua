@@ -14,21 +14,25 @@
 -- - `was_...` are what the queue and the leases know of the row: as it was when it was read, or written last.
 local tables = {}
 
--- All of these are one step's, in whatever file they are used: `open` sets them.
-local _rows, _values, _keys, _packed_counters
-local _unsaved, _n_unsaved
+-- All of these are one step's, in whatever file they are used: `open` sets them. A table that the step before has left
+-- empty, or whose items are counted, is used again.
+local _rows, _values, _keys, _met, _packed_counters = {}, {}, {}, {}, nil
+local _unsaved, _n_unsaved = {}, 0
 -- Those that it has written, some of them more than once; and those whose values it has set.
-local _written, _n_written, _valued, _n_valued
-local _shapes, _met, _paces, _n_appended
+local _written, _n_written, _valued, _n_valued = {}, 0, {}, 0
+local _shapes, _paces, _n_appended
 -- What is to be set when the step ends, all by one command: names and data by turns.
-local _to_set, _n_to_set
--- The row that was read together with the counters, packed, by its key; and the name under which it stands.
-local _first_key, _first_row, _first_name
+local _to_set, _n_to_set = {}, 0
+-- The row that was read together with the counters, packed, by its key; and the name under which it stands. It is in no
+-- table of rows, as most steps look at no other: `_first` is the row, false when there is none, nil until it is unpacked.
+local _first_key, _first_row, _first_name, _first
 -- The rows that steps wrote lately, by their names, in two halves: most are read again soon, and are what they were when
 -- they are the same bytes. To make a table with as many fields costs more than most commands. But no more of them than a
 -- moment's builds: garbage is looked for in all of Lua's memory.
 local _young, _old, _n_young = {}, {}, 0
 local N_KEPT = 32
+-- So many items may stand in a table that is used again.
+local N_ROOM = 64
 -- By the keys' beginning: the counters as the last step here left them, packed and not, and what it knew of shapes
 -- and paces. Whoever finds the same packed need not unpack them, nor ask again.
 local _kept, _kept_before = {}, nil
@@ -60,30 +64,34 @@ end
 
 local function _new_counters(epoch)
   local life = _life_of(epoch)
-  return {
+  return _with_rare({
+    of_rare = false,
+    of_life = false,
     epoch = epoch,
     sequence = 0,
-    applied = 0,
-    fired_floor = 0,
-    feed_floor = 0,
-    version_floor = 0,
     token = 0,
     n_entries = 0,
     n_bytes = 0,
     id = 0,
-    n_shapes = 0,
     n_feed = 0,
-    last_mark = 0,
-    n_attached = 0,
-    n_posted = 0,
-    marks_max = CONST.MAX_FIRED,
-    cold_id = 0,
     born_at = tables.server_time(),
     distrusted_at = tables.now,
     distrust_reason = "the store lost its memory",
     life = life,
     lives = { life },
-  }
+  }, {
+    applied = 0,
+    fired_floor = 0,
+    feed_floor = 0,
+    version_floor = 0,
+    n_shapes = 0,
+    last_mark = 0,
+    n_attached = 0,
+    n_posted = 0,
+    n_call_parts = 0,
+    marks_max = CONST.MAX_FIRED,
+    cold_id = 0,
+  })
 end
 
 -- Nil when somebody wrote into them by hand: then they are lost.
@@ -111,6 +119,7 @@ local function _begin_counters(epoch)
   call("SET", K.t, counters.id / 64 + 1)
   -- Nobody of this life stands there yet that its parts do not tell of.
   call("SADD", K.parts[CONST.CALL_SHAPE], -1)
+  counters.n_call_parts = call("SCARD", K.parts[CONST.CALL_SHAPE]) - 1
   -- Their positions would be ahead of all new ones.
   call("UNLINK", K.x, K.e, K.k, K.s, P .. "z", P .. "u")
   -- As following.lua reads it: nobody followed before.
@@ -122,7 +131,8 @@ end
 function tables.begin_life(epoch, reason)
   local c = tables.counters
   local sequence = c.sequence + 1
-  c.epoch, c.life, c.sequence, c.of_life = epoch, _life_of(epoch), sequence, nil
+  c.epoch, c.life, c.sequence = epoch, _life_of(epoch), sequence
+  _forget_packed_life(c)
   c.applied, c.fired_floor, c.feed_floor = sequence, sequence, sequence
   c.born_at, c.distrusted_at, c.distrust_reason = tables.server_time(), tables.now, reason
 end
@@ -149,12 +159,30 @@ local function _micros(at)
   return math.floor(at * 1000000 + 0.5)
 end
 
+-- Have the tables be as they are before a step.
+local function _empty_tables()
+  if next(_rows) ~= nil then
+    _rows = {}
+  end
+  if next(_values) ~= nil then
+    _values = {}
+  end
+  if next(_keys) ~= nil then
+    _keys = {}
+  end
+  if next(_met) ~= nil then
+    _met = {}
+  end
+  if _n_written > N_ROOM or _n_valued > N_ROOM or _n_unsaved > N_ROOM then
+    _unsaved, _written, _valued = {}, {}, {}
+  end
+  _n_unsaved, _n_written, _n_valued, _n_appended, _n_to_set = 0, 0, 0, 0, 0
+  _first, tables.records = nil, EMPTY
+end
+
 -- Begin a step, with the counters as they were read. `epoch` names the store's life, should this step begin it.
 function tables.open(packed_counters, now, epoch, is_reading, n_shards, shard)
-  -- With room for what most steps put there: a table that grows is made anew each time.
-  _rows, _values, _keys, _met, tables.records = { room = nil }, { room = nil }, {}, {}, { nil }
-  _unsaved, _n_unsaved, _written, _n_written, _valued, _n_valued = { nil }, 0, { nil }, 0, { nil }, 0
-  _to_set, _n_to_set, _n_appended = { nil, nil, nil, nil, nil, nil }, 0, 0
+  _empty_tables()
   tables.now, tables.is_reading, tables.new_epoch, tables.loss = now, is_reading, epoch, nil
   tables.n_shards, tables.shard, tables.short = n_shards, shard, nil
   if tables.n_shards then
@@ -213,39 +241,51 @@ end
 -- The row that a step before has written so; it belongs to this step now, and comes back when that has written it.
 local function _taken(name, packed)
   local row = _young[name] or _old[name]
-  if row then
-    _young[name], _old[name] = nil, nil
-    if row.packed == packed then
-      return row
-    end
+  if row and row.kept == packed then
+    row.kept = nil
+    return row
   end
   return nil
 end
 
 -- Have later steps find the row, which is as it was written.
 local function _keep(row)
-  row.was_ready, row.was_life = nil, nil
+  row.was_ready, row.was_life, row.kept = nil, nil, row.packed
+  if _young[row.name] == row then
+    return
+  end
   if _n_young == N_KEPT then
     _young, _old, _n_young = {}, _young, 0
   end
   _young[row.name], _n_young = row, _n_young + 1
 end
 
+-- Have this be the row of the key; false says that there is none.
+local function _set_row(key, row)
+  if key == _first_key then
+    _first = row
+  else
+    _rows[key] = row
+  end
+end
+
 -- The entry's row; nil when there is none.
 function tables.row(key)
-  local row = _rows[key]
+  local row, name, packed
+  if key == _first_key then
+    row, name, packed = _first, _first_name, _first_row
+  else
+    row = _rows[key]
+  end
   if row ~= nil then
     return row or nil
   end
-  local name, packed
-  if key == _first_key then
-    name, packed = _first_name, _first_row
-  else
+  if not name then
     name = P .. "r:" .. key
     packed = call("GET", name)
   end
   if not packed then
-    _rows[key] = false
+    _set_row(key, false)
     return nil
   end
   local is_read, found = true, _taken(name, packed)
@@ -258,12 +298,12 @@ function tables.row(key)
     if not tables.is_reading then
       call("UNLINK", name, P .. "v:" .. key)
     end
-    _rows[key] = false
+    _set_row(key, false)
     return nil
   end
   row = found
   row.name = name
-  _rows[key] = row
+  _set_row(key, row)
   local life = tables.counters.life
   if row.life ~= life and row.life ~= -life then
     row.was_life = row.life and math.abs(row.life)
@@ -310,7 +350,10 @@ end
 
 -- The value; nil when there is none.
 function tables.value(row)
-  local value = _values[row]
+  local value = row.value
+  if value == nil then
+    value = _values[row]
+  end
   if value == nil then
     value = row.version > 0 and call("GET", P .. "v:" .. row.key) or false
     _values[row] = value
@@ -319,7 +362,7 @@ function tables.value(row)
 end
 
 function tables.has_value(row)
-  return _values[row] or (row.version > 0 and call("EXISTS", P .. "v:" .. row.key) == 1)
+  return row.value or _values[row] or (row.version > 0 and call("EXISTS", P .. "v:" .. row.key) == 1)
 end
 
 -- The function's name; empty for a value that was put.

@@ -88,7 +88,7 @@ function tables.save(row)
     row.is_unsaved = true
     _n_unsaved = _n_unsaved + 1
     _unsaved[_n_unsaved] = row
-    _rows[row.key] = row
+    _set_row(row.key, row)
   end
 end
 
@@ -100,7 +100,7 @@ end
 
 -- Store the value.
 function tables.set_value(row, value)
-  _values[row] = value
+  row.value = value
   _n_valued = _n_valued + 1
   _valued[_n_valued] = row
 end
@@ -237,7 +237,8 @@ end
 function tables.remove(row)
   local key, id = row.key, row.id
   row.is_unsaved = nil
-  _rows[key], _values[row] = false, false
+  _set_row(key, false)
+  row.value = false
   if row.is_unlinked then
     _count_in(row)
   end
@@ -274,13 +275,23 @@ local function _set_all()
   end
   for number = 1, _n_valued do
     local row = _valued[number]
-    if _values[row] then
-      _set_last(P .. "v:" .. row.key, _values[row])
+    if row.value then
+      _set_last(P .. "v:" .. row.key, row.value)
+      -- Kept rows hold no values.
+      row.value = nil
     end
   end
   -- What stands first goes last: the counters and the offsets, which tell of all others.
   for start = math.floor((_n_to_set - 1) / N_SET) * N_SET + 1, 1, -N_SET do
     call("MSET", unpack(_to_set, start, math.min(start + N_SET - 1, _n_to_set)))
+  end
+  -- Values are not kept until something else stands there.
+  if _n_to_set > N_ROOM then
+    _to_set = {}
+  else
+    for number = 1, _n_to_set do
+      _to_set[number] = nil
+    end
   end
 end
 
@@ -295,7 +306,8 @@ function tables.finish()
     tables.begin_life(tables.new_epoch, tables.loss)
   end
   if counters.epoch ~= tables.first_epoch then
-    counters.life, counters.born_at, counters.of_life = _life_of(counters.epoch), tables.server_time(), nil
+    counters.life, counters.born_at = _life_of(counters.epoch), tables.server_time()
+    _forget_packed_life(counters)
     table.insert(counters.lives, 1, counters.life)
     counters.lives[N_LIVES + 1] = nil
     for _, func in ipairs(call("SMEMBERS", K.f)) do
