@@ -90,7 +90,7 @@ local function _queue_settled(row, begun_at, look)
   else
     ends_at = tables.time_to_go(row)
   end
-  changing.queue(row, _earlier(look, ends_at))
+  changing.queue(row, look and _earlier(look, ends_at) or ends_at)
 end
 
 -- Leave the value as it was. A build that was to look for a late change has not looked: another is to.
@@ -171,19 +171,19 @@ local function _is_seen_current(row)
   return true
 end
 
-local function _is_outrun(row, groups, ids, marks)
+local function _is_outrun(row, groups, newest_born, marks)
   if marks then
     local begun = row.begun
     -- A shape younger than the build: events before it was known left no mark.
     return begun < tables.counters.fired_floor
-      or tables.newest_born(ids) > begun
+      or newest_born > begun
       or (tables.any_fired(begun) and tables.last_fired_of(unpack_(marks)) > begun)
   end
   return changing.is_outrun(tables.groups_of(groups), row.begun, row)
 end
 
-local function _commit_step(row, is_unready, groups, ids, marks)
-  if is_unready or _is_outrun(row, groups, ids, marks) then
+local function _commit_step(row, is_unready, groups, newest_born, marks)
+  if is_unready or _is_outrun(row, groups, newest_born, marks) then
     return "commit_outrun"
   end
   if #row.seen == 0 then
@@ -307,7 +307,7 @@ local function _tell_outward(row, cause, is_changed)
   if not is_changed then
     tables.record(row, "fresh")
   end
-  if tables.n_shards or #tables.members(row.call) > 0 then
+  if tables.has_outer() and (tables.n_shards or #tables.members(row.call) > 0) then
     building.settle_outward(row, cause)
   end
 end
@@ -436,22 +436,20 @@ end
 
 -- Of the sharded alone: what it hangs on and cannot be asked about here.
 local function _unattached(groups, seen, is_asked)
-  if tables.n_shards == nil then
-    return nil
-  end
   return tables.unattached(tables.groups_of(groups), seen, is_asked)
 end
 
 -- The pace of the row's function once this build has succeeded; whether whatever was wrong with it is over.
 local function _note_success(row)
-  local name = tables.func_of(row)
+  local name = row.func or ""
   local pace = tables.pace(name)
+  if pace.n_failures == 0 and pace.n_pauses == 0 and pace.paused_until == 0 then
+    return false
+  end
   local is_recovery = scheduling.is_broken(pace)
   local after = scheduling.pace_after_success(pace)
-  if pace.n_failures > 0 or pace.n_pauses > 0 or pace.paused_until > 0 then
-    tables.post_pace(name, after)
-    tables.set_pace(name, after)
-  end
+  tables.post_pace(name, after)
+  tables.set_pace(name, after)
   return is_recovery
 end
 
@@ -462,7 +460,7 @@ local function _short(answer, serial, at, is_plain)
   local row, is_changed, is_recovery = answer[2], answer[3], answer[5]
   local records = tables.records
   if is_plain and #records == 1 and records[1][2] == row.key and row.state == "fresh" and not tables.has_expired(row) then
-    return struct.pack(
+    return packed_as(
       SHORT_FORMAT, SHORT_TAG, serial, at, (is_changed and 1 or 0) + (is_recovery and 2 or 0), row.version, row.good_from,
       row.changed_at, row.built_at, records[1][1], row.expires_at or NO_NUMBER, tables.look_at(row) or NO_NUMBER,
       tables.func_of(row)
@@ -484,17 +482,19 @@ local function _commit(
     return { "overtaken", tables.counters.epoch, tables.counters.sequence, tables.now }
   end
   cause, seen, terms = cause or EMPTY, seen or EMPTY, next(terms) and terms or EMPTY
-  local unattached = _unattached(groups, seen, request.is_asked)
-  if unattached ~= nil and not request.is_last then
+  local unattached = tables.n_shards and _unattached(groups, seen, request.is_asked)
+  if unattached and not request.is_last then
     return tables.refusal(unattached)
   end
   local is_recovery = _note_success(row)
-  if tables.newest_born(ids) == nil then
+  local newest_born = tables.newest_born(ids)
+  if newest_born == nil then
     changing.learn(tables.groups_of(groups, shapes))
+    newest_born = tables.newest_born(ids)
   end
   row.seen = seen
-  local is_unready = retry_in_s ~= nil or unattached ~= nil
-  row.state = states.next_state(row.state, _commit_step(row, is_unready, groups, ids, marks))
+  local is_unready = retry_in_s ~= nil or unattached
+  row.state = states.next_state(row.state, _commit_step(row, is_unready, groups, newest_born, marks))
   local reason = _why_unstored(row, is_private, terms)
   if reason ~= nil then
     local outcome = _unstored(row, reason, is_recovery)
@@ -503,12 +503,12 @@ local function _commit(
   end
   local is_same = row.version > 0 and row.digest == digest and row.fingerprint == fingerprint
   local is_changed = not (is_same and tables.has_value(row))
-  local now, expires_s = tables.now, scheduling.term(terms, "expires_s")
+  local now, expires_s = tables.now, terms.expires_s
   row.fingerprint, row.digest, row.terms = fingerprint, digest, terms
   row.is_error, row.builder = is_error or false, builder
   row.good_from, row.built_at, row.build_s = math.min(row.begun, good_from), now, build_s
   row.attempts, row.retry_at = 0, nil
-  row.expires_at = _earlier(expires_at, expires_s and now + expires_s)
+  row.expires_at = expires_s and _earlier(expires_at, now + expires_s) or expires_at
   _end_lease(row)
   _after_commit(row, begun_at, attempts, retry_in_s, scheduling.shows_event(is_changed, is_awaited))
   tables.relink_packed(row, groups, shapes, places)
@@ -516,7 +516,9 @@ local function _commit(
   if tables.row(row.key) == row then
     _tell_outward(row, cause, is_changed)
   end
-  changing.sweep(row)
+  if row.expires_at ~= nil then
+    changing.sweep(row)
+  end
   local room = tables.room
   if room.max_entries or room.max_bytes then
     evicting.make_room(row)

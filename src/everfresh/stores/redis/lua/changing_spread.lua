@@ -309,6 +309,8 @@ function changing.store_value(row, value, is_changed, cause)
   tables.save(row)
   if is_changed then
     tables.set_value(row, value)
-    changing.touch_outer(row, "changed", cause or EMPTY)
+    if tables.has_outer() then
+      changing.touch_outer(row, "changed", cause or EMPTY)
+    end
   end
 end

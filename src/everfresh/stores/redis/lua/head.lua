@@ -5,6 +5,8 @@
 local ipairs, pairs, next, select, unpack = ipairs, pairs, next, select, unpack
 local type, tonumber, tostring, pcall, error = type, tonumber, tostring, pcall, error
 local string, table, math, struct, cmsgpack, redis = string, table, math, struct, cmsgpack, redis
+-- Those that nearly every step calls often.
+local floor, format, packed_as, unpacked_as = math.floor, string.format, struct.pack, struct.unpack
 local call, pcall_ = redis.call, redis.pcall
 local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
 -- Packed, it is nil, and it keeps an array an array.
@@ -25,10 +27,11 @@ local _Names = {
 }
 local _names_of = {}
 
--- Have P and K be those of the keys that begin so.
-local function begin_names(beginning)
-  P, K = beginning, _names_of[beginning]
+-- Have P and K be those of the keys that begin as the counters' does.
+local function begin_names(counters_key)
+  K = _names_of[counters_key]
   if K == nil then
+    local beginning = string.sub(counters_key, 1, -2)
     K = setmetatable({ beginning }, _Names)
     K.waiting = setmetatable({ beginning .. "w:" }, _Names)
     K.ready = setmetatable({ beginning .. "y:" }, _Names)
@@ -36,8 +39,9 @@ local function begin_names(beginning)
     K.parts = setmetatable({ beginning .. "p:" }, _Names)
     -- By shape: whether the entry that was linked there last stands alone in its bucket.
     K.alone = {}
-    _names_of[beginning] = K
+    _names_of[counters_key] = K
   end
+  P = K[1]
 end
 
 -- Have the bytes travel with the answer; the number under which it finds them.

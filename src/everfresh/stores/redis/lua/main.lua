@@ -17,7 +17,7 @@ local room = {}
 -- Refuse the step.
 local function late(deadline, at, name, serial)
   if deadline == NEVER then
-    call("SET", name, pack(serial, { "" }), "EX", KEPT_S)
+    call("SETEX", name, KEPT_S, pack(serial, { "" }))
   end
   return redis.error_reply(string.format(LATE, at))
 end
@@ -94,7 +94,7 @@ end
 
 -- Carry out the request with the step, and answer.
 local function run(step, keys, arguments)
-  begin_names(string.sub(keys[1], 1, -2))
+  begin_names(keys[1])
   reply = { "" }
   local request, now, slot, serial, epoch, max_entries, max_bytes, is_reading, last_reads, deadline, is_repair, n_shards, shard =
     unpack_(arguments[1])
@@ -111,7 +111,7 @@ local function run(step, keys, arguments)
       local is_short = string.byte(kept) == SHORT_TAG
       local _, its_serial
       if is_short then
-        its_serial = struct.unpack("<d", kept, 2)
+        its_serial = unpacked_as("<d", kept, 2)
       else
         _, its_serial = cmsgpack.unpack_limit(kept, 1, 0)
       end
@@ -151,14 +151,14 @@ local function run(step, keys, arguments)
     local tells_none = tables.n_shards == nil or (next(tables.posted) == nil and next(tables.paces) == nil)
     local short = tables.short(answer, serial, at, is_kept and is_same_life and tells_none)
     if short then
-      call("SET", slot_name, short, "EX", KEPT_S)
+      call("SETEX", slot_name, KEPT_S, short)
       return { short }
     end
   end
   local records = is_same_life and tables.records or tables.loss or true
   reply[1] = pack({ answer, records, tables.counters.epoch, at, tables.n_shards and tables.posted, tables.n_shards and tables.paces })
   if is_kept then
-    call("SET", slot_name, pack(serial, reply), "EX", KEPT_S)
+    call("SETEX", slot_name, KEPT_S, pack(serial, reply))
   end
   return reply
 end

@@ -10,7 +10,7 @@ local N_UNCHECKED = 64
 function tables.append(record)
   _n_appended = _n_appended + 1
   -- As a text: the server writes a number as if it had a fraction, which takes four times as long.
-  local counters, id, packed = tables.counters, string.format("%d", record[1]), pack(record)
+  local counters, id, packed = tables.counters, format("%d", record[1]), pack(record)
   local added
   if counters.n_feed + _n_appended > 1 then
     added = pcall_("XADD", K.x, "NOMKSTREAM", id, "r", packed)

@@ -65,7 +65,7 @@ end
 
 -- A number as a text of its digits: a command writes one as if it had a fraction, which takes four times as long.
 local function _digits(number)
-  return string.format("%d", number)
+  return format("%d", number)
 end
 
 -- The part is empty by now.
@@ -272,6 +272,11 @@ local function _find_ids(bucket)
     end
   end
   return ids
+end
+
+-- Whether there may be an entry, here or elsewhere, that was built from another.
+function tables.has_outer()
+  return tables.n_shards ~= nil or tables.counters.n_call_parts > 0
 end
 
 -- The keys of the entries in the bucket. A step asks several times who was built from an entry.

@@ -10,6 +10,13 @@
 -- - What is nil is no number, or an empty text; of lists and maps, empty ones are no text at all.
 -- - To write a number that few steps change has it packed anew; else they stay as they were packed last.
 -- - A list or map of a row is never written in place: what was read of a row and is still there need not be packed anew.
+local NO_NUMBER = 0 / 0
+-- Shared by all rows that have none.
+local EMPTY = {}
+local _unpacked_row, _packed_row, _with_rare, _unpacked_counters, _forget_packed_life, _pack_counters
+
+-- In a block of its own: the locals of a script are limited, over all files.
+do
 local ROW_TAG, COUNTERS_TAG = 0xE0, 0xD1
 local ROW_FORMAT = "<BBI5I5I6I6I6ddI4dI2I2I2I2BI4I4"
 local WITH_TEXTS_FORMAT = ROW_FORMAT .. "c0c0c0c0c0c0c0"
@@ -18,9 +25,6 @@ local ENDING_FORMAT, UNDER_WAY_FORMAT = "<ddd", "<dddddddddd"
 local IS_ENDING, IS_UNDER_WAY, HAS_TEXTS, HAS_FUNCTION, IS_ERROR, IS_UNSWEPT = 1, 2, 4, 8, 16, 32
 local TEXTS_FORMAT = "<I4c0I4c0I4c0I4c0I4c0I4c0"
 local COUNTERS_FORMAT, RARE_FORMAT, WITH_RARE_FORMAT = "<Bddddddddddddddddd", "<dddddddddddc0", "<Bddddddc0"
-local NO_NUMBER = 0 / 0
--- Shared by all rows that have none.
-local EMPTY = {}
 
 local _TAG_OF = {}
 for number, state in pairs(CONST.STATES) do
@@ -53,7 +57,7 @@ end
 
 -- The texts that few rows have, from there on, as they go into the row; and where they end.
 local function _read_texts(packed, at)
-  local reason, event, seen, terms, cause, history, ends_at = struct.unpack(TEXTS_FORMAT, packed, at)
+  local reason, event, seen, terms, cause, history, ends_at = unpacked_as(TEXTS_FORMAT, packed, at)
   local texts = {
     reason = reason, event = event ~= "" and event or nil, seen = _items(seen), terms = _items(terms),
     cause = _items(cause), history = _items(history),
@@ -79,7 +83,7 @@ local function _packed_texts(row)
   if row.reason == "" and event == "" and seen == "" and terms == "" and cause == "" and history == "" then
     return nil
   end
-  return struct.pack(
+  return packed_as(
     TEXTS_FORMAT, #row.reason, row.reason, #event, event, #seen, seen, #terms, terms, #cause, cause, #history, history
   )
 end
@@ -97,21 +101,21 @@ end
 
 -- The row; false when it cannot be what was packed here.
 -- stylua: ignore
-local function _unpacked_row(key, packed)
+function _unpacked_row(key, packed)
   local tag, flags, id, life, version, good_from, changed_at, built_at, build_s, n_bytes, read_at, n_func, n_fingerprint,
-    n_digest, n_builder, n_call, n_args, n_groups, at = struct.unpack(ROW_FORMAT, packed)
+    n_digest, n_builder, n_call, n_args, n_groups, at = unpacked_as(ROW_FORMAT, packed)
   local of_each, of_few, state, texts = nil, _NO_TEXTS, CONST.STATES[tag - ROW_TAG], nil
   of_each, at = _read_each(packed, at, n_func, n_fingerprint, n_digest, n_builder, n_call, n_args, n_groups)
   local due, rank, expires_at = nil, 0, nil
   if _has(flags, IS_ENDING) then
-    due, rank, expires_at, at = struct.unpack(ENDING_FORMAT, packed, at)
+    due, rank, expires_at, at = unpacked_as(ENDING_FORMAT, packed, at)
     due, expires_at = _or_nil(due), _or_nil(expires_at)
   end
   local stale_since, retry_at, token, until_, begun, n_died, attempts, queued_at, event_at, watched_until
     = nil, nil, nil, 0, 0, 0, 0, nil, nil, 0
   if _has(flags, IS_UNDER_WAY) then
     stale_since, retry_at, token, until_, begun, n_died, attempts, queued_at, event_at, watched_until, at
-      = struct.unpack(UNDER_WAY_FORMAT, packed, at)
+      = unpacked_as(UNDER_WAY_FORMAT, packed, at)
     stale_since, retry_at, token = _or_nil(stale_since), _or_nil(retry_at), _or_nil(token)
     queued_at, event_at = _or_nil(queued_at), _or_nil(event_at)
   end
@@ -139,7 +143,7 @@ local function _packed_under_way(row)
   local token, stale_since, queued_at, event_at = row.token, row.stale_since, row.queued_at, row.event_at
   if token or stale_since or queued_at or event_at or row.retry_at or row.attempts ~= 0 or row.n_died ~= 0
     or row.watched_until ~= 0 or row["until"] ~= 0 then
-    return struct.pack(
+    return packed_as(
       UNDER_WAY_FORMAT, stale_since or NO_NUMBER, row.retry_at or NO_NUMBER, token or NO_NUMBER, row["until"], row.begun,
       row.n_died, row.attempts, queued_at or NO_NUMBER, event_at or NO_NUMBER, row.watched_until
     )
@@ -148,7 +152,7 @@ local function _packed_under_way(row)
 end
 
 -- stylua: ignore
-local function _packed_row(row)
+function _packed_row(row)
   local func, args, groups, builder, call_ = row.func, row.args or "", row.packed_groups or "", row.builder or "", row.call
   local life, flags, rest = row.life, 0, ""
   if func then
@@ -163,7 +167,7 @@ local function _packed_row(row)
     life, flags = -life, flags + IS_UNSWEPT
   end
   if row.due or row.expires_at then
-    rest, flags = struct.pack(ENDING_FORMAT, row.due or NO_NUMBER, row.rank, row.expires_at or NO_NUMBER), flags + IS_ENDING
+    rest, flags = packed_as(ENDING_FORMAT, row.due or NO_NUMBER, row.rank, row.expires_at or NO_NUMBER), flags + IS_ENDING
   end
   local under_way, texts = _packed_under_way(row), _packed_texts(row)
   if under_way then
@@ -173,7 +177,7 @@ local function _packed_row(row)
     rest, flags = rest .. texts, flags + HAS_TEXTS
   end
   local fingerprint, digest = row.fingerprint, row.digest
-  local packed = struct.pack(
+  local packed = packed_as(
     WITH_TEXTS_FORMAT, _TAG_OF[row.state], flags, row.id, life, row.version, row.good_from, row.changed_at, row.built_at,
     row.build_s, row.n_bytes, row.read_at, #func, #fingerprint, #digest, #builder, #call_, #args, #groups, func,
     fingerprint, digest, builder, call_, args, groups
@@ -182,7 +186,7 @@ local function _packed_row(row)
 end
 
 -- The counters, of which a step changes the `rare` ones at most now and then.
-local function _with_rare(c, rare)
+function _with_rare(c, rare)
   local function set_rare(_, name, value)
     rare[name] = value
     -- Not nil, as it is to be found in its own table.
@@ -193,12 +197,12 @@ end
 
 -- The counters; what is read of them is not theirs if its tag is another.
 -- stylua: ignore
-local function _unpacked_counters(packed)
+function _unpacked_counters(packed)
   local c, rare, at, tag = { of_rare = false }, {}, nil, nil
   tag, c.sequence, c.token, c.n_entries, c.n_bytes, c.id, c.n_feed, rare.applied, rare.fired_floor, rare.feed_floor,
     rare.version_floor, rare.n_shapes, rare.marks_max, rare.cold_id, rare.last_mark, rare.n_attached, rare.n_posted,
     rare.n_call_parts, at
-    = struct.unpack(COUNTERS_FORMAT, packed)
+    = unpacked_as(COUNTERS_FORMAT, packed)
   c.of_life = string.sub(packed, at)
   c.epoch, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives = unpack_(c.of_life)
   return tag == COUNTERS_TAG and type(c.epoch) == "string" and type(c.life) == "number" and type(c.lives) == "table"
@@ -206,20 +210,21 @@ local function _unpacked_counters(packed)
 end
 
 -- Have what belongs to the store's life be packed anew.
-local function _forget_packed_life(c)
+function _forget_packed_life(c)
   c.of_life, c.of_rare = false, false
 end
 
 -- stylua: ignore
-local function _pack_counters(c)
+function _pack_counters(c)
   if not c.of_rare then
     c.of_life = c.of_life or pack(c.epoch, c.born_at, c.distrusted_at, c.distrust_reason, c.life, c.lives)
-    c.of_rare = struct.pack(
+    c.of_rare = packed_as(
       RARE_FORMAT, c.applied, c.fired_floor, c.feed_floor, c.version_floor, c.n_shapes, c.marks_max, c.cold_id,
       c.last_mark, c.n_attached, c.n_posted, c.n_call_parts, c.of_life
     )
   end
-  return struct.pack(
+  return packed_as(
     WITH_RARE_FORMAT, COUNTERS_TAG, c.sequence, c.token, c.n_entries, c.n_bytes, c.id, c.n_feed, c.of_rare
   )
+end
 end

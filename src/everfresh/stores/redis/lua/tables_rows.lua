@@ -11,7 +11,8 @@
 --   survived the loss of the counters is never taken for current. A row of another life is dirty as soon as it is read.
 --   Saved as it is, its life becomes the current one, negative: it is not to be distrusted again, but the sweep, which
 --   queues it, has not been there.
--- - `was_...` are what the queue and the leases know of the row: as it was when it was read, or written last.
+-- - `was_...` are what the queue and the leases know of the row: as it was when it was read, or written last. `was_place`
+--   and `was_lease` are how it is named there, as long as that is known without packing it again.
 local tables = {}
 
 -- All of these are one step's, in whatever file they are used: `open` sets them. A table that the step before has left
@@ -156,7 +157,7 @@ end
 -- The time as the scores of sorted sets have it: in whole microseconds. The server keeps small sets as texts, and goes
 -- through them at each change: texts of whole numbers it reads ten times as fast.
 local function _micros(at)
-  return math.floor(at * 1000000 + 0.5)
+  return floor(at * 1000000 + 0.5)
 end
 
 -- Have the tables be as they are before a step.

@@ -20,16 +20,16 @@ local NOBODY = 0
 local N_SET = 1000
 
 function tables.id_bytes(id)
-  return struct.pack(ID_FORMAT, id)
+  return packed_as(ID_FORMAT, id)
 end
 
 function tables.id_of(bytes)
-  return (struct.unpack(ID_FORMAT, bytes))
+  return (unpacked_as(ID_FORMAT, bytes))
 end
 
 -- Have the function's queues, each with its end.
 function tables.begin_queues(func)
-  call("ZADD", K.waiting[func], "+inf", struct.pack(PLACE_FORMAT, NOBODY, 0, math.huge))
+  call("ZADD", K.waiting[func], "+inf", packed_as(PLACE_FORMAT, NOBODY, 0, math.huge))
   call("ZADD", K.ready[func], "+inf", tables.id_bytes(NOBODY))
 end
 
@@ -46,15 +46,15 @@ function tables.id(row)
   if id == nil then
     local counters = tables.counters
     id = counters.id + 1
-    while call("HSETNX", P .. "n:" .. math.floor(id / BLOCK), id % BLOCK, row.key) == 0 do
+    while call("HSETNX", P .. "n:" .. floor(id / BLOCK), id % BLOCK, row.key) == 0 do
       -- It is another's: the newest number was lost twice over. The next block, then.
-      id = (math.floor(id / BLOCK) + 1) * BLOCK
+      id = (floor(id / BLOCK) + 1) * BLOCK
     end
     counters.id = id
     row.id = id
     if id % BLOCK == 0 or id == 1 then
-      call("HSET", P .. "n:" .. math.floor(id / BLOCK), "whole", "")
-      call("SET", K.t, math.floor(id / BLOCK) + 1)
+      call("HSET", P .. "n:" .. floor(id / BLOCK), "whole", "")
+      call("SET", K.t, floor(id / BLOCK) + 1)
     end
     _know(row.func or "")
     _keys[id] = row.key
@@ -94,8 +94,8 @@ end
 
 -- Have the data stand under the name when the step ends.
 local function _set_last(name, data)
-  _to_set[_n_to_set + 1], _to_set[_n_to_set + 2] = name, data
-  _n_to_set = _n_to_set + 2
+  local n = _n_to_set + 2
+  _to_set[n - 1], _to_set[n], _n_to_set = name, data, n
 end
 
 -- Store the value.
@@ -109,9 +109,11 @@ end
 local function _unqueue(row, func)
   if row.was_due ~= nil then
     if not row.was_ready then
-      call("ZREM", K.waiting[func], struct.pack(PLACE_FORMAT, row.id, row.was_rank, row.was_due))
+      call("ZREM", K.waiting[func], row.was_place or packed_as(PLACE_FORMAT, row.id, row.was_rank, row.was_due))
     end
-    if _micros(row.was_due) <= _micros(tables.now) then
+    -- Most fall due much later, which no rounding changes.
+    local now = tables.now
+    if row.was_due <= now + 1 and _micros(row.was_due) <= _micros(now) then
       call("ZREM", K.ready[func], tables.id_bytes(row.id))
     end
     row.was_due, row.was_ready = nil, nil
@@ -120,7 +122,7 @@ end
 
 local function _unlease(row, func)
   if row.was_token ~= nil then
-    call("ZREM", K.leases[func], struct.pack(LEASE_FORMAT, row.id, row.was_begun))
+    call("ZREM", K.leases[func], row.was_lease or packed_as(LEASE_FORMAT, row.id, row.was_begun))
     row.was_token = nil
   end
 end
@@ -131,14 +133,15 @@ local function _queue(row, func)
     return
   end
   _unqueue(row, func)
-  row.was_due, row.was_rank = due, rank
+  row.was_due, row.was_rank, row.was_place = due, rank, nil
   if due == nil then
     return
   end
   if due <= tables.now then
     call("ZADD", K.ready[func], _micros(rank), tables.id_bytes(row.id))
   else
-    call("ZADD", K.waiting[func], _micros(due), struct.pack(PLACE_FORMAT, row.id, rank, due))
+    row.was_place = packed_as(PLACE_FORMAT, row.id, rank, due)
+    call("ZADD", K.waiting[func], _micros(due), row.was_place)
   end
 end
 
@@ -150,7 +153,8 @@ local function _lease(row, func)
   _unlease(row, func)
   row.was_token, row.was_until, row.was_begun = token, ends_at, begun
   if token ~= nil then
-    call("ZADD", K.leases[func], _micros(ends_at), struct.pack(LEASE_FORMAT, row.id, begun))
+    row.was_lease = packed_as(LEASE_FORMAT, row.id, begun)
+    call("ZADD", K.leases[func], _micros(ends_at), row.was_lease)
   end
 end
 
@@ -252,9 +256,9 @@ function tables.remove(row)
   _unqueue(row, func)
   _unlease(row, func)
   if tables.key_of(id) == key then
-    local block = math.floor(id / BLOCK)
+    local block = floor(id / BLOCK)
     call("HDEL", P .. "n:" .. block, id % BLOCK)
-    if block < math.floor(tables.counters.id / BLOCK) and call("HLEN", P .. "n:" .. block) == 1 then
+    if block < floor(tables.counters.id / BLOCK) and call("HLEN", P .. "n:" .. block) == 1 then
       call("UNLINK", P .. "n:" .. block)
     end
     _keys[id] = false
@@ -282,17 +286,20 @@ local function _set_all()
     end
   end
   -- What stands first goes last: the counters and the offsets, which tell of all others.
-  for start = math.floor((_n_to_set - 1) / N_SET) * N_SET + 1, 1, -N_SET do
-    call("MSET", unpack(_to_set, start, math.min(start + N_SET - 1, _n_to_set)))
-  end
-  -- Values are not kept until something else stands there.
-  if _n_to_set > N_ROOM then
-    _to_set = {}
-  else
+  if _n_to_set <= N_ROOM then
+    if _n_to_set > 0 then
+      call("MSET", unpack(_to_set, 1, _n_to_set))
+    end
+    -- Values are not kept until something else stands there.
     for number = 1, _n_to_set do
       _to_set[number] = nil
     end
+    return
   end
+  for start = floor((_n_to_set - 1) / N_SET) * N_SET + 1, 1, -N_SET do
+    call("MSET", unpack(_to_set, start, math.min(start + N_SET - 1, _n_to_set)))
+  end
+  _to_set = {}
 end
 
 -- Write all that this step has changed.
