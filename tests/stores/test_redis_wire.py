@@ -287,13 +287,14 @@ def test_a_begin_carries_what_a_new_entry_needs() -> None:
 
     sent = _sent(request)
 
-    watched, shapes = sent.pop("watched"), sent.pop("shapes")
+    watched, shapes = sent.pop("watched"), _AsLua(sent.pop("shapes")).read()
     assert sent == {
         "key": KEY.encode(),
         "call": call_bucket(KEY),
         "func": b"book",
         "args": RECIPE.arguments,
         "fingerprint": b"f1",
+        "ids": ID[0].id + JUDGE.id,
         "lease_s": 10.0,
         "terms": {"on_change": b"drop", "settle_s": [1.0, 2.5]},
     }
@@ -330,19 +331,35 @@ def test_a_commit_carries_lease_and_build() -> None:
 
 
 def test_a_commit_carries_what_its_script_looks_up() -> None:
-    """The marks of plain dependencies stand behind it, and its groups and shapes are as they are kept."""
+    """The marks of plain dependencies come as one text, and its groups and shapes are as they are kept."""
     plain = grouped([ID, TAG, CALL])
     commit = Commit(lease=LEASE, built=replace(BUILT, groups=plain), fingerprint="f1")
 
-    groups, shapes, ids, is_plain, *marks = _committed(commit)[17:]
+    groups, shapes, ids, marks, places = _committed(commit)[17:]
 
-    assert is_plain
     assert ids == ID[0].id
-    assert marks == [one for group in plain for one in (group.shape.id, *group.buckets())]
+    assert places is None
+    assert _AsLua(marks).read_all() == [one for group in plain for one in (group.shape.id, *group.buckets())]
     assert [group[:2] for group in _AsLua(groups).read()] == [
         [group.shape.id, b"".join(bucket[8:] for bucket in group.buckets())] for group in plain
     ]
     assert [_shape_of(blob) for blob, _ in _AsLua(shapes).read()] == [group.shape for group in plain]
+
+
+def test_a_commit_names_the_places_of_its_buckets() -> None:
+    """Where all of its shapes are registered: of each bucket its shape, its part as bytes and in digits, and the rest."""
+    groups = grouped([ID, (ID[0], ("8",))])
+    commit = Commit(lease=LEASE, built=replace(BUILT, groups=groups), fingerprint="f1")
+
+    places = _AsLua(_committed(commit)[21]).read_all()
+
+    buckets = [bucket for group in groups for bucket in group.buckets()]
+    assert len(buckets) == 2
+    assert len(places) == 4 * len(buckets)
+    for number, bucket in enumerate(buckets):
+        shape, part, rest, digits = places[4 * number : 4 * number + 4]
+        assert int(digits) == int.from_bytes(part, "big") < 16_384
+        assert shape + bytes([int(digits) // 64]) + rest == bucket
 
 
 @pytest.mark.parametrize("parts", [[FILTERED], [(JUDGE, ())], [(ID[0], (str(number),)) for number in range(200)]])
@@ -350,14 +367,14 @@ def test_dependencies_of_which_more_is_to_be_looked_at_are_no_marks(parts: list[
     """Conditions, functions that judge, and more than go as arguments of one function."""
     commit = Commit(lease=LEASE, built=replace(BUILT, groups=grouped(parts)), fingerprint="f1")
 
-    assert _committed(commit)[20:] == [False]
+    assert _committed(commit)[20:] == [None, None]
 
 
 def test_a_commit_without_dependencies_has_no_groups() -> None:
     """As a row without any is kept."""
     commit = Commit(lease=LEASE, built=replace(BUILT, groups=(), seen=()), fingerprint="f1")
 
-    assert _committed(commit)[16:] == [None, None, b"\x90", b"", True]
+    assert _committed(commit)[16:] == [None, None, b"\x90", b"", b"", b""]
 
 
 def test_other_ends_of_a_lease_carry_it() -> None:

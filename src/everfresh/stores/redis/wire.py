@@ -121,8 +121,10 @@ def _packed(fields: requests.Fields, head: Sequence[object]) -> bytes:
     return _encode(fields) + _encode(head)[_SHORT_HEADER_BYTES:]
 
 
-def decode(request: Request[A], reply: Sequence[bytes]) -> Decoded[A]:
-    """The answer to the request, from what its script replied."""
+def decode(request: Request[A], reply: Sequence[bytes] | bytes) -> Decoded[A]:
+    """The answer to the request, from what its script replied: texts, or one alone."""
+    if isinstance(reply, bytes):
+        reply = (reply,)
     if isinstance(request, Asked):
         inner = request.request
         return refused(reply) or _WIRES[type(inner)].decode(inner, reply)

@@ -116,6 +116,20 @@ def packed_shapes(shapes: Iterable[Shape]) -> list[PackedShape]:
     return [packed_shape(shape) for shape in shapes_to_register(shapes)]
 
 
+def shapes_and_ids(shapes: Iterable[Shape]) -> tuple[msgspec.Raw, msgspec.Raw]:
+    """Those of the shapes that are to be registered: their ids, one behind the other, and themselves, as one text each.
+
+    So a step that knows them all need not look into them.
+    """
+    return _shapes_and_ids(tuple(shapes))
+
+
+@lru_cache(maxsize=4096)
+def _shapes_and_ids(shapes: tuple[Shape, ...]) -> tuple[msgspec.Raw, msgspec.Raw]:
+    ids = b"".join(shape.id for shape in shapes if _is_registered(shape))
+    return as_text(ids), as_text(_encode(packed_shapes(shapes)))
+
+
 class Links(NamedTuple):
     """What a commit says of its dependencies, so that its script need look into them only when they have changed.
 

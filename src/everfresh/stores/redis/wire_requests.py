@@ -30,7 +30,7 @@ from everfresh.protocol.requests import (
 )
 from everfresh.stores.redis.chunks import DistrustBegin, DistrustEnd, DistrustRows, DistrustScan, Greet, Scan
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
-from everfresh.stores.redis.wire_groups import as_text, links_of, packed_groups, packed_shapes
+from everfresh.stores.redis.wire_groups import as_text, links_of, packed_groups, packed_shapes, shapes_and_ids
 
 Fields = dict[str, object]
 """The fields of a request, as msgspec encodes them."""
@@ -54,10 +54,12 @@ def load_many(request: LoadMany) -> Fields:
 
 def begin(request: Begin) -> Fields:
     """See `Begin`."""
+    ids, shapes = shapes_and_ids(request.shapes)
     return {
         **_of_call(request.key, request.recipe),
         "fingerprint": request.fingerprint,
-        "shapes": packed_shapes(request.shapes),
+        "ids": ids,
+        "shapes": shapes,
         "lease_s": request.lease_s,
         "good_from": request.good_from,
         "terms": request.terms,

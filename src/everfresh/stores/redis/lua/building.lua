@@ -397,7 +397,9 @@ function building.load_many(request)
 end
 
 function building.begin(request)
-  changing.learn(request.shapes)
+  if tables.newest_born(request.ids) == nil then
+    changing.learn(unpack_(request.shapes))
+  end
   local now, row = tables.now, tables.row(request.key)
   if row == nil then
     -- An event during the first build does not end it: what comes out is dropped, if the function wants that.

@@ -92,6 +92,11 @@ local function carried_out(step, request, arguments, counters, now, epoch, is_re
   return answer
 end
 
+-- The reply as it is sent: most are one text, which takes less alone than as a list of one.
+local function _sent(parts)
+  return parts[2] and parts or parts[1]
+end
+
 -- Carry out the request with the step, and answer.
 local function run(step, keys, arguments)
   begin_names(keys[1])
@@ -118,7 +123,7 @@ local function run(step, keys, arguments)
       -- It was carried out, and only the answer was lost; or it was given up, and arrives when nobody waits any more.
       if its_serial >= serial then
         if is_short then
-          return { kept }
+          return kept
         end
         _, kept = unpack_(kept)
         return kept
@@ -144,7 +149,7 @@ local function run(step, keys, arguments)
   end
   if is_reading then
     reply[1] = pack({ answer })
-    return reply
+    return _sent(reply)
   end
   local is_same_life = tables.counters.epoch == tables.first_epoch
   if tables.short then
@@ -152,7 +157,7 @@ local function run(step, keys, arguments)
     local short = tables.short(answer, serial, at, is_kept and is_same_life and tells_none)
     if short then
       call("SETEX", slot_name, KEPT_S, short)
-      return { short }
+      return short
     end
   end
   local records = is_same_life and tables.records or tables.loss or true
@@ -160,5 +165,5 @@ local function run(step, keys, arguments)
   if is_kept then
     call("SETEX", slot_name, KEPT_S, pack(serial, reply))
   end
-  return reply
+  return _sent(reply)
 end
