@@ -116,22 +116,58 @@ def test_a_commit_that_is_sent_again_is_answered_as_before(hand: ByHand) -> None
     assert [record.kind for record in decoded.records] == [Kind.CHANGED]
 
 
+def test_who_was_built_from_an_entry_is_looked_for_where_somebody_may_have_been(
+    hand: ByHand, client: redis.Redis
+) -> None:
+    """The counters tell how many parts of the index have such entries; where none has, no commit asks."""
+    hand.build("inner", 1, A)
+    n_before = _n_calls(client, "smismember")
+
+    hand.build("inner", 2, A)
+    assert _n_calls(client, "smismember") == n_before
+
+    hand.build("outer", 1, seen={"inner": 2})
+    hand.build("inner", 3, A)
+    assert hand.state("outer") is State.DIRTY
+    n_asked = _n_calls(client, "smismember")
+    assert n_asked > n_before
+
+    hand.delete("outer")
+    n_asked = _n_calls(client, "smismember")
+    hand.build("inner", 4, A)
+    assert _n_calls(client, "smismember") == n_asked
+
+
+def test_who_was_built_before_the_counters_were_lost_is_found(hand: ByHand, prefix: str, client: redis.Redis) -> None:
+    """The links of an entry are still there when it is built anew, and are not counted a second time."""
+    hand.build("inner", 1, A)
+    hand.build("outer", 1, seen={"inner": 1})
+    client.delete(f"{prefix}:{{s0}}:m")
+    hand.build("inner", 1, A)
+    hand.build("outer", 1, seen={"inner": 1})
+    assert hand.state("outer") is State.FRESH
+
+    hand.build("inner", 2, A)
+
+    assert hand.state("outer") is State.DIRTY
+
+
 def test_only_a_build_during_which_something_fired_asks_about_marks(hand: ByHand, client: redis.Redis) -> None:
     """Where nothing did, no mark can be newer than its lease."""
     hand.build("k", 1, A)
     hand.touch(A)
-    before = _n_asked_about_marks(client)
+    before = _n_calls(client, "zmscore")
 
     hand.build("k", 2, A)
 
-    assert _n_asked_about_marks(client) == before
+    assert _n_calls(client, "zmscore") == before
     lease = hand.lease("k")
     hand.touch(Tag("b"))
     hand.commit(lease, 3, A)
-    assert _n_asked_about_marks(client) == before + 1
+    assert _n_calls(client, "zmscore") == before + 1
     assert hand.state("k") is State.FRESH
 
 
-def _n_asked_about_marks(client: redis.Redis) -> int:
+def _n_calls(client: redis.Redis, command: str) -> int:
     stats: Any = client.info("commandstats")
-    return int(stats.get("cmdstat_zmscore", {"calls": 0})["calls"])
+    return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])
