@@ -347,7 +347,7 @@ def test_a_commit_carries_what_its_script_looks_up() -> None:
 
 
 def test_a_commit_names_the_places_of_its_buckets() -> None:
-    """Where all of its shapes are registered: of each bucket its shape, its part as bytes and in digits, and the rest."""
+    """Of each bucket its shape, its part as bytes, the rest, and the part in digits; if all shapes are registered."""
     groups = grouped([ID, (ID[0], ("8",))])
     commit = Commit(lease=LEASE, built=replace(BUILT, groups=groups), fingerprint="f1")
 
