@@ -21,11 +21,11 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench valkey \
-	build lock clean
+.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench bench-push \
+	valkey build lock clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED) ## Make the .venv with everything in it, and nothing outside it
 
@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## Serve a page of widgets that stay fresh, in one command
 	@$(BIN)/everfresh demo $(ARGS)
 
 test: $(INSTALLED) ## Run every test, with the coverage that is asked of each part
-	@scripts/system_packages chromium redis rabbitmq nats mosquitto
+	@scripts/system_packages chromium firefox redis rabbitmq nats mosquitto
 	@$(BIN)/python scripts/coverage_of_deciders.py
 	@rm -f .coverage .coverage.* # what a child left that was killed while it wrote
 	@$(BIN)/python -m pytest $(BESIDE) -m 'not alone' $(OF_DECIDERS) $(COUNTED) $(ARGS)
@@ -78,20 +78,24 @@ mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a 
 bench: $(INSTALLED) ## Measure
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-push: $(INSTALLED) ## Measure ten thousand streams of one process, beside nchan
+	@$(BIN)/python -m benchmarks.push $(ARGS)
+
 valkey: $(INSTALLED) ## Run the tests of the store on Redis with a Valkey server
 	@scripts/system_packages valkey
 	@EVERFRESH_REDIS_SERVER=/usr/bin/valkey-server $(BIN)/python -m pytest $(BESIDE) -m 'redis and not alone' $(ARGS)
 	@EVERFRESH_REDIS_SERVER=/usr/bin/valkey-server $(BIN)/python -m pytest $(BESIDE) -m 'not redis and not alone' $(wildcard tests/stores/test_redis*.py) $(ARGS)
 
 build: $(INSTALLED) ## Build the wheel and the source archive into dist/
+	$(BIN)/python scripts/build_client.py --must
 	$(BIN)/hatchling build
 
 lock: ## Write constraints.txt anew, from the newest of everything
 	@PYTHON="$(PYTHON)" scripts/lock
 
 clean: ## Remove all that make made
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) node_modules build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-$(INSTALLED): pyproject.toml constraints.txt scripts/make_venv
+$(INSTALLED): pyproject.toml constraints.txt package-lock.json scripts/make_venv scripts/build_client.py
 	@PYTHON="$(PYTHON)" scripts/make_venv $(VENV)
 	@touch $@

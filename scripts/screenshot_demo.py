@@ -23,9 +23,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "demo.png"
 LONGEST_MS = 30_000
 ALL_FRESH = (
-    """() => [...document.querySelectorAll("[data-topic]")].every((widget) => widget.dataset.state === "fresh")"""
+    """() => [...document.querySelectorAll("live-entry")].every((widget) => widget.getAttribute("state") === "fresh")"""
 )
-SHOWN_ON = """([topic, text]) => document.querySelector(`[data-topic="${topic}"]`).textContent.includes(text)"""
+SHOWN_ON = """([topic, text]) => document.querySelector(`live-entry[topic="${topic}"]`).textContent.includes(text)"""
 
 
 async def main(picture: Path) -> None:
