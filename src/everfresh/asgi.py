@@ -5,10 +5,11 @@ Plain ASGI, so that they run under any server and mount in any framework, and no
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -17,6 +18,11 @@ Receive = Callable[[], Awaitable[Mapping[str, object]]]
 Send = Callable[[dict[str, object]], Awaitable[None]]
 
 PROBLEM_JSON = "application/problem+json"
+
+# Longer names of hosts are cut: they are chosen by strangers.
+_MAX_NAME = 64
+# One network of this size is one household or one server; its addresses are free.
+_IPV6_PREFIX = 64
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -46,6 +52,20 @@ class Request(msgspec.Struct, frozen=True):
                 return host
             case _:
                 return ""
+
+
+def network_of(host: str) -> str:
+    """Whose address that is, to count by: that of IPv4, the network of IPv6; what is no address stands for itself."""
+    if ":" in host:
+        try:
+            address = ipaddress.IPv6Address(host.partition("%")[0])
+        except ValueError:
+            return host[:_MAX_NAME]
+        mapped = address.ipv4_mapped
+        if mapped is not None:
+            return str(mapped)
+        return str(ipaddress.IPv6Network((int(address), _IPV6_PREFIX), strict=False))
+    return host[:_MAX_NAME]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,24 @@ def minding(send: Send) -> Send:
     return minded
 
 
+class Transport(Protocol):
+    """A server's end of a connection."""
+
+    def abort(self) -> None:
+        """Close it now; what the client has not read is thrown away."""
+        ...
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or will be."""
+        ...
+
+
+def transport_of(call: Send | Receive | None) -> Transport | None:
+    """The connection behind `send` or `receive`, where the server shows it, as uvicorn does, and nobody wraps them."""
+    transport = getattr(getattr(call, "__self__", None), "transport", None)
+    return cast("Transport", transport) if callable(getattr(transport, "abort", None)) else None
+
+
 def request_of(scope: Scope) -> Request:
     """The request that an `http` scope describes."""
     return msgspec.convert(scope, Request)
@@ -118,8 +156,23 @@ async def answer(
 ) -> None:
     """Answer with the document as JSON, not to be stored by anybody."""
     body = msgspec.json.encode(document)
-    texts = {"content-type": media_type, "content-length": str(len(body)), "cache-control": "no-store"}
-    encoded = [(name.encode(), value.encode()) for name, value in {**texts, **(headers or {})}.items()]
+    texts = {
+        "content-type": media_type,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+        # Old browsers would else look for script or style in whatever strangers had echoed.
+        "x-content-type-options": "nosniff",
+    }
+    await _send_all(send, status, {**texts, **(headers or {})}, body)
+
+
+async def answer_empty(send: Send, headers: Mapping[str, str]) -> None:
+    """Answer that all is well, and nothing else is to be said."""
+    await _send_all(send, HTTPStatus.NO_CONTENT, headers, b"")
+
+
+async def _send_all(send: Send, status: HTTPStatus, headers: Mapping[str, str], body: bytes) -> None:
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status.value, "headers": encoded})
     await send({"type": "http.response.body", "body": body})
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfresh import InvalidOption
-from everfresh.sources.rates import Buckets, Rate, source_of
+from everfresh.sources.rates import Buckets, Rate
 
 NOW = 1_700_000_000.0
 
@@ -64,25 +64,6 @@ def test_a_rate_lets_something_in(option: str, value: int) -> None:
 
     with pytest.raises(InvalidOption, match=option):
         Rate(**options)
-
-
-@pytest.mark.parametrize(
-    ("host", "source"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("unix:/tmp/socket", "unix:/tmp/socket"),
-        ("", ""),
-        ("x" * 1000, "x" * 64),
-        (":" * 1000, ":" * 64),
-    ],
-)
-def test_a_source_is_an_address_or_its_network(host: str, source: str) -> None:
-    """Who has one address of IPv6 has very many."""
-    assert source_of(host) == source
 
 
 @given(

@@ -9,14 +9,25 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import assert_never
 
-from everfresh.asgi import BodyTooLarge, ClientGone, Problem, Receive, Request, Send, answer, read_body, refuse
+from everfresh.asgi import (
+    BodyTooLarge,
+    ClientGone,
+    Problem,
+    Receive,
+    Request,
+    Send,
+    answer,
+    network_of,
+    read_body,
+    refuse,
+)
 from everfresh.model.clock import Clock, seconds_of
 from everfresh.model.errors import StoreError
 from everfresh.sources.answers import Accepted, accepted, partly_applied
 from everfresh.sources.hooks import Hook
 from everfresh.sources.joining import Joining
 from everfresh.sources.messages import Malformed
-from everfresh.sources.rates import Buckets, source_of
+from everfresh.sources.rates import Buckets
 from everfresh.sources.room import Grow, NoRoom, Room
 from everfresh.sources.signatures import Unverified
 from everfresh.sources.taken import MediaNotSupported, Refused, Taken, TooManyEvents
@@ -83,7 +94,7 @@ class Intake:
             return None
         name = self._hook.rate.header
         host = request.host if name is None else headers.get(name.lower(), request.host)
-        wait_s = self._buckets.wait_s(source_of(host), self._clock())
+        wait_s = self._buckets.wait_s(network_of(host), self._clock())
         if wait_s == 0:
             return None
         retry_after = {"retry-after": str(math.ceil(wait_s))}

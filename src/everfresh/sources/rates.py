@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from everfresh.model.errors import InvalidOption
 
-# Longer names of sources are cut: they are chosen by strangers.
-_MAX_NAME = 64
-# One network of this size is one household or one server; its addresses are free.
-_IPV6_PREFIX = 64
 # Seconds are rounded where a clock shows a date: so small a part of a request may be taken ahead, and is owed.
 _AHEAD = 0.001
 
@@ -64,17 +59,3 @@ class Buckets:
         if len(self._full_at) > self._rate.n_sources:
             self._full_at.popitem(last=False)
         return 0.0
-
-
-def source_of(host: str) -> str:
-    """The source to which an address belongs; what is no address is a source by its name."""
-    if ":" in host:
-        try:
-            address = ipaddress.IPv6Address(host.partition("%")[0])
-        except ValueError:
-            return host[:_MAX_NAME]
-        mapped = address.ipv4_mapped
-        if mapped is not None:
-            return str(mapped)
-        return str(ipaddress.IPv6Network((int(address), _IPV6_PREFIX), strict=False))
-    return host[:_MAX_NAME]
