@@ -75,8 +75,46 @@ def test_what_was_told_early_is_not_told_again(store: RedisStore, stream: FeedSt
 
     assert [record.key for record in followed.records] == ["b"]
     assert behind(store, position) > 0
-    stream.take()
+    assert not stream.take().records
+    assert not stream.take().records
     assert behind(store, position) == 0
+
+
+def test_what_a_question_finds_that_is_told_already_is_not_told_again(store: RedisStore, stream: FeedStream) -> None:
+    """The question stays open while the follower is told by other ways, and has an older answer then."""
+    stream.take()
+    put(store, 1)
+    assert stream.take().records
+    # Listens for what follows at once, gives that up, and follows.
+    assert not stream.take().records
+    put(store, 1, key="b")
+    assert [record.key for record in stream.take().records] == ["b"]
+    assert not stream.take().records
+    put(store, 1, key="c")
+
+    assert [record.key for record in stream.take().records] == ["c"]
+
+
+def test_what_comes_in_another_life_is_told_early_too(
+    store: RedisStore, stream: FeedStream, shared_redis: RedisServer, prefix: str
+) -> None:
+    """A question about the life before is answered no more."""
+    for number in range(3):
+        put(store, number)
+    stream.take()
+    listened = stream.take()
+    assert not listened.records
+    with shared_redis.client() as client:
+        client.delete(f"{prefix}:{{s0}}:m", f"{prefix}:{{s0}}:x")
+    assert stream.take().is_reset
+    before = stream.take()
+    assert not before.records
+    put(store, 1)
+
+    early = stream.take()
+
+    assert [record.key for record in early.records] == ["a"]
+    assert (early.current_until, early.is_at_end) == (before.current_until, False)
 
 
 def test_what_was_told_early_is_told_again_of_another_life(

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from everfresh.feed.bells import ringer
 from everfresh.feed.following import AnyFollower
 from everfresh.feed.listeners import Listener
-from everfresh.model.entry import FeedRecord
+from everfresh.model.entry import FeedRecord, Kind
 from everfresh.model.marks import override
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch, ReadFeed
 from everfresh.stores.store import Store
+
+_N_MAX = 1_000
+
+
+class _Both:
+    """Two events as one."""
+
+    def __init__(self, *events: asyncio.Event) -> None:
+        self._events = events
+
+    def set(self) -> None:
+        """Set both."""
+        for event in self._events:
+            event.set()
 
 
 class FeedReader(Listener):
@@ -28,8 +43,14 @@ class FeedReader(Listener):
         self._store = store
         self._follower = follower
         self._after = after
+        self.patience_s = 0.0
+        """For how long word that entries are out of date may lie unread: mostly more follows, and is read with it."""
+        # Whether there is more to read than was rung for.
+        self._is_behind = True
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._ring: Callable[[], None] | None = None
+        self._press: Callable[[], None] | None = None
         self._remove: Callable[[], None] | None = None
 
     @property
@@ -45,7 +66,7 @@ class FeedReader(Listener):
         return self._after
 
     async def __aenter__(self) -> Self:
-        self._ring = ringer(self._wake)
+        self._ring, self._press = ringer(self._wake), ringer(_Both(self._wake, self._hurry))
         self._remove = self._follower.add(self)
         self._follower.poll()
         if self._after is None:
@@ -63,19 +84,36 @@ class FeedReader(Listener):
 
     async def __anext__(self) -> FeedBatch:
         while True:
+            if not self._is_behind:
+                await self._rung()
             # Cleared before the feed is read: what is written afterwards sets it again.
             self._wake.clear()
-            batch = await self._store.carry_out_async(ReadFeed(self.position))
+            self._hurry.clear()
+            # Until it was: what it was rung for is not read by one that is cancelled, or raises.
+            self._is_behind = True
+            batch = await self._store.carry_out_async(ReadFeed(self.position, _N_MAX))
             self._after = batch.position
+            # Of several shards, one may have been left off at its share.
+            n_shards = 1 + len(batch.position.others)
+            self._is_behind = len(batch.records) > _N_MAX // (2 * n_shards)
             if batch.records or batch.is_reset:
                 return batch
-            await self._wake.wait()
+
+    async def _rung(self) -> None:
+        """Wait until there is something to read."""
+        await self._wake.wait()
+        if self.patience_s and not self._hurry.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.patience_s):
+                    await self._hurry.wait()
 
     @override
     def on_records(self, records: Sequence[FeedRecord]) -> None:
-        self.on_reset()
+        ring = self._ring if all(record.kind is Kind.STALE for record in records) else self._press
+        if ring is not None:
+            ring()
 
     @override
     def on_reset(self) -> None:
-        if self._ring is not None:
-            self._ring()
+        if self._press is not None:
+            self._press()

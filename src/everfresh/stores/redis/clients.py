@@ -21,9 +21,9 @@ from redis import exceptions
 from everfresh.model.errors import StoreClosed
 from everfresh.stores.redis.addresses import Address
 from everfresh.stores.redis.driving import BLOCKING, OF_LOOP, TIMEOUT_S, made, removed
-from everfresh.stores.redis.early import N_EARLY
 from everfresh.stores.redis.failures import DRIVER_ERRORS, is_forbidden, is_function_missing
 from everfresh.stores.redis.glimpse import Told
+from everfresh.stores.redis.hearing import Ear
 from everfresh.stores.redis.identity import Identity
 from everfresh.stores.redis.packets import Packets, command_of
 from everfresh.stores.redis.reading import Lines
@@ -33,7 +33,6 @@ _CLOSE_S = 2.0
 CLOSED = "The cache was closed. Use it within its `with` block."
 # Another process may be loading the same.
 _LOAD = ("FUNCTION LOAD", "REPLACE")
-_OF_STREAM = ("COUNT", str(N_EARLY), "STREAMS")
 
 Reply = list[bytes]
 
@@ -115,10 +114,13 @@ class BlockingClient:
         time_told, found = self._open().lines.ask(question, 2)
         return time_told, found
 
-    def wait_for(self, stream: bytes, after: bytes, wait_ms: int) -> Sequence[Any]:
-        """The stream's next items after that one, a few at most; none come within `wait_ms`."""
-        (found,) = self._open().lines.ask(command_of(("XREAD", "BLOCK", str(wait_ms), *_OF_STREAM), (stream, after)))
-        return cast("Sequence[Any]", found[stream]) if found else ()
+    def hear(self, stream: bytes, after: bytes, wait_s: float) -> Sequence[Any]:
+        """See `Ear.hear`; for one thread."""
+        return self._open().ear.hear(stream, after, wait_s)
+
+    def start_over(self) -> None:
+        """What is heard of the stream from now on has nothing to do with what was before."""
+        self._open().ear.forget()
 
     def info(self, key: str) -> dict[str, Any]:  # noqa: ARG002 - as that of a Cluster
         """What the server says of itself."""
@@ -154,7 +156,8 @@ class BlockingClient:
                 raise StoreClosed(CLOSED)
             if self._opened is None:
                 client, helpers = made(BLOCKING, self._address, self._identity.greet)
-                self._opened = _Opened(client, helpers, Lines(client, self._identity))
+                lines = Lines(client, self._identity)
+                self._opened = _Opened(client, helpers, lines, Ear(lines, self._identity))
             return self._opened
 
 
@@ -164,6 +167,7 @@ class _Opened(NamedTuple):
     client: Any
     helpers: Sequence[Any]
     lines: Lines
+    ear: Ear
 
 
 def _command(script: Script, key: str, arguments: Sequence[bytes], *, has_functions: bool) -> bytes:

@@ -146,9 +146,16 @@ class Following:
         """See `BlockingClient.run`."""
         return self._ask(lambda client: client.run(script, key, arguments))
 
-    def wait_for(self, stream: bytes, after: bytes, wait_ms: int) -> Sequence[Any]:
-        """See `BlockingClient.wait_for`."""
-        return self._ask(lambda client: client.wait_for(stream, after, wait_ms))
+    def hear(self, stream: bytes, after: bytes, wait_s: float) -> Sequence[Any]:
+        """See `BlockingClient.hear`."""
+        return self._ask(lambda client: client.hear(stream, after, wait_s))
+
+    def start_over(self) -> None:
+        """See `BlockingClient.start_over`."""
+        with self._lock:
+            client = self._client
+        if client is not None:
+            client.start_over()
 
     def close(self) -> None:
         """Close all connections; repeating is safe."""

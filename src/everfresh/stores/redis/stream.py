@@ -1,11 +1,14 @@
 """RedisStream: one follower's place in the feed, on a connection of its own.
 
     follow ──records──▶ told by who follows ──▶ follow (passes on how far, renews the lease) ──▶ ...
-       └─none──▶ wait for the stream, at most a quarter of the lease ──records──▶ told early ──▶ follow
+       └─none──▶ listen, at most a quarter of the lease ──records──▶ told early ──▶ listen a moment ──▶ follow
+                                                                         ▲               │
+                                                                         └────records────┘
 
-The wait is a blocking read of the stream. What it brings is told at once, so that who refreshes can begin; but what
+To listen is a blocking read of the stream. What it brings is told at once, so that who refreshes can begin; but what
 counts, `follow` gives with the position and the epoch, so that a flushed or replaced store is noticed at the next
-renewal.
+renewal. Mostly a build follows an event within milliseconds, so word of it is listened for before it is asked what the
+first word was worth.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from everfresh.protocol.requests import FeedBatch
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address
 from everfresh.stores.redis.clients import CLOSED
-from everfresh.stores.redis.early import GIVE_WAY_S, early, last_of, untold
+from everfresh.stores.redis.early import GIVE_WAY_S, N_EARLY, early, last_of, untold
 from everfresh.stores.redis.failures import DRIVER_ERRORS, described
 from everfresh.stores.redis.following import SUBSCRIPTION_LEASE_S, Follow
 from everfresh.stores.redis.repairing import is_damage
@@ -33,10 +36,12 @@ from everfresh.stores.redis.scripts import script_of
 from everfresh.stores.store import FeedStream, News
 
 # A renewal may fail, and the next still comes in time.
-_WAIT_MS = round(SUBSCRIPTION_LEASE_S / 4 * 1000)
+_LISTEN_S = SUBSCRIPTION_LEASE_S / 4
 _MAX_RECORDS = 1_000
 # Whether a sweep was left off, and whether the store is closed.
 _LOOK_EVERY_S = 5.0
+# After the first that was told early, whoever waits for all followers waits for at most so much.
+_LONGEST_LISTENING_S = 5 * GIVE_WAY_S
 # Where much is told, at most a third of the time goes into telling; what comes meanwhile is told together.
 _LONGEST_PAUSE_S = 0.01
 
@@ -57,7 +62,12 @@ class Place:
 
     def after(self) -> bytes:
         """The name in the stream of what was told last."""
-        return b"%d-0" % (0 if self.told is None else self.told.sequence)
+        return name_of(self.told)
+
+
+def name_of(place: Position | None) -> bytes:
+    """The name in the stream of a record there."""
+    return b"%d-0" % (0 if place is None else place.sequence)
 
 
 class RedisStream(FeedStream):
@@ -86,8 +96,12 @@ class RedisStream(FeedStream):
         # Before it asks again.
         self._pause_s = 0.0
         self._current_until = -inf
-        # Of what waits to be followed, how far was told.
+        # Of what waits to be followed, how far was told, and how much.
         self._early: Position | None = None
+        self._n_early = 0
+        # Until then nothing is asked; and until when that can be put off.
+        self._listens_until = -inf
+        self._follow_at = -inf
 
     @override
     def take(self) -> News:
@@ -96,6 +110,7 @@ class RedisStream(FeedStream):
                 self._look_at = time.monotonic() + _LOOK_EVERY_S
                 self._look()
             self._closed.wait(self._pause_s)
+            self._pause_s = 0.0
             if records := self._heard():
                 return News(records, is_reset=False, current_until=self._current_until, is_at_end=False)
             return self._followed()
@@ -122,24 +137,44 @@ class RedisStream(FeedStream):
         asked_at = time.monotonic()
         batch = self._follow()
         self._place.told, self._place.is_damaged = batch.position, False
+        if batch.is_reset:
+            self._client.start_over()
         # What was given is told by the next call, and has to be passed on before anything is waited for.
         self._is_at_end = not batch.is_reset and not batch.records
         records = untold(batch.records, self._early, batch.position)
-        self._early = None
+        self._early, self._n_early = None, 0
         self._pause_s = min(2 * (time.monotonic() - asked_at), _LONGEST_PAUSE_S) if records else 0.0
         self._current_until = asked_at + SUBSCRIPTION_LEASE_S
         return News(records, batch.is_reset, self._current_until, is_at_end=len(batch.records) < _MAX_RECORDS)
 
     def _heard(self) -> tuple[FeedRecord, ...]:
         """What came while there was nothing else to do; what it is worth, the next to follow says."""
-        told = self._place.told
-        if not self._is_at_end or told is None:
-            return ()
-        self._is_at_end = False
-        records = early(self._client.wait_for(self._stream, self._place.after(), _WAIT_MS))
-        if records:
-            self._early, self._pause_s = last_of(records, told), GIVE_WAY_S
-        return records
+        place = self._early or self._place.told
+        if self._early is None:
+            self._listens_until = time.monotonic() + _LISTEN_S
+        while self._is_at_end and place is not None:
+            left_s = self._listens_until - time.monotonic()
+            found = early(self._client.hear(self._stream, name_of(place), left_s)) if left_s > 0 else ()
+            records = tuple(record for record in found if record.sequence > place.sequence)
+            if records:
+                self._note_early(records, place)
+                return records
+            # What is known already was found by a question that is older than that.
+            self._is_at_end = bool(found)
+        return ()
+
+    def _note_early(self, records: tuple[FeedRecord, ...], place: Position) -> None:
+        now = time.monotonic()
+        if self._early is None:
+            self._follow_at = min(self._listens_until, now + _LONGEST_LISTENING_S)
+        self._early = last_of(records, place)
+        self._n_early += len(records)
+        self._listens_until = min(self._follow_at, now + GIVE_WAY_S)
+        # Who was told needs the interpreter now.
+        self._pause_s = GIVE_WAY_S / 4
+        if self._n_early >= N_EARLY:
+            self._is_at_end = False
+            self._pause_s = max(self._listens_until - now, 0.0)
 
     def _follow(self) -> FeedBatch:
         request = Follow(self._place.id, self._place.told, _MAX_RECORDS)

@@ -1,0 +1,67 @@
+"""Hearing: a connection that waits for a stream, for one follower.
+
+Rules
+- The server is asked once, for longer than anybody listens at a time: who listens for two milliseconds looks whether a
+  reply has come, and leaves the question open. The server itself ends a wait late by up to a tenth of a second.
+- A question is older than what its follower was told meanwhile, so there may be something in the reply that it knows.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Sequence
+from typing import Any, cast
+
+from redis import exceptions
+
+from everfresh.stores.redis.early import N_EARLY
+from everfresh.stores.redis.identity import Identity
+from everfresh.stores.redis.packets import command_of
+from everfresh.stores.redis.reading import Lines
+
+# Longer than renewals are apart, so that they are what ends a wait.
+_BLOCK_MS = 20_000
+_READ = ("XREAD", "BLOCK", str(_BLOCK_MS), "COUNT", str(N_EARLY), "STREAMS")
+
+
+class Ear:
+    """For one thread at a time; whoever closes the client's connections ends its wait."""
+
+    def __init__(self, lines: Lines, identity: Identity) -> None:
+        self._lines = lines
+        self._identity = identity
+        self._asked: Any = None
+
+    def hear(self, stream: bytes, after: bytes, wait_s: float) -> Sequence[Any]:
+        """The stream's next items, a few at most; none come within that time. Raises the driver's errors.
+
+        There may be some among them that are not after that one.
+        """
+        if self._asked is not None and self._identity.is_of_another(self._asked):
+            self.forget()
+        if self._asked is None:
+            self._asked = self._lines.begin(command_of(_READ, (stream, after)))
+        if not _has_news(self._asked, wait_s):
+            return ()
+        connection, self._asked = self._asked, None
+        (found,) = self._lines.end(connection, 1)
+        if isinstance(found, Exception):
+            raise found
+        return cast("Sequence[Any]", found[stream]) if found else ()
+
+    def forget(self) -> None:
+        """Let go of the question: it was about another life of the stream."""
+        connection, self._asked = self._asked, None
+        if connection is not None:
+            self._lines.drop(connection)
+
+
+def _has_news(connection: Any, wait_s: float) -> bool:  # noqa: ANN401 - the driver's connections share no type
+    """Whether something comes within that time, the end of the connection too."""
+    # The driver's own way opens a connection anew that somebody has closed.
+    plug = connection._sock  # noqa: SLF001
+    if plug is None:
+        raise exceptions.ConnectionError("the connection was closed")
+    with selectors.DefaultSelector() as selector:
+        selector.register(plug, selectors.EVENT_READ)
+        return bool(selector.select(wait_s))
