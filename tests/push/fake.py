@@ -27,6 +27,9 @@ class FakeCache:
         self.batches: asyncio.Queue[FeedBatch | Exception | None] = asyncio.Queue()
         self.broken: dict[str, Exception] = {}
         self.n_loads = 0
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self._was_loaded: dict[str, asyncio.Event] = {}
         self.watched: list[Key] = []
 
     async def position(self) -> Position:
@@ -36,8 +39,22 @@ class FakeCache:
     async def stored(self, key: str) -> Entry | None:
         self._raise("stored")
         self.n_loads += 1
+        await self.may_load.wait()
         await asyncio.sleep(0)
+        self._was_loaded.setdefault(key, asyncio.Event()).set()
         return self.entries.get(key)
+
+    async def loaded(self, key: str) -> None:
+        """Wait until the entry is loaded the next time, and what was waiting for it has gone on."""
+        was_loaded = self._was_loaded[key] = asyncio.Event()
+        async with asyncio.timeout(DEADLINE_S):
+            await was_loaded.wait()
+        await self.turn()
+
+    async def turn(self) -> None:
+        """Let everybody go on who can."""
+        for _ in range(20):
+            await asyncio.sleep(0)
 
     @contextmanager
     def watching(self, *keys: Key) -> Generator[None]:
@@ -84,7 +101,8 @@ class FakeCache:
 class Call:
     """One call of an ASGI application: the test is the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_topics: int) -> None:
+        self.n_topics = n_topics
         self.sent: list[Mapping[str, Any]] = []
         self.may_send = asyncio.Event()
         self.may_send.set()
@@ -104,7 +122,12 @@ class Call:
             raise OSError("the client is gone")
         self.sent.append(message)
         if message["type"] == "http.response.body":
-            self._received += self._reader.feed(message["body"])
+            self.arrive(message["body"])
+        self._arrived.set()
+
+    def arrive(self, body: bytes) -> None:
+        """Take bytes of the answer."""
+        self._received += self._reader.feed(body)
         self._arrived.set()
 
     @property
@@ -120,10 +143,22 @@ class Call:
                 await self._arrived.wait()
         return self._received.pop(0)
 
+    def arrived(self) -> list[Received]:
+        """The events that have come, without waiting."""
+        arrived, self._received = self._received, []
+        return arrived
+
     async def until(self, event: str) -> list[Received]:
         """The events up to and with the first of that name."""
         received = [await self.next()]
         while received[-1].event != event:
+            received.append(await self.next())
+        return received
+
+    async def begun(self) -> list[Received]:
+        """The events up to the first word of each topic."""
+        received: list[Received] = []
+        while len({event.data["topic"] for event in received if "topic" in event.data}) < self.n_topics:
             received.append(await self.next())
         return received
 
@@ -135,10 +170,41 @@ class Call:
         return received
 
 
+class DirectCall(Call):
+    """A call whose server shows the response, as uvicorn does (see push/direct.py)."""
+
+    def __init__(self, n_topics: int) -> None:
+        super().__init__(n_topics)
+        self.flow = self.transport = self
+        self.scope = {"method": "GET"}
+        self.chunked_encoding = True
+        self.response_complete = self.disconnected = False
+
+    @property
+    def response_started(self) -> bool:
+        return bool(self.sent)
+
+    @property
+    def write_paused(self) -> bool:
+        return not self.may_send.is_set()
+
+    def write(self, data: bytes) -> None:
+        """Take a chunk."""
+        assert not self.write_paused, "the client does not keep up"
+        size, _, rest = data.partition(b"\r\n")
+        body, end = rest[: int(size, 16)], rest[int(size, 16) :]
+        assert end == b"\r\n"
+        self.arrive(body)
+
+
 @asynccontextmanager
-async def calling(app: Application, query: str = "", **scope: object) -> AsyncGenerator[Call]:
+async def calling(
+    app: Application, query: str = "", *, by: type[Call] = Call, is_reading: bool = True, **scope: object
+) -> AsyncGenerator[Call]:
     """Call the application with a scope; at the end of the block the client leaves."""
-    call = Call()
+    call = by(query.count("topic="))
+    if not is_reading:
+        call.may_send.clear()
     whole = {"type": "http", "method": "GET", "headers": [], "query_string": query.encode(), **scope}
     async with AsyncExitStack() as stack:
         call.task = asyncio.create_task(app(whole, call.receive, call.send))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from typing import Any
 
 import httpx2
@@ -64,7 +64,8 @@ async def serving(app: Application, drain: Drain | None = None) -> AsyncGenerato
 class Watching:
     """A client's end of one stream."""
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, n_topics: int) -> None:
+        self.n_topics = n_topics
         self.response = response
         self._pieces = response.aiter_bytes()
         self._reader = Reader()
@@ -84,6 +85,13 @@ class Watching:
             received.append(await self.next())
         return received
 
+    async def begun(self) -> list[Received]:
+        """The events up to the first word of each topic."""
+        received: list[Received] = []
+        while len({event.data["topic"] for event in received if "topic" in event.data}) < self.n_topics:
+            received.append(await self.next())
+        return received
+
     async def rest(self) -> list[Received]:
         """All that comes until the server ends the stream."""
         received = self._received
@@ -95,16 +103,21 @@ class Watching:
 
 @contextlib.asynccontextmanager
 async def watching(
-    url: str, topics: Iterable[str], *, cursor: str | None = None, header: str | None = None
+    url: str,
+    topics: Iterable[str],
+    *,
+    cursor: str | None = None,
+    header: str | None = None,
+    more_headers: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Watching]:
     """Follow the topics while the block runs."""
     params: list[tuple[str, str | int | float | None]] = [("topic", topic) for topic in topics]
     if cursor is not None:
         params.append(("last_event_id", cursor))
-    headers = {} if header is None else {"last-event-id": header}
+    headers = {**(more_headers or {}), **({} if header is None else {"last-event-id": header})}
     async with (
         httpx2.AsyncClient(timeout=DEADLINE_S, trust_env=False) as client,
         client.stream("GET", url, params=params, headers=headers) as response,
     ):
         assert response.status_code == 200, await response.aread()
-        yield Watching(response)
+        yield Watching(response, len(params) - (cursor is not None))

@@ -30,8 +30,8 @@ def live(cursor: int = 0) -> Connection:
 
 def taken(connection: Connection) -> list[str]:
     wires: list[str] = []
-    while (frame := connection.take()) is not None:
-        wires.append(frame.wire.decode())
+    while frames := connection.take(1 << 20):
+        wires += [frame.wire.decode() for frame in frames]
     return wires
 
 

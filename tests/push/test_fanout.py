@@ -1,11 +1,13 @@
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
 
+from everfresh.asgi import Problem
 from everfresh.model.entry import FeedRecord, Key, Kind, State
 from everfresh.protocol.requests import FeedBatch
+from everfresh.push.access import Grant
 from everfresh.push.fanout import Fanout
 from everfresh.push.frames import Frame
 from everfresh.push.topics import Topic
@@ -20,10 +22,18 @@ class Watcher:
 
     def __init__(self) -> None:
         self.offered: asyncio.Queue[Frame] = asyncio.Queue()
-        self.n_ends = 0
+        self.gone: asyncio.Queue[Collection[str]] = asyncio.Queue()
+        self.n_flushes = self.n_holds = self.n_ends = 0
 
-    def offer(self, frame: Frame) -> None:
+    def offer(self, frame: Frame) -> bool:
         self.offered.put_nowait(frame)
+        return True
+
+    def deliver(self, frame: Frame) -> None:
+        self.offer(frame)
+
+    def flush(self) -> None:
+        self.n_flushes += 1
 
     def restart(self, first: Frame) -> int:
         return 1
@@ -33,6 +43,15 @@ class Watcher:
 
     def end(self) -> None:
         self.n_ends += 1
+
+    async def recheck(self) -> Grant | Problem:
+        return Grant(())
+
+    def hold(self) -> None:
+        self.n_holds += 1
+
+    def release(self, gone: Collection[str], is_over: bool) -> None:
+        self.gone.put_nowait(gone)
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from everfresh.push.connection import Connection
 from everfresh.push.frames import Frame, Part, heartbeat, reset
 from everfresh.push.resume import Start, part_owed, place_of, rank_of, start_of
 from everfresh.push.showing import frame_of
-from everfresh.push.topics import Topic
+from everfresh.push.topics import Topic, cursor_of
 from tests.push.making import at, entry
 from tests.push.sse import Received, parsed
 from tests.searching import n_searched
@@ -80,6 +80,7 @@ class Following(RuleBasedStateMachine):
         self.store = Store("e1")
         self.handed_out = self.store.position
         self.connection: Connection | None = None
+        self.is_trimmed = False
         self.handing_out: Iterator[None] | None = None
         self.owing: Iterator[None] | None = None
         self.client = Client(self.store.position)
@@ -122,7 +123,20 @@ class Following(RuleBasedStateMachine):
         for key in KEYS[n_lost:]:
             self.commit(key)
 
+    @rule()
+    def trim(self) -> None:
+        """Throw the log away; who has not read it learns that some is lost."""
+        if self.store.position != self.handed_out:
+            self.store.log.clear()
+            self.is_trimmed = True
+
     # ----------------------------------------------------------------------------------------------- the fan-out
+
+    @rule()
+    def restart(self) -> None:
+        """End the process, and begin another."""
+        self.connection = self.owing = self.handing_out = None
+        self.handed_out, self.is_trimmed = self.store.position, False
 
     @rule()
     def hand_out(self) -> None:
@@ -135,7 +149,8 @@ class Following(RuleBasedStateMachine):
     def _batch(self) -> Iterator[None]:
         store = self.store
         end = store.position
-        if self.handed_out.epoch != store.epoch:
+        if self.handed_out.epoch != store.epoch or self.is_trimmed:
+            self.is_trimmed = False
             yield from self._restart(end)
         else:
             records = [record for record in store.log if record.sequence > self.handed_out.sequence]
@@ -144,7 +159,12 @@ class Following(RuleBasedStateMachine):
                 now = self.store.entries.get(change.key)
                 if self.connection is not None and not is_overtaken(change, now, end.epoch):
                     place = at(change.sequence, end.epoch)
-                    self.connection.offer(self._frame(change.key, now, change.part, place))
+                    frame = self._frame(change.key, now, change.part, place)
+                    if self.connection.passes(frame):
+                        self._arrive([frame])
+                    else:
+                        self.connection.offer(frame)
+                        self._arrive([*self.connection.take(1)])
         self.handed_out = end
 
     def _restart(self, end: Position) -> Iterator[None]:
@@ -170,7 +190,9 @@ class Following(RuleBasedStateMachine):
     @precondition(lambda self: self.connection is None)
     @rule()
     def connect(self) -> None:
-        start = start_of(Position.parse(self.client.cursor), newest=self.store.position, handed_out=self.handed_out)
+        start = start_of(
+            cursor_of(self.client.cursor, ""), newest=self.store.position, handed_out=self.handed_out, heartbeat_s=20
+        )
         self.connection = Connection(start.frames, cursor=start.cursor)
         self.client.on_this_connection = {}
         self.owing = self._owe(self.connection, start)
@@ -188,23 +210,34 @@ class Following(RuleBasedStateMachine):
             self.owing = None
 
     @precondition(lambda self: self.connection is not None)
-    @rule()
-    def receive(self) -> None:
+    @rule(most_bytes=st.sampled_from([1, 1 << 20]))
+    def receive(self, most_bytes: int) -> None:
         assert self.connection is not None
-        frame = self.connection.take() or heartbeat(self.connection.position(self.handed_out))
-        self.client.take(frame, parsed(frame.wire)[0])
+        frames = [*self.connection.take(most_bytes)]
+        position = self.connection.position(self.handed_out)
+        if not frames and position is not None:
+            self.connection.say(heartbeat(position))
+            frames = [*self.connection.take(most_bytes)]
+        self._arrive(frames)
 
     @precondition(lambda self: self.connection is not None)
-    @rule()
-    def lose_the_connection(self) -> None:
+    @rule(n_arrived=st.integers(0, 3))
+    def lose_the_connection(self, n_arrived: int) -> None:
+        """With what was under way, but for the first."""
+        assert self.connection is not None
+        self._arrive([*self.connection.take(1 << 20)][:n_arrived])
         self.connection = self.owing = None
+
+    def _arrive(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            self.client.take(frame, parsed(frame.wire)[0])
 
     # ---------------------------------------------------------------------------------------------- the promises
 
     @invariant()
     def the_cursor_claims_nothing_that_was_not_sent(self) -> None:
-        cursor = Position.parse(self.client.cursor)
-        if cursor.epoch != self.store.epoch:
+        cursor = cursor_of(self.client.cursor, "")
+        if not isinstance(cursor, Position) or cursor.epoch != self.store.epoch:
             return
         for key, now in self.store.entries.items():
             newest = now.changed_at.sequence
@@ -221,7 +254,7 @@ class Following(RuleBasedStateMachine):
         while self.handing_out is not None or self.handed_out != self.store.position:
             self.hand_out()
         while self.connection is not None and self.connection.n_waiting:
-            self.receive()
+            self.receive(1 << 20)
         for key in KEYS:
             now = self.store.entries.get(key)
             assert self.client.state[key] == ("dropped" if now is None else now.state.value)

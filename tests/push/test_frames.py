@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everfresh.model.entry import Key, State
-from everfresh.push.frames import Part, bye, encode, heartbeat, hello, reset, state_frame, value_frame
+from everfresh.push.frames import Part, bye, heartbeat, hello, reset, revoked, state_frame, told, value_frame
 from everfresh.push.topics import Topic
 from tests.push.making import at, entry
 from tests.push.sse import Reader, parsed
@@ -17,6 +17,9 @@ JSON = st.recursive(
 )
 # What breaks parsers: every line end of Unicode, field names, colons, byte order marks, the end of a frame.
 NASTY = ["\r", "\n", "\r\n", "\n\n", "\u2028", "\u2029", "\x85", "\x0b", "\0", "\ufeff", "data:", "id: 1\n\n", ":", ""]
+
+
+HELLO = b'{"position":"e1.1","retry_ms":3000,"heartbeat_s":20,"max_topics":100}\n\n'
 
 
 def read_by_httpx2(stream: bytes) -> list[httpx2.ServerSentEvent]:
@@ -52,9 +55,8 @@ def test_any_json_value_survives(value: object) -> None:
 @given(st.data())
 def test_a_stream_may_be_cut_anywhere(data: st.DataObject) -> None:
     """Networks deliver any pieces."""
-    stream = (
-        hello(at(1), is_reached=True).wire + encode("update", {"html": "<p>ä\u2028</p>"}, at=at(2)) + bye(1000).wire
-    )
+    update = told("update", {"html": "<p>ä\u2028</p>"}, at=at(2))
+    stream = hello(at(1), is_reached=True, heartbeat_s=20).wire + update.wire + bye(1000).wire
     cut = data.draw(st.integers(0, len(stream)))
     reader = Reader()
 
@@ -86,14 +88,15 @@ def test_a_state_has_no_value() -> None:
 @pytest.mark.parametrize(
     ("frame", "wire"),
     [
-        (hello(at(1), is_reached=True), b'retry: 3000\nevent: hello\nid: e1.1\ndata: {"position":"e1.1"}\n\n'),
-        (hello(at(1), is_reached=False), b'retry: 3000\nevent: hello\ndata: {"position":"e1.1"}\n\n'),
-        (reset(at(1)), b'event: reset\ndata: {"position":"e1.1"}\n\n'),
+        (hello(at(1), is_reached=True, heartbeat_s=20), b"retry: 3000\nevent: hello\nid: e1.1\ndata: " + HELLO),
+        (hello(at(1), is_reached=False, heartbeat_s=20), b"retry: 3000\nevent: hello\ndata: " + HELLO),
+        (reset(at(1)), b'event: reset\nid: reset\ndata: {"position":"e1.1"}\n\n'),
         (heartbeat(at(1)), b'event: heartbeat\nid: e1.1\ndata: {"position":"e1.1"}\n\n'),
         (heartbeat(None), b'event: heartbeat\ndata: {"position":null}\n\n'),
-        (bye(1234), b"retry: 1234\nevent: bye\ndata: {}\n\n"),
+        (bye(1234), b'retry: 1234\nevent: bye\ndata: {"retry_ms":1234}\n\n'),
+        (revoked(["b", "a"]), b'event: revoked\ndata: {"topics":["a","b"]}\n\n'),
     ],
-    ids=["hello", "hello-to-reset", "reset", "heartbeat", "heartbeat-while-pending", "bye"],
+    ids=["hello", "hello-to-reset", "reset", "heartbeat", "heartbeat-while-pending", "bye", "revoked"],
 )
 def test_word_about_the_stream(frame: object, wire: bytes) -> None:
     """An id claims that everything up to it was sent; where that is not so, there is none."""

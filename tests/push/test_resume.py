@@ -14,30 +14,30 @@ def said(frames: tuple[Frame, ...]) -> list[tuple[str, str, str]]:
     return [(event.event, event.data["position"], event.id) for event in events]
 
 
-def test_a_client_without_a_cursor_is_owed_nothing() -> None:
-    """It says nothing of what it shows, so it is taken to show what is there now."""
-    start = start_of(None, newest=at(9), handed_out=at(8))
+def test_a_client_without_a_cursor_is_owed_everything() -> None:
+    """It shows nothing, so there is nothing to reset either; no id, as it has reached nothing yet."""
+    start = start_of(None, newest=at(9), handed_out=at(8), heartbeat_s=20)
 
-    assert said(start.frames) == [("hello", "e1.8", "e1.8")]
-    assert (start.cursor, start.is_owed) == (at(8), False)
+    assert said(start.frames) == [("hello", "e1.8", "")]
+    assert start.cursor is None
 
 
 @pytest.mark.parametrize("sequence", [0, 5, 8, 9])
 def test_a_cursor_of_this_life_resumes(sequence: int) -> None:
     """It stays where it is until what is owed was sent; a page may be newer than the fan-out."""
-    start = start_of(at(sequence), newest=at(9), handed_out=at(8))
+    start = start_of(at(sequence), newest=at(9), handed_out=at(8), heartbeat_s=20)
 
     assert said(start.frames) == [("hello", f"e1.{sequence}", f"e1.{sequence}")]
-    assert (start.cursor, start.is_owed) == (at(sequence), True)
+    assert start.cursor == at(sequence)
 
 
 @pytest.mark.parametrize("cursor", [at(5, "e0"), at(10), Unknown()], ids=["other-epoch", "future", "unreadable"])
 def test_a_cursor_that_proves_nothing_starts_over(cursor: Cursor) -> None:
-    """No id: a client that is cut off now has still to start over."""
-    start = start_of(cursor, newest=at(9), handed_out=at(8))
+    """No position for an id: a client that is cut off now has still to start over."""
+    start = start_of(cursor, newest=at(9), handed_out=at(8), heartbeat_s=20)
 
-    assert said(start.frames) == [("hello", "e1.8", ""), ("reset", "e1.8", "")]
-    assert (start.cursor, start.is_owed) == (None, True)
+    assert said(start.frames) == [("hello", "e1.8", ""), ("reset", "e1.8", "reset")]
+    assert start.cursor is None
 
 
 @pytest.mark.parametrize(

@@ -25,28 +25,29 @@ from everfresh.push.topics import Cursor, Unknown
 class Start:
     """How a stream begins.
 
-    `frames` go first. The client has everything up to `cursor` (None: nothing); with `is_owed` it is owed what came
-    after. `handed_out` is how far the fan-out was when the client registered.
+    `frames` go first. The client has everything up to `cursor` (None: nothing) and is owed what came after.
+    `handed_out` is how far the fan-out was when the client registered.
     """
 
     frames: tuple[Frame, ...]
     cursor: Position | None
-    is_owed: bool
     handed_out: Position
 
 
-def start_of(cursor: Cursor, *, newest: Position, handed_out: Position) -> Start:
+def start_of(cursor: Cursor, *, newest: Position, handed_out: Position, heartbeat_s: float) -> Start:
     """How a stream begins for a client at `cursor`.
 
     `newest` is the store's position, `handed_out` that of the fan-out, which may be a little behind.
     """
     if cursor is None:
-        first = hello(handed_out, is_reached=True)
-        return Start(frames=(first,), cursor=handed_out, is_owed=False, handed_out=handed_out)
+        # It shows nothing yet, so there is nothing to reset.
+        first = hello(handed_out, is_reached=False, heartbeat_s=heartbeat_s)
+        return Start(frames=(first,), cursor=None, handed_out=handed_out)
     if isinstance(cursor, Unknown) or not newest.covers(cursor):
-        first = hello(handed_out, is_reached=False)
-        return Start(frames=(first, reset(handed_out)), cursor=None, is_owed=True, handed_out=handed_out)
-    return Start(frames=(hello(cursor, is_reached=True),), cursor=cursor, is_owed=True, handed_out=handed_out)
+        first = hello(handed_out, is_reached=False, heartbeat_s=heartbeat_s)
+        return Start(frames=(first, reset(handed_out)), cursor=None, handed_out=handed_out)
+    first = hello(cursor, is_reached=True, heartbeat_s=heartbeat_s)
+    return Start(frames=(first,), cursor=cursor, handed_out=handed_out)
 
 
 def part_owed(entry: Entry | None, cursor: Position | None) -> Part:

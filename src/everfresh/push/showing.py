@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextvars import Context
 
 from everfresh.model.entry import Entry, State
 from everfresh.model.position import Position
@@ -10,6 +11,37 @@ from everfresh.push.frames import Frame, Part, state_frame, value_frame
 from everfresh.push.topics import Topic
 
 _log = logging.getLogger("everfresh.push")
+
+
+class Showcase:
+    """Shows entries, and a value that was shown last just as it was: however many are owed it, it is rendered once."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, Topic], tuple[Entry, Frame]] = {}
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def frame(self, shown: tuple[str, Topic], entry: Entry | None, part: Part, *, at: Position | None) -> Frame:
+        """See `frame_of`."""
+        if entry is None or part is not Part.VALUE:
+            return frame_of(*shown, entry, part, at=at)
+        last = self.known(shown, entry)
+        if last is not None and last.at == at:
+            return last
+        frame = frame_of(*shown, entry, part, at=at)
+        if frame.part is Part.VALUE:
+            self._last[shown] = (entry, frame)
+        return frame
+
+    def known(self, shown: tuple[str, Topic], entry: Entry) -> Frame | None:
+        """How its value was shown last, if it was this one."""
+        last = self._last.get(shown)
+        return last[1] if last is not None and last[0] == entry else None
+
+    def forget(self, shown: tuple[str, Topic]) -> None:
+        """Nobody follows it any more."""
+        self._last.pop(shown, None)
 
 
 def frame_of(name: str, topic: Topic, entry: Entry | None, part: Part, *, at: Position | None) -> Frame:
@@ -25,7 +57,8 @@ def frame_of(name: str, topic: Topic, entry: Entry | None, part: Part, *, at: Po
         return state_frame(name, event="failed", state=State.FAILED.value, version=entry.version, at=at)
     if part is Part.VALUE:
         try:
-            return value_frame(name, topic, entry, at=at)
+            # As builds are: what it shows is for all, so it must not see who happened to ask.
+            return Context().run(value_frame, name, topic, entry, at=at)
         except Exception:  # noqa: BLE001 - `render` is the user's, and raises what it likes
             _log.exception("render.failed %s", {"topic": name, "key": entry.key, "version": entry.version})
             return state_frame(name, event="failed", state=State.FAILED.value, version=entry.version, at=at)

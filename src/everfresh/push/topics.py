@@ -14,8 +14,9 @@ from everfresh.model.position import Position
 
 # A page of widgets has tens. Every topic is one load when a client comes back, so a request must not ask for thousands.
 MAX_TOPICS = 100
-# Browsers send `Last-Event-ID` cross-origin without a preflight only up to here; a position is always shorter.
-MAX_CURSOR_BYTES = 128
+# Longer than the position of any store with up to a hundred shards. Browsers send a `Last-Event-ID` of more than 128
+# bytes to other origins only after a preflight.
+MAX_CURSOR_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,19 @@ Cursor = Position | Unknown | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request for a stream: the topics by name, and how far the client has come (None: it does not say)."""
+    """A stream or one answer is asked for: the names, and how far the client has come (None: nowhere).
 
+    `topics` are those names that stand for something. Of the others only who may ask for them is told.
+    """
+
+    names: frozenset[str]
     topics: Mapping[str, Topic]
     cursor: Cursor
+    is_poll: bool = False
 
 
 def asked_of(request: Request, resolve: Resolve) -> Asked | Problem:
-    """The stream that the request asks for, or why there is none."""
+    """What the request asks for, or why there is none."""
     if request.method != "GET":
         detail = f"{request.method}: a stream is read with GET."
         return Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, headers={"allow": "GET"})
@@ -61,14 +67,13 @@ def asked_of(request: Request, resolve: Resolve) -> Asked | Problem:
     if len(names) > MAX_TOPICS:
         detail = f"{len(names)} topics are asked for. Ask for at most {MAX_TOPICS} on one stream."
         return Problem(HTTPStatus.BAD_REQUEST, detail, at="topic")
-    topics: dict[str, Topic] = {}
-    for name in names:
-        topic = resolve(name)
-        if topic is None:
-            return Problem(HTTPStatus.NOT_FOUND, f"Nothing is offered here under {name[:80]!r}.", at="topic")
-        topics[name] = topic
+    found = {name: resolve(name) for name in names}
+    topics = {name: topic for name, topic in found.items() if topic is not None}
+    since = next((value for name, value in query if name == "since"), None)
+    if since is not None:
+        return Asked(names=frozenset(names), topics=topics, cursor=cursor_of(None, since), is_poll=True)
     asked = next((value for name, value in query if name == "last_event_id"), "")
-    return Asked(topics=topics, cursor=cursor_of(request.texts().get("last-event-id"), asked))
+    return Asked(names=frozenset(names), topics=topics, cursor=cursor_of(request.texts().get("last-event-id"), asked))
 
 
 def cursor_of(header: str | None, query: str) -> Cursor:
