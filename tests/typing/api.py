@@ -21,6 +21,7 @@ from everfresh import (
     Key,
     Notice,
     Position,
+    Sight,
     SyncFunction,
     dep,
     track,
@@ -58,6 +59,8 @@ async def an_async_function_stays_one() -> None:
     assert_type(await reviews.entry("a"), Entry | None)
     async for bugs in reviews.watch("a", limit=5):
         assert_type(bugs, list[Bug])
+    async for sight in cache.watch(reviews.key("a"), "by hand", pattern="reviews:*", from_now=True):
+        assert_type(sight, Sight)
 
 
 def a_sync_function_stays_one() -> None:

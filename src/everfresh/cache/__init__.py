@@ -7,6 +7,7 @@ from everfresh.cache.explaining import Explanation
 from everfresh.cache.functions import AsyncFunction, CachedFunction, SyncFunction
 from everfresh.cache.many_functions import AsyncManyFunction, SyncManyFunction
 from everfresh.cache.notices import NOTICES, Notice
+from everfresh.cache.sights import Sight
 from everfresh.cache.tracking import track
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Coverage",
     "Explanation",
     "Notice",
+    "Sight",
     "SyncFunction",
     "SyncManyFunction",
     "propagate",

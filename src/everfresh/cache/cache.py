@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from math import inf
@@ -24,6 +24,7 @@ from everfresh.cache.notices import Notice
 from everfresh.cache.operations import Operations
 from everfresh.cache.options import FunctionOptions, Options, on_store_failure_of, options_of, policy_of
 from everfresh.cache.reads import Reads
+from everfresh.cache.sights import Onlooker, Sight
 from everfresh.cache.sourcing import SourceOperations
 from everfresh.feed.reader import FeedReader
 from everfresh.model.clock import Clock, Dice, fair_dice, seconds_of, wall_clock
@@ -289,6 +290,31 @@ class Cache(AsynchronousCache):
             for key in known_keys(keys, what="watching"):
                 stack.enter_context(self.engine.attention.watching(key))
             yield
+
+    def watch(self, *keys: str, pattern: str | None = None, from_now: bool = False) -> AsyncGenerator[Sight, None]:
+        """The entries as they are now, then each change of them, for ever: of its value or of its state alone.
+
+            async for sight in cache.watch(article.key(1), article.key(2)):
+                if sight.entry is not None and sight.is_value_new:
+                    print(article.load(sight.entry))
+
+        A change is told once, and of several the newest: who takes long misses what was in between. Where records were
+        lost, all is told anew. Nothing is built for it; a function's own `watch` does that. What is named by its key
+        counts as watched, so it is refreshed first and never dropped as cold; what a pattern matches does not.
+
+        Args:
+            *keys: those of the entries, built or put, whether or not they are there.
+            pattern: any entry whose key matches, `*` standing for any text, as for the names of files.
+            from_now: leave out how they are at the beginning.
+
+        Raises:
+            InvalidOption: nothing is named, or a key is none.
+            StoreError: the store did not answer at the beginning; later it is waited for.
+        """
+        known = known_keys(keys, what="watch")
+        if not keys and pattern is None:
+            raise InvalidOption("watch: nothing is named. Give keys or a pattern; pattern='*' stands for everything.")
+        return Onlooker(self, known, pattern, self.engine.dice).sights(is_from_now=from_now)
 
     def listen(self, listener: Callable[[Notice], None]) -> Callable[[], None]:
         """Call the listener with each notice of this process, from any thread; it must be quick. Gives how to stop."""
