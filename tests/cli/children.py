@@ -29,6 +29,7 @@ from starlette.routing import Route
 
 from everfresh import Cache, dep
 from everfresh.push import Topic, Updates
+from everfresh.push.limits import Limits
 from everfresh.sources.http import EventsEndpoint
 from everfresh.testing.waiting import soon, until
 
@@ -72,6 +73,10 @@ async def page(request):
     return PlainTextResponse(await label(request.path_params["item"]))
 
 
+async def which(request):
+    return PlainTextResponse(f"<{os.getpid()}>")
+
+
 async def slow(request):
     begun("slow")
     await soon(Path("go").exists, **WORD)
@@ -85,17 +90,18 @@ async def close(request):
 
 @asynccontextmanager
 async def lifespan(app):
-    if "BROKEN_LIFESPAN" in os.environ:
+    if "BROKEN_LIFESPAN" in os.environ or Path("broken").exists():
         raise RuntimeError("no database")
     async with cache:
         yield
 
 
-updates = Updates(cache, {"tea": Topic(label.key("tea"))})
+updates = Updates(cache, {"tea": Topic(label.key("tea"))}, limits=Limits(per_address=20_000))
 app = Starlette(
     routes=[
         Route("/items/{item}", page),
         Route("/slow", slow),
+        Route("/which", which),
         Route("/close", close, methods=["POST"]),
         Route("/events", EventsEndpoint(cache)),
         Route("/updates", updates),
@@ -106,12 +112,17 @@ not_callable = 7
 """
 
 
+def command(*arguments: str) -> list[str]:
+    """What Python is told for a process that logs all."""
+    return ["-m", "everfresh", *arguments, "--log-format", "json", "--log-level", "debug"]
+
+
 class Child:
     """A process whose log lines are read as they come."""
 
     def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str]) -> None:
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "everfresh", *arguments, "--log-format", "json", "--log-level", "debug"],
+            [sys.executable, *(arguments if arguments[0] == "-c" else command(*arguments))],
             cwd=folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -122,15 +133,18 @@ class Child:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def told(self, event: str) -> dict[str, Any]:
-        """The first log line of that event, waited for."""
+    def told(self, event: str, n: int = 1) -> dict[str, Any]:
+        """The first log line of that event, or the nth, waited for."""
 
         def found() -> dict[str, Any] | None:
-            line = next((line for line in self.log() if line["event"] == event), None)
+            line = next(iter([line for line in self.log() if line["event"] == event][n - 1 :]), None)
             assert line or self._reader.is_alive(), f"ended with {self.popen.poll()}: {self.lines}"
             return line
 
-        line = until(found, what=f"a line about {event}")
+        try:
+            line = until(found, what=f"a line about {event}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, in {self.lines}") from error
         assert line is not None
         return line
 
@@ -138,9 +152,9 @@ class Child:
         """Its log lines so far; each has to be JSON."""
         return [json.loads(line) for line in [*self.lines]]
 
-    def health(self, path: str) -> httpx2.Response:
+    def health(self, path: str, *, started: str = "process.started") -> httpx2.Response:
         """What it says of its health."""
-        return httpx2.get(f"{self.told('process.started')['health']}{path}", timeout=DEADLINE_S)
+        return httpx2.get(f"{self.told(started)['health']}{path}", timeout=DEADLINE_S)
 
     def url(self) -> str:
         """Where its application is served."""

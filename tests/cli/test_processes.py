@@ -2,8 +2,10 @@
 
 import asyncio
 import importlib
+import json
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -329,33 +331,51 @@ def test_a_store_that_is_not_there_at_the_start_is_exit_code_3(folder: Path, com
     assert (code, process.log()[0]["event"]) == (3, "process.refused")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["worker", "shop"], "module:attribute"),
-        (["worker", "shop:app"], "not a Cache"),
-        (["web", "shop"], "module:attribute"),
-        (["web", "shop:cache"], "everfresh worker"),
-        (["web", "shop:not_callable"], "not an ASGI application"),
-        (["web", "shop:Cache"], "not an ASGI application"),
-        (["run", "shop:nothing"], "no 'nothing'"),
-        (["run", "two:app"], "2 caches"),
-        (["run", "none:app"], "no caches"),
-        (["run", "none:app", "--cache", "shop:app"], "not a Cache"),
-        (["web", "shop:app", "--listen", "8000"], "HOST:PORT"),
-        (["web", "shop:app", "--listen", "localhost:70000"], "HOST:PORT"),
-        (["worker", "shop:cache", "-c", "0"], "-c"),
-    ],
-)
-def test_a_command_line_that_cannot_be_used_is_exit_code_2(folder: Path, arguments: list[str], words: str) -> None:
-    """With the reason in words."""
+REFUSED = [
+    (["worker", "shop"], "module:attribute"),
+    (["worker", "shop:app"], "not a Cache"),
+    (["web", "shop"], "module:attribute"),
+    (["web", "shop:cache"], "everfresh worker"),
+    (["web", "shop:not_callable"], "not an ASGI application"),
+    (["web", "shop:Cache"], "not an ASGI application"),
+    (["run", "shop:nothing"], "no 'nothing'"),
+    (["run", "two:app"], "2 caches"),
+    (["run", "none:app"], "no caches"),
+    (["run", "none:app", "--cache", "shop:app"], "not a Cache"),
+    (["web", "shop:app", "--listen", "8000"], "HOST:PORT"),
+    (["web", "shop:app", "--listen", "localhost:70000"], "HOST:PORT"),
+    (["worker", "shop:cache", "-c", "0"], "-c"),
+]
+# One process for all: none of them starts anything.
+REFUSING = """
+import contextlib, io, json, sys
+from everfresh.cli.commands import run
+for arguments in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = run(arguments)
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+    """The exit code of each of these command lines, and what it says on standard error."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "shop.py").write_text(APP)
     (folder / "two.py").write_text("from shop import app, cache\nfrom everfresh import Cache\nother = Cache()")
     (folder / "none.py").write_text("from shop import app")
-    with child(folder, *arguments) as process:
-        code = process.ended()
+    command = [sys.executable, "-c", REFUSING, json.dumps([arguments for arguments, _ in REFUSED])]
+    told = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=DEADLINE_S).stdout
+    return [tuple(json.loads(line)) for line in told.splitlines()]
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=[" ".join(arguments) for arguments, _ in REFUSED])
+def test_a_command_line_that_cannot_be_used_is_exit_code_2(refusals: list[tuple[int, str]], number: int) -> None:
+    """With the reason in words."""
+    code, said = refusals[number]
 
     assert code == 2
-    assert words in " ".join("".join(process.lines).split())
+    assert REFUSED[number][1] in " ".join(said.split())
 
 
 def test_the_cache_can_be_named(folder: Path) -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from everfresh.asgi import Receive, Scope, Send
 from everfresh.cli.streams import Streams
+from everfresh.push.ending import at_end
 
 STREAM = [(b"Content-Type", b"text/event-stream; charset=utf-8")]
+BYE = b'retry: 3000\nevent: bye\ndata: {"retry_ms":3000}\n\n'
 PAGE = [(b"content-type", b"text/html")]
 
 
@@ -66,7 +68,7 @@ async def test_a_stream_ends_with_a_word_when_to_come_back() -> None:
     await task
 
     assert visit.was_cancelled
-    assert visit.sent[-1] == {"type": "http.response.body", "body": b"retry: 3000\nevent: bye\ndata: {}\n\n"}
+    assert visit.sent[-1] == {"type": "http.response.body", "body": BYE}
 
 
 async def test_a_stream_that_begins_later_ends_at_once() -> None:
@@ -76,7 +78,7 @@ async def test_a_stream_that_begins_later_ends_at_once() -> None:
     streams.end()
     await visit.begin(streams)
 
-    assert visit.sent[-1]["body"] == b"retry: 3000\nevent: bye\ndata: {}\n\n"
+    assert visit.sent[-1]["body"] == BYE
 
 
 async def test_any_other_answer_is_finished() -> None:
@@ -148,3 +150,77 @@ async def test_other_scopes_are_passed_on() -> None:
     await Streams(app, nothing)({"type": "websocket"}, never, Visit().send)
 
     assert seen == ["websocket"]
+
+
+async def test_a_stream_that_listens_ends_itself() -> None:
+    """It is told, and not cut: what it says last is its own affair."""
+    told, has_begun = asyncio.Event(), asyncio.Event()
+    visit = Visit()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        at_end(scope, told.set)
+        await send({"type": "http.response.start", "status": 200, "headers": STREAM})
+        has_begun.set()
+        await told.wait()
+        await send({"type": "http.response.body", "body": b"my own goodbye"})
+
+    streams = Streams(app, nothing)
+    task = visit.begin(streams)
+    await has_begun.wait()
+    streams.end()
+    await task
+
+    assert visit.sent[-1]["body"] == b"my own goodbye"
+
+
+async def test_a_stream_that_begins_to_listen_late_is_told_at_once() -> None:
+    """On a connection that was open."""
+    told = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        at_end(scope, told.set)
+        await told.wait()
+
+    streams = Streams(app, nothing)
+    streams.end()
+    await streams({"type": "http"}, never, Visit().send)
+
+    assert told.is_set()
+
+
+async def test_a_stream_that_listens_and_does_not_end_is_cut_by_the_server() -> None:
+    """Whose patience has an end; nothing is written into its answer then."""
+    visit = Visit()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        at_end(scope, lambda: None)
+        await visit.app(scope, receive, send)
+
+    streams = Streams(app, nothing)
+    task = visit.begin(streams)
+    await visit.has_begun.wait()
+    streams.end()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert visit.sent[-1]["body"] == b"first"
+
+
+async def test_the_connection_behind_is_to_be_found() -> None:
+    """So that a client that reads nothing can be cut off, buffer and all."""
+    found: list[object] = []
+
+    class Cycle:
+        transport = "the connection"
+
+        async def send(self, message: dict[str, object]) -> None:
+            pass
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(send.__self__.transport)  # type: ignore[attr-defined] # as uvicorn has it
+
+    await Streams(app, nothing)({"type": "http"}, never, Cycle().send)
+    await Streams(app, nothing)({"type": "http"}, never, never)  # type: ignore[arg-type] # any function
+
+    assert found == ["the connection", None]

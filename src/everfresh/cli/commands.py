@@ -24,6 +24,7 @@ from everfresh.cli.quarantine import quarantine
 from everfresh.cli.recording import record
 from everfresh.cli.replay import lines_of, publish
 from everfresh.cli.sources import sources
+from everfresh.cli.tailing import tail
 from everfresh.cli.touching import touches
 from everfresh.cli.words import count
 from everfresh.model.entry import State
@@ -34,7 +35,10 @@ from everfresh.sources.files import read_lines
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line, and give its exit code."""
     try:
-        code: object = everfresh.main(list(arguments), prog_name="everfresh", standalone_mode=False)
+        # Commands that start more of their own kind pass the arguments on.
+        code: object = everfresh.main(
+            list(arguments), prog_name="everfresh", standalone_mode=False, obj=tuple(arguments)
+        )
     except EverfreshError as error:
         click.echo(printable(" ".join([f"everfresh: {error}", *getattr(error, "__notes__", ())])), err=True)
         return 1
@@ -93,6 +97,7 @@ everfresh.add_command(processes.worker)
 everfresh.add_command(processes.consume)
 everfresh.add_command(processes.web)
 everfresh.add_command(record)
+everfresh.add_command(tail)
 
 
 @everfresh.command()

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from types import FrameType
@@ -33,8 +34,9 @@ _LAST_WORD_S = 0.1
 class Ending:
     """Whether the end is asked for, why, and with which exit code."""
 
-    def __init__(self, *, grace_s: float) -> None:
+    def __init__(self, *, grace_s: float, at_cut: Callable[[], object] | None = None) -> None:
         self._left_s = grace_s + _TIDYING_S
+        self._at_cut = at_cut
         self._signalled_at: float | None = None
         self._loop = asyncio.get_running_loop()
         # To put into it is safe within a signal handler, whatever that interrupts; locks and events are not.
@@ -58,6 +60,12 @@ class Ending:
             self.asked.set()
             self._told.put(None)
 
+    def lose_parent(self) -> None:
+        """Whoever started this process is gone, which asks for the end; the second time, if it was asked for before."""
+        if self.asked.is_set():
+            os._exit(self.code)
+        self.ask("its parent is gone")
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._signalled_at is None:
@@ -76,6 +84,8 @@ class Ending:
         last = threading.Thread(target=self._tell_cut, daemon=True)
         last.start()
         last.join(_LAST_WORD_S)
+        if self._at_cut is not None:
+            self._at_cut()
         os._exit(self.code)
 
     def _tell_cut(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -25,12 +26,13 @@ def exposition() -> Exposition | None:
 
 @cache
 def _register() -> None:
-    """Have sources among the metrics, if the application has not done so."""
+    """Have sources and streams among the metrics, if the application has not done so."""
     from prometheus_client import REGISTRY  # noqa: PLC0415 - an extra
 
+    from everfresh.push.metrics import PushCollector  # noqa: PLC0415 - needs an extra
     from everfresh.sources.metrics import SourcesCollector  # noqa: PLC0415 - needs an extra
 
-    try:
-        REGISTRY.register(SourcesCollector())
-    except ValueError:  # it is there already
-        return
+    for collector in (SourcesCollector(), PushCollector()):
+        # Else it is there already.
+        with suppress(ValueError):
+            REGISTRY.register(collector)

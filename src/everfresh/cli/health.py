@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from everfresh.asgi import Problem, Receive, Scope, Send, answer, live, refuse, request_of
 from everfresh.cache import Cache
 from everfresh.cache.secrets import told_of
 from everfresh.cli.exposing import exposition
+from everfresh.cli.places import Report
 from everfresh.feed.streaming import StreamFollower
 from everfresh.model.position import Position
 from everfresh.refresh import Worker
@@ -51,28 +53,20 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        if scope["type"] == "lifespan":
-            await live(receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close"})
-            return
-        match request_of(scope).method, scope["path"]:
-            case ("GET" | "HEAD", "/live"):
-                await _say(send, self.dead())
-            case ("GET" | "HEAD", "/ready"):
-                failing = await self._failing()
-                reasons = self.unready()
-                degraded: list[str] = []
-                (reasons if self._needs_store else degraded).extend(failing)
-                (degraded if self._is_serving else reasons).extend(self._troubles())
-                await _say(send, reasons, degraded=degraded)
-            case ("GET" | "HEAD", "/metrics") if (metrics := exposition()) is not None:
-                headers = [(b"content-type", metrics.media_type.encode()), (b"cache-control", b"no-store")]
-                await send({"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": headers})
-                await send({"type": "http.response.body", "body": metrics.page})
-            case _:
-                await refuse(send, Problem(HTTPStatus.NOT_FOUND, _THERE_ARE))
+        await probed(scope, receive, send, self.life, self.report)
+
+    async def life(self) -> Report:
+        """Whether this process lives."""
+        return Report(reasons=self.dead())
+
+    async def report(self) -> Report:
+        """Whether it is ready."""
+        failing = await self._failing()
+        reasons = self.unready()
+        degraded: list[str] = []
+        (reasons if self._needs_store else degraded).extend(failing)
+        (degraded if self._is_serving else reasons).extend(self._troubles())
+        return Report(reasons=reasons, degraded=degraded, has_started=not self.waits_for)
 
     def dead(self) -> list[str]:
         """Why only a new process helps; nothing, if this one lives."""
@@ -111,7 +105,34 @@ class Health:
         return not engine.store.is_shared or engine.follower.position.covers(position)
 
 
-async def _say(send: Send, reasons: list[str], degraded: list[str] | None = None) -> None:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-    document = {"ok": not reasons, "reasons": reasons, "degraded": degraded or [], "pid": os.getpid()}
+async def probed(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    life: Callable[[], Awaitable[Report]],
+    report: Callable[[], Awaitable[Report]],
+) -> None:
+    """Serve one ASGI scope of whoever asks for the health of what these tell of."""
+    if scope["type"] == "lifespan":
+        await live(receive, send)
+        return
+    if scope["type"] != "http":
+        await send({"type": "websocket.close"})
+        return
+    match request_of(scope).method, scope["path"]:
+        case ("GET" | "HEAD", "/live"):
+            await _say(send, await life())
+        case ("GET" | "HEAD", "/ready"):
+            await _say(send, await report())
+        case ("GET" | "HEAD", "/metrics") if (metrics := exposition()) is not None:
+            headers = [(b"content-type", metrics.media_type.encode()), (b"cache-control", b"no-store")]
+            await send({"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": headers})
+            await send({"type": "http.response.body", "body": metrics.page})
+        case _:
+            await refuse(send, Problem(HTTPStatus.NOT_FOUND, _THERE_ARE))
+
+
+async def _say(send: Send, report: Report) -> None:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if report.reasons else HTTPStatus.OK
+    document = {"ok": not report.reasons, "reasons": report.reasons, "degraded": report.degraded, "pid": os.getpid()}
     await answer(send, status, document, "application/json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -12,10 +12,12 @@ import click
 
 from everfresh.cache.printing import printable
 from everfresh.cli.apps import AppUnusable, asgi_of, cache_of
+from everfresh.cli.keeping import Kept, keep
 from everfresh.cli.listening import Address
 from everfresh.cli.logs import LogFormat, configure
 from everfresh.cli.naming_sources import consumers_of
 from everfresh.cli.parameters import address, duration
+from everfresh.cli.places import taken_place
 from everfresh.cli.supervising import NO_STORE, Program, refused, supervise
 from everfresh.model.errors import StoreUnavailable
 
@@ -34,14 +36,33 @@ _concurrency = click.option(
     help="How many async builds run at once, and as many sync ones.",
 )
 _cache = click.option("--cache", metavar="APP", help="The cache.  [default: the one in the application's module]")
-_listen = click.option(
-    "--listen",
-    type=address,
-    metavar="HOST:PORT",
-    default="127.0.0.1:8000",
-    show_default=True,
-    help="Where to serve; port 0 is a free one.",
-)
+
+
+def _serving(command: F) -> F:
+    """The options of what serves an application."""
+    options = (
+        _cache,
+        click.option(
+            "--listen",
+            type=address,
+            metavar="HOST:PORT",
+            default="127.0.0.1:8000",
+            show_default=True,
+            help="Where to serve; port 0 is a free one.",
+        ),
+        click.option(
+            "--workers",
+            "n_processes",
+            type=click.IntRange(1, 256),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="How many processes do it, side by side; one that ends is started again.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def _sources(*, is_required: bool) -> Callable[[F], F]:
@@ -138,10 +159,19 @@ def consume(
 
 @click.command()
 @click.argument("app")
-@_cache
-@_listen
+@_serving
 @_common
-def web(app: str, cache: str | None, listen: Address, **common: Any) -> int:  # noqa: ANN401 - as above
+@click.pass_obj
+def web(
+    arguments: Sequence[str],
+    /,
+    app: str,
+    *,
+    cache: str | None,
+    listen: Address,
+    n_processes: int,
+    **common: Any,  # noqa: ANN401 - as above
+) -> int:
     """Serve an ASGI application, until SIGTERM.
 
     APP names the application as module:attribute, looked for in the current folder too.
@@ -151,22 +181,25 @@ def web(app: str, cache: str | None, listen: Address, **common: Any) -> int:  # 
         served, its_cache = asgi_of(app, cache)
         return Program(cache=its_cache, app=served, listen=listen)
 
-    return _supervised(program, **common)
+    return _side_by_side(program, n_processes, arguments, listen, **common)
 
 
 @click.command()
 @click.argument("app")
-@_cache
 @_concurrency
-@_listen
+@_serving
 @_sources(is_required=False)
 @_common
+@click.pass_obj
 def run(  # noqa: PLR0913 - a whole application has as many options
+    arguments: Sequence[str],
+    /,
     app: str,
     *,
     cache: str | None,
     concurrency: int,
     listen: Address,
+    n_processes: int,
     sources: tuple[str, ...],
     format_name: str | None,
     canary: timedelta | None,
@@ -183,7 +216,43 @@ def run(  # noqa: PLR0913 - a whole application has as many options
         consumers = consumers_of(sources, format_name, canary)
         return Program(cache=its_cache, concurrency=concurrency, sources=consumers, app=served, listen=listen)
 
-    return _supervised(program, **common)
+    return _side_by_side(program, n_processes, arguments, listen, **common)
+
+
+def _side_by_side(  # noqa: PLR0913 - what every process is told
+    make: Callable[[], Program],
+    n_processes: int,
+    arguments: Sequence[str],
+    listen: Address,
+    *,
+    health: Address | None,
+    grace: int,
+    log_format: LogFormat,
+    log_level: str,
+) -> int:
+    """Keep so many processes of this command line, or be one of them."""
+    place = taken_place()
+    if n_processes == 1:
+        return _supervised(make, health=health, grace=grace, log_format=log_format, log_level=log_level)
+    if place is None:
+        configure(log_format, log_level)
+        _check_extra()
+        return keep(Kept(n=n_processes, arguments=arguments, listen=listen, health=health, grace_s=grace))
+
+    def placed() -> Program:
+        program = make()
+        if not program.cache.engine.store.is_shared:
+            program.cache.close()
+            raise click.BadParameter(_NOT_SHARED, param_hint="--workers")
+        return replace(program, place=place)
+
+    # Of its health the parent tells.
+    return _supervised(placed, health=None, grace=grace, log_format=log_format, log_level=log_level)
+
+
+_NOT_SHARED = (
+    "each process would have a cache of its own. Give the cache a store that processes share: sqlite: or redis:"
+)
 
 
 def _supervised(

@@ -1,7 +1,8 @@
 """Streams: an application whose event streams end when its process does.
 
-A server waits for open answers, and a stream of events never ends by itself. So each is ended here, by the server's
-side: the application sees its client go, and the client hears when to come back, each at another moment.
+A server waits for open answers, and a stream of events never ends by itself. So each is told to end here, if its
+application listens to that, as our own does (`push.ending`). Any other is ended by the server's side: the application
+sees its client go. Either way the client hears when to come back, each at another moment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import cast
 
 from everfresh.asgi import Receive, Scope, Send
 from everfresh.model.clock import Dice, fair_dice
+from everfresh.push.ending import EXTENSION
 from everfresh.push.frames import bye
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -28,7 +30,7 @@ class Streams:
         self._app = app
         self._held = held
         self._dice = dice
-        self._open: dict[asyncio.Task[object], Send] = {}
+        self._open: dict[asyncio.Task[object], Callable[[], object]] = {}
         self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,8 +46,8 @@ class Streams:
     def end(self) -> None:
         """End all streams, and those that begin from now on."""
         self._is_ending = True
-        for task in self._open:
-            task.cancel()
+        for end in [*self._open.values()]:
+            end()
 
     def _holding(self, receive: Receive) -> Receive:
         async def held() -> Mapping[str, object]:
@@ -59,26 +61,60 @@ class Streams:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         # A server runs each request in a task of its own.
         task = cast("asyncio.Task[object]", asyncio.current_task())
-
-        async def minded(message: dict[str, object]) -> None:
-            await send(message)
-            if message["type"] == "http.response.start" and _is_stream(message):
-                self._open[task] = send
-                if self._is_ending:
-                    task.cancel()
-            elif message["type"] == "http.response.body" and not message.get("more_body", False):
-                self._open.pop(task, None)
-
+        answer = _Answer(self, task, send)
         try:
-            await self._app(scope, receive, minded)
+            await self._app({**scope, "extensions": _offered(scope, answer.listen)}, receive, answer.send)
         except asyncio.CancelledError:
             # Cancelled once more it is by the server, whose patience has an end too.
-            if task not in self._open or not self._is_ending or task.uncancel():
+            if answer.ends_itself or task not in self._open or not self._is_ending or task.uncancel():
                 raise
             farewell = bye(_RETRY_FIRST_MS + int(_RETRY_SPREAD_MS * self._dice()))
             await send({"type": "http.response.body", "body": farewell.wire})
         finally:
-            self._open.pop(task, None)
+            self.release(task)
+
+    def hold(self, task: asyncio.Task[object], end: Callable[[], object]) -> None:
+        """The task answers with a stream, which `end` ends."""
+        self._open[task] = end
+        if self._is_ending:
+            end()
+
+    def release(self, task: asyncio.Task[object]) -> None:
+        """It does not any more."""
+        self._open.pop(task, None)
+
+
+class _Answer:
+    """The answer to one request; an application that looks for the connection behind `send` finds it."""
+
+    def __init__(self, streams: Streams, task: asyncio.Task[object], send: Send) -> None:
+        self._streams = streams
+        self._task = task
+        self._send = send
+        self.ends_itself = False
+
+    @property
+    def transport(self) -> object:
+        """As uvicorn has it, and None where there is none."""
+        return getattr(getattr(self._send, "__self__", None), "transport", None)
+
+    def listen(self, end: Callable[[], object]) -> None:
+        """Call `end` at the end, instead of cutting the answer off."""
+        self.ends_itself = True
+        self._streams.hold(self._task, end)
+
+    async def send(self, message: dict[str, object]) -> None:
+        """Pass the message on to the server."""
+        await self._send(message)
+        if message["type"] == "http.response.start" and not self.ends_itself and _is_stream(message):
+            self._streams.hold(self._task, self._task.cancel)
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._streams.release(self._task)
+
+
+def _offered(scope: Scope, listen: Callable[[Callable[[], object]], None]) -> dict[str, object]:
+    extensions = cast("Mapping[str, object]", scope.get("extensions") or {})
+    return {**extensions, EXTENSION: listen}
 
 
 def _is_stream(message: Mapping[str, object]) -> bool:

@@ -10,6 +10,7 @@ A store, or a source, that does not answer for a while breaks no part: each goes
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import logging
 import socket
@@ -23,8 +24,9 @@ from everfresh.cache import Cache
 from everfresh.cache.secrets import told_of
 from everfresh.cli.ending import Ending
 from everfresh.cli.health import Health
-from everfresh.cli.listening import Address, CannotListen, listen, url_of
+from everfresh.cli.listening import Address, CannotListen, listen, raise_limit, share, url_of
 from everfresh.cli.notifying import ALIVE, READY, STOPPING, notify, watchdog_s
+from everfresh.cli.places import Parent, Place
 from everfresh.cli.streams import App, Streams
 from everfresh.model.errors import StoreError
 from everfresh.refresh import Worker
@@ -35,15 +37,19 @@ _log = logging.getLogger("everfresh.process")
 BROKEN, NO_STORE, NO_ADDRESS = 1, 3, 4
 """Exit codes, beside 0 for an end that was asked for and 2 for a command line that cannot be used."""
 
-# Probes are answered at once; whoever holds a connection open for longer is none.
-_HEALTH_GRACE_S = 1
+HEALTH_GRACE_S = 1
+"""Probes are answered at once; whoever holds a connection open for longer is none."""
+
 # A lease a millisecond, when the store is well.
 _GIVING_BACK_S = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What a process is to do: refresh with that concurrency, consume those sources, serve that application there."""
+    """What a process is to do: refresh with that concurrency, consume those sources, serve that application there.
+
+    With a `place` it serves beside others, and its parent asks for its health.
+    """
 
     cache: Cache
     concurrency: int | None = None
@@ -52,6 +58,7 @@ class Program:
     listen: Address | None = None
     health: Address | None = None
     grace_s: int = 1
+    place: Place | None = None
 
 
 class PartEnded(Exception):
@@ -60,8 +67,13 @@ class PartEnded(Exception):
 
 def supervise(program: Program) -> int:
     """Do it until SIGTERM, SIGINT or the end of a part; give the exit code."""
+    if program.app is not None:
+        raise_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_live(program))
+        code = runner.run(_live(program))
+    # Python would look for garbage once more, through all that there is, while somebody waits for the end.
+    gc.freeze()
+    return code
 
 
 def refused(code: int, error: Exception) -> int:
@@ -85,7 +97,8 @@ async def _live(program: Program) -> int:
     async with program.cache:
         with ExitStack() as stack:
             try:
-                web, health = (_opened(stack, address) for address in (program.listen, program.health))
+                web = _web_of(stack, program)
+                health = None if program.health is None else stack.enter_context(listen(program.health))
                 await program.cache.position()
             except (CannotListen, StoreError) as error:
                 code = NO_ADDRESS if isinstance(error, CannotListen) else NO_STORE
@@ -96,8 +109,17 @@ async def _live(program: Program) -> int:
     return ending.code
 
 
-def _opened(stack: ExitStack, address: Address | None) -> socket.socket | None:
-    return None if address is None else stack.enter_context(listen(address))
+def _web_of(stack: ExitStack, program: Program) -> socket.socket | None:
+    if program.app is None or program.listen is None:
+        return None
+    place = program.place
+    if place is None:
+        made = listen(program.listen)
+    elif place.listener is None:
+        made = share(Address(place.host, place.port))
+    else:
+        made = socket.socket(fileno=place.listener)
+    return stack.enter_context(made)
 
 
 class _Process:
@@ -110,7 +132,9 @@ class _Process:
             program.cache, ending.asked, is_serving=program.app is not None, is_consuming=bool(program.sources)
         )
         self._addresses: dict[str, str] = {}
+        self._parent = None if program.place is None else Parent(program.place.channel, self._health.report)
         self._has_no_worker = asyncio.Event()
+        self._has_started = asyncio.Event()
         self._is_over = asyncio.Event()
 
     async def live(self, web: socket.socket | None, health: socket.socket | None) -> None:
@@ -127,6 +151,8 @@ class _Process:
                 beside.create_task(self._beat(every_s / 2))
             if health is not None:
                 beside.create_task(self._guarded("health", self._answer(health)))
+            if self._parent is not None:
+                beside.create_task(self._mind(self._parent))
             async with asyncio.TaskGroup() as group:
                 for name, part in parts.items():
                     group.create_task(self._guarded(name, part))
@@ -197,13 +223,27 @@ class _Process:
     async def _answer(self, listener: socket.socket) -> None:
         from everfresh.cli.serving import Server  # noqa: PLC0415 - needs an extra
 
-        await Server(self._health, until=self._is_over, grace_s=_HEALTH_GRACE_S).serve(sockets=[listener])
+        await Server(self._health, until=self._is_over, grace_s=HEALTH_GRACE_S).serve(sockets=[listener])
 
     def _started(self, name: str) -> None:
         self._health.waits_for.discard(name)
         if not self._health.waits_for:
             notify(READY)
             _log.info("process.ready %s", self._addresses)
+            self._has_started.set()
+
+    async def _mind(self, parent: Parent) -> None:
+        """Tell the parent how this process is, and end when there is none any more."""
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self._tell_start(parent))
+            await _until(self._is_over, parent.answer())
+            telling.cancel()
+        if not self._is_over.is_set():
+            self._ending.lose_parent()
+
+    async def _tell_start(self, parent: Parent) -> None:
+        await self._has_started.wait()
+        await parent.tell()
 
     async def _tell_the_end(self) -> None:
         await self._ending.asked.wait()
