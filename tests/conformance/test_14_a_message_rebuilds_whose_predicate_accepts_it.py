@@ -32,7 +32,7 @@ async def test_exactly_the_accepting_entries_are_rebuilt_and_pushed_to_who_watch
     async with Worker(cache), AsyncExitStack() as stack:
         clients = {number: await stack.enter_async_context(calling(updates, f"topic={number}")) for number in range(10)}
         for client in clients.values():
-            await client.until("hello")
+            await client.begun()
 
         world["round"] = 1
         await cache.publish(Event("message.new", {"numbers": ACCEPTING}))

@@ -34,7 +34,7 @@ async def page(demo: Demo) -> AsyncIterator[httpx2.AsyncClient]:
 
 def versions(html: str) -> dict[str, int]:
     """The version of each widget, as the page says it."""
-    return {topic: int(version) for topic, version in re.findall(r'data-topic="([^"]+)" data-version="(\d+)"', html)}
+    return {topic: int(version) for topic, version in re.findall(r'topic="([^"]+)" version="(\d+)"', html)}
 
 
 async def test_the_page_shows_every_widget_and_how_fresh_it_is(page: httpx2.AsyncClient) -> None:
@@ -50,7 +50,7 @@ async def test_the_page_carries_the_position_that_it_was_made_at(demo: Demo, pag
     """The stream begins there."""
     html = (await page.get("/design-team")).text
 
-    assert f'data-position="{(await demo.cache.position()).text}"' in html
+    assert f'<meta name="live-position" content="{(await demo.cache.position()).text}">' in html
 
 
 async def test_the_page_allows_nothing_inline_and_nothing_from_elsewhere(page: httpx2.AsyncClient) -> None:
@@ -62,10 +62,10 @@ async def test_the_page_allows_nothing_inline_and_nothing_from_elsewhere(page: h
     assert "unsafe" not in policy
     assert "<style" not in answer.text
     assert 'style="' not in answer.text
-    assert re.findall(r"<script[^>]*>(.*?)</script>", answer.text, re.DOTALL) == [""]
+    assert re.findall(r"<script[^>]*>(.*?)</script>", answer.text, re.DOTALL) == ["", ""]
 
 
-@pytest.mark.parametrize("path", ["/static/live.js", "/static/demo.css", "/static/icon.svg"])
+@pytest.mark.parametrize("path", ["/static/demo.js", "/static/demo.css", "/static/icon.svg"])
 async def test_what_the_page_needs_is_served(page: httpx2.AsyncClient, path: str) -> None:
     """From its own origin."""
     assert (await page.get(path)).status_code == 200

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,15 +15,15 @@ pytestmark = [pytest.mark.alone, pytest.mark.browser]
 
 TOPICS = {"summary", "reviews-mira", "reviews-jonas", "components", "flow", "activity"}
 LONGEST_MS = 15_000
-SNAPSHOT = """() => Object.fromEntries([...document.querySelectorAll("[data-topic]")].map(
-    (widget) => [widget.dataset.topic, Number(widget.dataset.version)]))"""
-# Remembers the very nodes: whoever draws a widget again, even with the same text, replaces them.
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+SNAPSHOT = """() => Object.fromEntries([...document.querySelectorAll("live-entry")].map(
+    (widget) => [widget.topic, widget.version]))"""
 MARK = """() => {
     window.marker = "this page was never reloaded";
-    for (const widget of document.querySelectorAll("[data-topic]")) widget.querySelector(".body").marker = "as it was";
+    window.drawn = [];
+    document.addEventListener("live-entry:drawn", (event) => drawn.push(event.detail.topic));
 }"""
-REDRAWN = """() => [...document.querySelectorAll("[data-topic]")].filter(
-    (widget) => widget.querySelector(".body").marker === undefined).map((widget) => widget.dataset.topic)"""
+REDRAWN = "() => drawn"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ class Visit:
 
     def redrawn(self) -> set[str]:
         """The widgets that were drawn again since the page was opened, once all are settled."""
-        expect(self.page.locator('[data-topic][data-state="fresh"]')).to_have_count(len(TOPICS), timeout=LONGEST_MS)
+        expect(self.page.locator('live-entry[state="fresh"]')).to_have_count(len(TOPICS), timeout=LONGEST_MS)
         return set(self.page.evaluate(REDRAWN))
 
     def wait_for_version(self, topic: str, version: int) -> None:
@@ -99,8 +100,8 @@ def test_a_change_redraws_the_touched_widgets_and_no_other(running: DemoProcess,
     assert visit.redrawn() == {"reviews-mira", "reviews-jonas", "activity"}
     after = visit.versions()
     assert {topic for topic in TOPICS if after[topic] > before[topic]} == visit.redrawn()
-    expect(visit.page.locator('[data-topic="reviews-jonas"]')).to_contain_text(issue["key"])
-    expect(visit.page.locator('[data-topic="reviews-mira"]')).not_to_contain_text(issue["key"])
+    expect(visit.page.locator('[topic="reviews-jonas"]')).to_contain_text(issue["key"])
+    expect(visit.page.locator('[topic="reviews-mira"]')).not_to_contain_text(issue["key"])
 
 
 def test_the_page_is_not_reloaded_and_asks_for_nothing_more(running: DemoProcess, visit: Visit) -> None:
@@ -112,7 +113,7 @@ def test_the_page_is_not_reloaded_and_asks_for_nothing_more(running: DemoProcess
         visit.wait_for_version(topic, before[topic] + 1)
 
     assert visit.redrawn() == TOPICS - {"reviews-mira"}
-    expect(visit.page.locator('[data-topic="flow"] svg rect')).to_have_count(2 + 2 * 14)
+    expect(visit.page.locator('[topic="flow"] svg rect')).to_have_count(2 + 2 * 14)
     assert visit.page.evaluate("window.marker") == "this page was never reloaded"
     assert visit.requests == []
 
@@ -120,7 +121,7 @@ def test_the_page_is_not_reloaded_and_asks_for_nothing_more(running: DemoProcess
 def test_the_widget_says_how_fresh_it_is(running: DemoProcess, visit: Visit) -> None:
     """As of, built in, version; and the version grows."""
     before = visit.versions()["activity"]
-    freshness = visit.page.locator('[data-topic="activity"] .freshness')
+    freshness = visit.page.locator('[topic="activity"] .freshness')
 
     running.change("DES-120", title="A title that nobody had before")
     visit.wait_for_version("activity", before + 1)
@@ -153,7 +154,7 @@ def test_what_changed_is_marked(running: DemoProcess, visit: Visit) -> None:
     running.change("DES-122", title="Marked")
     visit.wait_for_version("activity", before + 1)
 
-    marked = visit.page.locator('[data-topic="activity"] .changed')
+    marked = visit.page.locator('[topic="activity"] .changed')
     expect(marked).to_have_count(1)
     expect(marked).to_contain_text("DES-122")
 
@@ -167,7 +168,7 @@ def test_a_title_is_text_whatever_it_looks_like(running: DemoProcess, visit: Vis
     running.change(issue["key"], title=title)
     visit.wait_for_version("reviews-jonas", before + 1)
 
-    expect(visit.page.locator('[data-topic="reviews-jonas"]')).to_contain_text("<img src=x")
+    expect(visit.page.locator('[topic="reviews-jonas"]')).to_contain_text("<img src=x")
     assert visit.page.evaluate("window.broken") is None
 
 
@@ -181,7 +182,7 @@ def test_the_form_changes_an_issue_without_a_reload(running: DemoProcess, visit:
 
     expect(visit.page.get_by_role("status")).to_contain_text("DES-101 is changed")
     visit.wait_for_version("activity", before + 1)
-    expect(visit.page.locator('[data-topic="activity"]')).to_contain_text("Written on the page.")
+    expect(visit.page.locator('[topic="activity"]')).to_contain_text("Written on the page.")
     assert visit.page.evaluate("window.marker") == "this page was never reloaded"
     assert visit.requests == [f"{running.url}/change"]
 
@@ -214,7 +215,7 @@ def test_changes_made_while_away_arrive_on_return(running: DemoProcess, context:
     visit.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
     visit.wait_for_version("activity", before + 1)
 
-    expect(visit.page.locator('[data-topic="activity"]')).to_contain_text("While you were away")
+    expect(visit.page.locator('[topic="activity"]')).to_contain_text("While you were away")
 
 
 def test_the_page_fits_a_phone(chromium: Browser, running: DemoProcess) -> None:
@@ -233,7 +234,7 @@ def test_widgets_and_fields_have_names(visit: Visit) -> None:
 
     assert page.get_by_role("region").count() == len(TOPICS) + 1
     assert page.locator("section h2").count() == len(TOPICS) + 1
-    assert page.locator('[data-topic]:not([aria-live="off"])').count() == 0
+    assert page.locator("live-entry[aria-live]").count() == 0
     for name in ("Issue", "Reviewer", "Component", "State", "Priority", "Comment"):
         expect(page.get_by_label(name, exact=True)).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("opened and closed"))).to_be_visible()
@@ -251,7 +252,19 @@ def test_the_page_says_when_the_hub_is_gone_and_comes_back(chromium: Browser) ->
     with demo(f"port={port}, {store}") as second:
         expect(visit.page.locator("#link")).to_have_text("live", timeout=LONGEST_MS)
         second.change("DES-120", title="After the restart")
-        expect(visit.page.locator('[data-topic="activity"]')).to_contain_text("renamed it", timeout=LONGEST_MS)
+        expect(visit.page.locator('[topic="activity"]')).to_contain_text("renamed it", timeout=LONGEST_MS)
 
     assert visit.page.evaluate("window.marker") == "this page was never reloaded"
     context.close()
+
+
+def test_axe_finds_nothing(running: DemoProcess, visit: Visit) -> None:
+    """Nor after a widget was drawn anew."""
+    before = visit.versions()["activity"]
+    running.change("DES-124", title="Seen by everybody")
+    visit.wait_for_version("activity", before + 1)
+
+    visit.page.evaluate(f"() => {{ {AXE.read_text('utf-8')} }}")
+    found = visit.page.evaluate("async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.length])")
+
+    assert found == []

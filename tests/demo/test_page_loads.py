@@ -47,7 +47,7 @@ class Reader:
 
 def is_settled(html: str) -> bool:
     """Whether every widget of the page is fresh."""
-    return set(re.findall(r'data-version="\d+" data-state="(\w+)"', html)) == {"fresh"}
+    return set(re.findall(r'version="\d+" state="(\w+)"', html)) == {"fresh"}
 
 
 @pytest.mark.alone

@@ -25,12 +25,13 @@ from everfresh.demo import forms, views
 from everfresh.demo.upstream import Tracker
 from everfresh.demo.values import Activity, ComponentCount, Day, Issue, TeamSummary
 from everfresh.demo.widgets import Widget
-from everfresh.push import Topic, Updates
+from everfresh.push import Client, Topic, Updates
 from everfresh.refresh import Worker
 from everfresh.sources.http import EventsEndpoint
 
 cache = Cache(os.environ.get("EVERFRESH_DEMO_STORE", "memory:"))
 tracker = Tracker()
+client = Client("/live")
 
 
 # 1. Cached functions. Each says which events touch its result; the rest of it knows nothing of caching.
@@ -123,7 +124,8 @@ async def design_team(_: Request) -> Response:
     shown = [await widget.shown() for widget in WIDGETS]
     issues = await unfinished_issues("design")
     took_s = time.perf_counter() - began
-    return views.page("page.html", position=position, shown=shown, issues=issues, choices=forms.CHOICES, took_s=took_s)
+    live = client.head(position, is_policy_allowed=True)
+    return views.page("page.html", live=live, shown=shown, issues=issues, choices=forms.CHOICES, took_s=took_s)
 
 
 # 5. The application: events come in, the worker refreshes what they touch, the stream carries it to the browsers.
@@ -155,6 +157,7 @@ def create_app(
         Route("/change", forms.change_with(tracker), methods=["POST"]),
         Route("/events", EventsEndpoint(cache)),
         Route("/updates", updates),
+        Mount("/live", client),
         Mount("/static", StaticFiles(packages=[("everfresh.demo", "static")])),
     ]
     app = Starlette(routes=routes, lifespan=lifespan)

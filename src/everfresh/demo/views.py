@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse
 HEADERS: Final = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types live-entry"
     ),
     "cache-control": "no-store",
     "referrer-policy": "same-origin",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from everfresh import AsyncFunction, Entry, Key
+from everfresh import AsyncFunction, Entry, Key, State
 from everfresh.demo import views
 
 
@@ -42,3 +42,8 @@ class Shown:
     widget: Widget
     entry: Entry
     html: str
+
+    @property
+    def state(self) -> str:
+        """The state in the words of `<live-entry>`: an old value is stale while its next one is due or being built."""
+        return self.entry.state.value if self.entry.state in {State.FRESH, State.FAILED} else "stale"
