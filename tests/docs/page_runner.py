@@ -4,11 +4,15 @@ Called as a program with the path of a page, in a process of its own, so that no
 
 A page reads as a session: later blocks see the names of earlier ones, and a block may `await` at its top level. If a
 block of output (```text) follows with the words "It prints:" before it, that is what the block must print.
+
+A block that begins with a comment that names a file, `# shop/pages.py`, is that file: it is written into the current
+folder and imported, and later blocks see its names too.
 """
 
 import ast
 import asyncio
 import contextlib
+import importlib
 import inspect
 import io
 import re
@@ -22,6 +26,7 @@ FENCE = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:\nIt prints:\n\n```text\n(?P<output>.*?)^```\n)?",
     re.MULTILINE | re.DOTALL,
 )
+FILE = re.compile(r"# (?P<path>(?:\w+/)*\w+\.py)\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,12 @@ class Block:
     code: str
     line: int
     output: str | None
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it is."""
+        found = FILE.match(self.code)
+        return None if found is None else Path(found["path"])
 
 
 def blocks_of(text: str) -> Iterator[Block]:
@@ -44,6 +55,21 @@ def compiled(page: Path, block: Block) -> CodeType:
     """Compile a block so that a traceback shows the page's own lines."""
     padding = "\n" * block.line
     return compile(padding + block.code, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+
+def written(page: Path, folder: Path) -> None:
+    """Write the files of a page into a folder."""
+    for block in blocks_of(page.read_text("utf-8")):
+        if block.file is not None:
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.file).write_text(block.code, "utf-8")
+
+
+def imported(file: Path) -> dict[str, object]:
+    """The names of a file in the current folder."""
+    sys.path[:0] = [] if "" in sys.path else [""]
+    importlib.invalidate_caches()
+    return vars(importlib.import_module(".".join(file.with_suffix("").parts)))
 
 
 def printed_by(run: Callable[[], object]) -> str:
@@ -63,8 +89,13 @@ def run_page(page: Path) -> None:
     """
     module = ModuleType("__main__")
     sys.modules["__main__"] = module  # whoever looks up the annotations of a class does it there
+    written(page, Path())
     with asyncio.Runner() as runner:
         for block in blocks_of(page.read_text("utf-8")):
+            if block.file is not None:
+                names = imported(block.file)
+                vars(module).update({name: value for name, value in names.items() if not name.startswith("__")})
+                continue
             code = compiled(page, block)
 
             def run(code: CodeType = code) -> None:

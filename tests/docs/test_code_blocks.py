@@ -17,6 +17,8 @@ TIMEOUT_S = 50  # under the limit of one test, so that what the page printed is 
 # The variable that a page about Redis takes the store's URL from, as the examples in deploy/ do.
 STORE = "SHOP_STORE"
 
+# What a page is about need not be installed here: then its code is not run.
+NEEDS = re.compile(r"^<!-- needs: (?P<module>\w+) -->$", re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 MAKE = re.compile(r"(?:^|`)make (?P<target>[a-z]+)", re.MULTILINE)
 
@@ -30,8 +32,11 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
     page: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Whoever copies from a page gets what the page promises."""
+    text = page.read_text("utf-8")
+    for found in NEEDS.finditer(text):
+        pytest.importorskip(found["module"])
     environment = dict(os.environ)
-    if f'os.environ["{STORE}"]' in page.read_text("utf-8"):
+    if f'os.environ["{STORE}"]' in text:
         environment[STORE] = request.getfixturevalue("redis_url")
 
     done = subprocess.run(

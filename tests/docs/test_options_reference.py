@@ -12,7 +12,8 @@ import pytest
 
 from everfresh import FOREVER, Cache
 from everfresh.cache.options import FunctionOptions, Options
-from everfresh.push import Updates
+from everfresh.push import Access, Client, Grant, Limits, Updates
+from everfresh.push.tokens import TopicTokens
 from everfresh.refresh import Worker
 from everfresh.sources.consuming import Consumer
 from everfresh.sources.http import EventsEndpoint
@@ -44,6 +45,8 @@ def shown(default: object) -> str:
             return str(default)
         case float():
             return f"{default:g}"
+        case _ if repr(default) == "<factory>":  # of a dataclass: an empty one of its kind
+            return "none"
         case _:
             return f"`{getattr(default, '__name__', default)}`"
 
@@ -73,7 +76,12 @@ def test_the_options_that_are_typed_are_those_that_are_read() -> None:
         pytest.param("## `Cache`", "## Others", Cache, id="Cache"),
         pytest.param("`Worker(cache, ...)`", "`cache.put(", Worker, id="Worker"),
         pytest.param("`cache.put(", "`everfresh.push.Updates(", Cache.put, id="put"),
-        pytest.param("`everfresh.push.Updates(", "`everfresh.sources.http.EventsEndpoint(", Updates, id="Updates"),
+        pytest.param("`everfresh.push.Updates(", "`everfresh.push.Access(", Updates, id="Updates"),
+        pytest.param("`everfresh.push.Access(", "`everfresh.push.Grant(", Access, id="Access"),
+        pytest.param("`everfresh.push.Grant(", "`everfresh.push.Limits(", Grant, id="Grant"),
+        pytest.param("`everfresh.push.Limits(", "`everfresh.push.tokens.TopicTokens(", Limits, id="Limits"),
+        pytest.param("`everfresh.push.tokens.TopicTokens(", "`everfresh.push.Client(", TopicTokens, id="TopicTokens"),
+        pytest.param("`everfresh.push.Client(", "`everfresh.sources.http.EventsEndpoint(", Client, id="Client"),
         pytest.param(
             "`everfresh.sources.http.EventsEndpoint(",
             "`everfresh.sources.consuming.Consumer(",
