@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from everfresh import Cache, Event, StoreUnavailable, dep
+from everfresh.matching.shapes import CALL_SHAPE
 from everfresh.model.dependency import Tag
 from everfresh.model.entry import Key, State
 from everfresh.protocol.requests import LoadMany
@@ -110,6 +111,49 @@ def test_a_key_of_another_type_costs_rebuilds(url: str, prefix: str, client: red
         name = key_of(client, prefix, kind)
         client.delete(name)
         client.rpush(name, "a")
+
+        shop.check()
+
+
+@pytest.mark.parametrize("kind", ["w:", "g:", "p:"])
+def test_a_key_that_breaks_the_first_nested_commit_costs_rebuilds(
+    url: str, prefix: str, client: redis.Redis, kind: str
+) -> None:
+    """Half of that commit is written, and in no counter; the outer is found by the inner's changes all the same."""
+    with Cache(url, near=0) as cache:
+        truth, to_hurt = [0], [b""]
+
+        @cache.cached(depends_on=[dep.Id("x", 1)])
+        def inner() -> int:
+            return truth[0]
+
+        @cache.cached(depends_on=[dep.Tag("t")], expires=1_000)
+        def outer() -> int:
+            value = inner() if to_hurt[0] else -1
+            client.delete(to_hurt[0])
+            client.rpush(to_hurt[0], "a")
+            return value
+
+        inner()
+        named = CALL_SHAPE.id if kind == "p:" else outer.key().partition("(")[0].encode()
+        to_hurt[0] = f"{prefix}:{{s0}}:{kind}".encode() + named
+        assert client.exists(to_hurt[0]) or kind != "p:"
+        assert outer() == 0
+        for _ in range(3):
+            truth[0] += 1
+            to_hurt[0] = b"unharmed"
+            cache.blocking.invalidate(dep.Id("x", 1))
+            assert (inner(), outer()) == (truth[0], truth[0])
+
+
+def test_a_part_of_the_index_and_the_counters_deleted_together_cost_rebuilds(
+    url: str, prefix: str, client: redis.Redis
+) -> None:
+    """Nobody knows any more where somebody stands who was built from another."""
+    with Cache(url, near=0) as cache:
+        shop = Shop(cache)
+        shop.fill()
+        client.delete(f"{prefix}:{{s0}}:m", f"{prefix}:{{s0}}:p:".encode() + CALL_SHAPE.id)
 
         shop.check()
 

@@ -49,7 +49,8 @@ end
 
 -- Carry out the step without what it cannot read; its answer.
 local function repaired(carry)
-  local damage, problem
+  -- What the step wrote before it broke off stands there, and in no counter: a new life counts anew.
+  local damage, problem = "what a step wrote that broke off", nil
   for _ = 1, MAX_REPAIRS do
     call, named = naming, nil
     local is_done, answer = pcall(carry, damage)

@@ -101,6 +101,13 @@ local function _sound_counters(packed)
   return is_read and counters or nil
 end
 
+-- In how many parts of the index somebody stands who was built from another; one more where nobody knows.
+function tables.count_call_parts()
+  local parts = K.parts[CONST.CALL_SHAPE]
+  local is_whole = call("SISMEMBER", parts, "-1")
+  return math.max(call("SCARD", parts) - is_whole, 1 - is_whole)
+end
+
 -- The counters were new to the step, or its life began in it: what there was before is lost, or not to be trusted.
 local function _begin_counters(epoch)
   local counters = _new_counters(epoch)
@@ -111,16 +118,19 @@ local function _begin_counters(epoch)
     -- As identity.py names it.
     call("SET", P .. "run", run_id .. "." .. (copied or ""))
   end
-  if call("EXISTS", K.t) == 1 then
+  local has_rows = call("EXISTS", K.t) == 1
+  if has_rows then
     call("SET", P .. "unswept", epoch)
   end
   -- The rows of a life that nobody counted keep their numbers; those of new ones begin above.
   counters.id = (tonumber(call("GET", K.t) or 0) or 0) * 64
   call("HSET", P .. "n:" .. counters.id / 64, "whole", "")
   call("SET", K.t, counters.id / 64 + 1)
-  -- Nobody of this life stands there yet that its parts do not tell of.
-  call("SADD", K.parts[CONST.CALL_SHAPE], -1)
-  counters.n_call_parts = call("SCARD", K.parts[CONST.CALL_SHAPE]) - 1
+  if not has_rows then
+    -- Nobody stands there that its parts do not tell of.
+    call("SADD", K.parts[CONST.CALL_SHAPE], -1)
+  end
+  counters.n_call_parts = tables.count_call_parts()
   -- Their positions would be ahead of all new ones.
   call("UNLINK", K.x, K.e, K.k, K.s, P .. "z", P .. "u")
   -- As following.lua reads it: nobody followed before.

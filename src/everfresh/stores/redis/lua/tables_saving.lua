@@ -315,6 +315,7 @@ function tables.finish()
   if counters.epoch ~= tables.first_epoch then
     counters.life, counters.born_at = _life_of(counters.epoch), tables.server_time()
     _forget_packed_life(counters)
+    counters.n_call_parts = tables.count_call_parts()
     table.insert(counters.lives, 1, counters.life)
     counters.lives[N_LIVES + 1] = nil
     for _, func in ipairs(call("SMEMBERS", K.f)) do
