@@ -9,6 +9,7 @@ Rules
 from __future__ import annotations
 
 import selectors
+import time
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -20,7 +21,9 @@ from everfresh.stores.redis.packets import command_of
 from everfresh.stores.redis.reading import Lines
 
 # Longer than renewals are apart, so that they are what ends a wait.
-_BLOCK_MS = 20_000
+_BLOCK_MS = 2_000
+# A question that the server has not ended by then went nowhere: nobody tells of a connection that died in silence.
+_OVERDUE_S = _BLOCK_MS / 1_000 + 1.0
 _READ = ("XREAD", "BLOCK", str(_BLOCK_MS), "COUNT", str(N_EARLY), "STREAMS")
 
 
@@ -31,15 +34,19 @@ class Ear:
         self._lines = lines
         self._identity = identity
         self._asked: Any = None
+        self._overdue_at = 0.0
 
     def hear(self, stream: bytes, after: bytes, wait_s: float) -> Sequence[Any]:
         """The stream's next items, a few at most; none come within that time. Raises the driver's errors.
 
         There may be some among them that are not after that one.
         """
-        if self._asked is not None and self._identity.is_of_another(self._asked):
+        if self._asked is not None and (
+            self._identity.is_of_another(self._asked) or time.monotonic() >= self._overdue_at
+        ):
             self.forget()
         if self._asked is None:
+            self._overdue_at = time.monotonic() + _OVERDUE_S
             self._asked = self._lines.begin(command_of(_READ, (stream, after)))
         if not _has_news(self._asked, wait_s):
             return ()
@@ -62,6 +69,7 @@ def _has_news(connection: Any, wait_s: float) -> bool:  # noqa: ANN401 - the dri
     plug = connection._sock  # noqa: SLF001
     if plug is None:
         raise exceptions.ConnectionError("the connection was closed")
-    with selectors.DefaultSelector() as selector:
+    # Of those that are closed while it waits, epoll forgets without a word.
+    with selectors.PollSelector() as selector:
         selector.register(plug, selectors.EVENT_READ)
         return bool(selector.select(wait_s))
