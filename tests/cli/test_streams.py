@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from everfresh.asgi import Receive, Scope, Send
 from everfresh.cli.streams import Streams
+from everfresh.push.direct import response_of
 from everfresh.push.ending import at_end
 
 STREAM = [(b"Content-Type", b"text/event-stream; charset=utf-8")]
@@ -205,6 +208,31 @@ async def test_a_stream_that_listens_and_does_not_end_is_cut_by_the_server() -> 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert visit.sent[-1]["body"] == b"first"
+
+
+async def test_a_stream_that_ends_itself_is_written_past_send() -> None:
+    """As under the server alone. Of any other nobody would notice the end."""
+    found: list[object] = []
+
+    class Cycle:
+        transport = asyncio.Transport()
+        flow = SimpleNamespace(write_paused=False)
+        scope: ClassVar = {"method": "GET"}
+        chunked_encoding = response_started = True
+        response_complete = disconnected = False
+
+        async def send(self, message: dict[str, object]) -> None:
+            pass
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(response_of(send))
+        at_end(scope, found.clear)
+        found.append(response_of(send))
+
+    cycle = Cycle()
+    await Streams(app, nothing)({"type": "http"}, never, cycle.send)
+
+    assert found == [None, cycle]
 
 
 async def test_the_connection_behind_is_to_be_found() -> None:

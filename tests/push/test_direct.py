@@ -173,6 +173,22 @@ def test_only_a_response_in_chunks_is_written_to(change: dict[str, object]) -> N
     assert response_of(response.send) is None
 
 
+def test_what_passes_for_a_method_is_no_server() -> None:
+    """A proxy that shows all of its method's attributes would be passed by."""
+
+    class Proxy:
+        def __init__(self, behind: Any) -> None:  # noqa: ANN401 - whatever it stands for
+            self._behind = behind
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._behind, name)
+
+        async def __call__(self, message: dict[str, object]) -> None:
+            await self._behind(message)
+
+    assert response_of(Proxy(Response().send)) is None
+
+
 async def test_a_wrapped_send_is_called() -> None:
     """Middleware sees all that it would see."""
     response = Response()

@@ -12,7 +12,7 @@ from everfresh import InvalidOption
 from everfresh.asgi import Request
 from everfresh.model.clock import wall_clock
 from everfresh.model.entry import Entry, Key
-from everfresh.push import Access, Grant, Topic, Updates, subject_key
+from everfresh.push import Access, Grant, Topic, Updates, rechecks, subject_key
 from tests.push.fake import FakeCache, calling
 
 TOPICS = {name: Topic(Key(name)) for name in ("a", "b")}
@@ -126,6 +126,34 @@ async def test_who_cannot_be_asked_about_comes_back(cache: FakeCache, rights: Ri
         received = await client.ended()
 
     assert [event.event for event in received] == ["bye"]
+
+
+async def test_who_waits_for_a_turn_to_be_asked_about_loses_nothing(
+    cache: FakeCache, rights: Rights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A question that takes too long ends one stream; those behind it are asked about as if it had not been."""
+    monkeypatch.setattr(rechecks, "_N_AT_ONCE", 1)
+    monkeypatch.setattr(rechecks, "_ANSWERED_IN_S", 0.05)
+    updates = Updates(cache, TOPICS, access=Access(authorize=rights.authorize), dice=lambda: 0.5)
+    async with calling(updates, "topic=a") as first, calling(updates, "topic=a") as second:
+        await first.begun()
+        await second.begun()
+        rights.asked.clear()
+        rights.may_answer.clear()
+        cache.commit(subject_key("user:1"), "a")
+        await rights.asked.wait()
+        late = {asyncio.create_task(client.ended()): client for client in (first, second)}
+        done, left = await asyncio.wait(late, return_when=asyncio.FIRST_COMPLETED)
+        rights.may_answer.set()
+        (ended,) = done
+        assert [event.event for event in ended.result()] == ["bye"]
+        for task in left:
+            task.cancel()
+            (update,) = await late[task].until("update")
+            assert update.data["topic"] == "a"
+
+    assert "recheck.late" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_change_during_the_first_question_is_not_missed(

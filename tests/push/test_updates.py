@@ -149,6 +149,16 @@ async def test_a_store_that_goes_away_ends_the_stream(
     assert ".failed" in caplog.text
 
 
+async def test_who_does_not_even_take_the_head_is_cut_off(cache: FakeCache) -> None:
+    """What was answered before on its connection may fill the server's buffers still."""
+    updates = Updates(cache, TOPICS, patience=timedelta(milliseconds=20))
+    async with calling(updates, "topic=a") as stalled:
+        stalled.may_send.clear()
+
+        assert await stalled.ended() == []
+        assert updates.n_streams == 0
+
+
 async def test_draining_cuts_off_who_does_not_read(cache: FakeCache) -> None:
     """A client that stalls must not hold up the end of the server."""
     updates = updates_of(cache)

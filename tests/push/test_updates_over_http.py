@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 import uvloop
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from everfresh import FOREVER, Cache, Entry, Event, Key, dep
 from everfresh.model.marks import override
@@ -487,11 +489,12 @@ async def test_a_reader_that_takes_nothing_is_cut_off(cache: Cache) -> None:
     assert not (await cut_off(cache)).endswith(b"0\r\n\r\n")
 
 
-async def test_who_leaves_with_a_request_behind_the_stream_is_noticed(cache: Cache) -> None:
+@pytest.mark.parametrize("is_mounted", [False, True], ids=["alone", "mounted"])
+async def test_who_leaves_with_a_request_behind_the_stream_is_noticed(cache: Cache, is_mounted: bool) -> None:
     """The server tells that request alone that its client is gone, and nobody ever the stream."""
     await cache.put("a", 1)
     updates = Updates(cache, TOPICS, heartbeat=SOON)
-    async with serving(updates) as url:
+    async with serving(Starlette(routes=[Mount("/", updates)]) if is_mounted else updates) as url:
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         request = f"GET /?topic=a HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()

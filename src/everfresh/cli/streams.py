@@ -98,6 +98,11 @@ class _Answer:
         """As uvicorn has it, and None where there is none."""
         return getattr(getattr(self._send, "__self__", None), "transport", None)
 
+    @property
+    def response(self) -> object:
+        """The server's own, for who ends it: between its start and its end nothing is looked at here."""
+        return getattr(self._send, "__self__", None) if self.ends_itself else None
+
     def listen(self, end: Callable[[], object]) -> None:
         """Call `end` at the end, instead of cutting the answer off."""
         self.ends_itself = True

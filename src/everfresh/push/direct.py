@@ -7,6 +7,7 @@ that somebody wraps, is called as ASGI has it.
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Protocol, cast
 
 from everfresh.asgi import Send
@@ -36,7 +37,12 @@ class Response(Protocol):
 
 def response_of(send: Send) -> Response | None:
     """The response behind `send`, if its server shows it and it is sent in chunks. Ask once it has begun."""
-    response = getattr(send, "__self__", None)
+    if type(send) is not MethodType:
+        # A proxy that passes for the server's own would be passed by.
+        return None
+    # Our own runner stands before the server, and says what is behind it.
+    behind = getattr(send, "__self__", None)
+    response = getattr(behind, "response", behind)
     is_shown = (
         getattr(response, "chunked_encoding", None) is True
         and getattr(response, "response_started", None) is True

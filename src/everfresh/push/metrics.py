@@ -43,6 +43,6 @@ class PushCollector(Collector):
             ended.add_metric([reason.value], sum(one.ended[reason] for one in known))
         yield ended
         refused = CounterMetricFamily("everfresh_push_refused", "Requests that were refused.", labels=("status",))
-        for status in sorted({status for one in known for status in one.refused}):
+        for status in sorted({status for one in known for status in [*one.refused]}):
             refused.add_metric([str(status)], sum(one.refused[status] for one in known))
         yield refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
@@ -11,6 +12,8 @@ from typing import Protocol
 from everfresh.model.position import Position
 from everfresh.push.frames import Frame, heartbeat
 from everfresh.push.wheel import Wheel
+
+_log = logging.getLogger("everfresh.push")
 
 # Nothing here has to be on time by more than this; by less for those who want short times.
 _TICK_S = 1.0
@@ -119,7 +122,10 @@ class Pulse:
             await asyncio.sleep(self._wheel.tick_s)
             now = loop.time()
             for place, living in enumerate(self._wheel.due(now), start=1):
-                self._tend(living, now)
+                try:
+                    self._tend(living, now)
+                except Exception:  # noqa: BLE001 - a server's transport may raise what it likes; others are looked after
+                    _log.exception("stream.failed")
                 if not place % _N_IN_A_ROW:
                     await asyncio.sleep(0)
 

@@ -32,6 +32,8 @@ _log = logging.getLogger("everfresh.push")
 _N_AT_ONCE = 64
 # A question that hangs must not keep the place of others, nor its own stream silent.
 _ANSWERED_IN_S = 10.0
+# So long a stream waits for its turn to be asked about: as many as that are asked about at once.
+_TURN_WITHIN_S = 60.0
 
 
 class Checked(Protocol):
@@ -152,6 +154,9 @@ class Rechecks(Generic[C]):
                 checked.end()
             else:
                 checked.release(*self._drop(checked, grant.topics))
+        except TimeoutError:
+            _log.warning("recheck.late: nobody said in time what may still be seen; the client comes back")
+            checked.end()
         except Exception:  # noqa: BLE001 - whatever it was, nothing is granted by it
             _log.exception("recheck.failed")
             checked.end()
@@ -162,8 +167,14 @@ class Rechecks(Generic[C]):
         while known.is_asked_again:
             known.is_asked_again = False
             mark = self.mark
-            async with asyncio.timeout(_ANSWERED_IN_S), self._gate:
-                answer = await checked.recheck()
+            # Waiting for one's turn is no answer that takes long, but has an end too: nothing is sent meanwhile.
+            async with asyncio.timeout(_TURN_WITHIN_S):
+                await self._gate.acquire()
+            try:
+                async with asyncio.timeout(_ANSWERED_IN_S):
+                    answer = await checked.recheck()
+            finally:
+                self._gate.release()
             match answer:
                 case Problem(status=status) if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     return None

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass
 
-from everfresh.asgi import Problem, Receive, Send, transport_of
+from everfresh.asgi import Problem, Receive, Send, Transport, transport_of
 from everfresh.model.clock import Dice
 from everfresh.model.position import Position
 from everfresh.push.access import Grant
@@ -162,7 +162,7 @@ class Stream:
 
     def beat(self, handed_out: Position, word: Callable[[Position], Frame]) -> None:
         """Send word of the position that the client has reached, if nothing else is to be sent."""
-        transport = transport_of(self._send)
+        transport = self._transport()
         if transport is not None and transport.is_closing():
             # Not every server, nor every loop, says so.
             self._leave_soon()
@@ -182,7 +182,7 @@ class Stream:
 
     def cut(self) -> None:
         """End now, whatever the client has not read."""
-        transport = transport_of(self._send) or transport_of(self._receive)
+        transport = self._transport()
         if transport is not None:
             # The server's buffer goes with it. Only closed, it would be kept for as long as the client stalls.
             transport.abort()
@@ -192,12 +192,10 @@ class Stream:
         self, receive: Receive, send: Send, catch_up: Coroutine[None, None, None], headers: Headers = ()
     ) -> None:
         """Send until the client is gone, or goodbye is said, or the stream is cut; `catch_up` runs first."""
-        encoding = _GZIP if self._checksum is not None else []
         task = self._task = asyncio.current_task()
         try:
             try:
-                await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *encoding, *headers]})
-                self._send, self._receive, self._response = send, receive, response_of(send)
+                await self._start(receive, send, headers)
                 self.flush()
                 await catch_up
                 self._is_waiting = True
@@ -218,6 +216,14 @@ class Stream:
         except OSError:
             # As ASGI has it since 2.4 for a client that is gone.
             return
+
+    async def _start(self, receive: Receive, send: Send, headers: Headers) -> None:
+        # What was answered before on this connection may fill its buffers still.
+        self._receive, self.vital.sending_since = receive, self._loop.time()
+        encoding = _GZIP if self._checksum is not None else []
+        await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *encoding, *headers]})
+        self.vital.sending_since = None
+        self._send, self._response = send, response_of(send)
 
     def _begin(self, frames: Sequence[Frame], send: Send) -> None:
         response = self._response
@@ -300,8 +306,11 @@ class Stream:
         self._connection.end(bye(first_ms + int(spread_ms * self._manner.dice())))
         self.flush()
 
+    def _transport(self) -> Transport | None:
+        return transport_of(self._send) or transport_of(self._receive)
+
     def _give_up(self) -> None:
-        transport = transport_of(self._send)
+        transport = self._transport()
         if transport is not None and transport.is_closing() and self._is_waiting:
             # The client is gone.
             self._send = self._response = None
