@@ -151,6 +151,10 @@ def test_the_level_is_everfreshs_own(
     """Of others nothing below INFO is told, of the server no chatter."""
     root, loggers = logging.getLogger(), [logging.getLogger(name) for name in ("everfresh", "uvicorn")]
     monkeypatch.setattr(root, "handlers", [])
+    # Any server that ran here before has arranged its own.
+    for name in ("uvicorn", "uvicorn.error"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     before = [(one, one.level) for one in (root, *loggers)]
     try:
         configure("json", level)
