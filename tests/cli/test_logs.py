@@ -155,6 +155,7 @@ def test_the_level_is_everfreshs_own(
     for name in ("uvicorn", "uvicorn.error"):
         monkeypatch.setattr(logging.getLogger(name), "handlers", [])
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
     before = [(one, one.level) for one in (root, *loggers)]
     try:
         configure("json", level)

@@ -22,9 +22,13 @@ def wall_clock() -> float:
     return time.time()
 
 
+# The system's: whoever forks or seeds `random` would have all processes come back at the same moments.
+_dice = random.SystemRandom()
+
+
 def fair_dice() -> float:
     """A number from 0 to 1, each as likely."""
-    return random.random()  # noqa: S311 - spreads retries; nothing secret hangs on it
+    return _dice.random()
 
 
 def seconds_of(duration: object, *, option: str) -> float:
