@@ -7,7 +7,7 @@ import pytest
 from everfresh import FOREVER, StoreClosed
 from everfresh.refresh import Worker
 from everfresh.testing.waiting import soon
-from tests.cache.making import Colour, done
+from tests.cache.making import Colour, Gate, done
 from tests.cache.upstreams import Broken, Upstream
 
 pytestmark = pytest.mark.redis
@@ -143,7 +143,33 @@ async def test_a_later_failure_is_waited_out(colour: Colour, upstream: Upstream)
         seen = [await watch.next()]
         await upstream.break_down()
         coming = asyncio.create_task(watch.next())
-        await soon(lambda: upstream.n_read == 2, what="a build that fails")
+        await soon(lambda: upstream.n_read >= 2, what="a build that fails")
+        upstream.is_broken = False
+        await upstream.change(2)
+        seen.append(await coming)
+
+    assert seen == [1, 2]
+
+
+async def test_an_event_that_comes_while_a_build_fails_is_not_waited_out(
+    colour: Colour, upstream: Upstream, gate: Gate
+) -> None:
+    """The pause after the last attempt is the longest; the event says that another build may do better."""
+
+    @colour.cached(depends_on=[upstream.tag], max_attempts=1)
+    async def value() -> int:
+        if upstream.n_read:
+            await gate.stop()
+        return upstream.read()
+
+    async with colour.watching(value) as watch:
+        seen = [await watch.next()]
+        await upstream.break_down()
+        coming = asyncio.create_task(watch.next())
+        await gate.reached()
+        await upstream.announce()
+        gate.open()
+        await soon(lambda: upstream.n_read >= 3, what="a build for the event")
         upstream.is_broken = False
         await upstream.change(2)
         seen.append(await coming)

@@ -119,7 +119,6 @@ def blocking_changes(
             pause_s = watched.pause_s(call.policy, engine.dice())
             if pause_s is None:
                 raise
-            woken.clear()
         else:
             look_at = watched.try_at if entry is None else watched.look_at(entry, call.policy, engine.clock())
             if watched.is_in_vain:
@@ -145,7 +144,6 @@ async def changes(
             pause_s = watched.pause_s(call.policy, engine.dice())
             if pause_s is None:
                 raise
-            woken.clear()
         else:
             look_at = watched.try_at if entry is None else watched.look_at(entry, call.policy, engine.clock())
             if watched.is_in_vain:
