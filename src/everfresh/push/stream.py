@@ -24,6 +24,7 @@ from everfresh.push.direct import Response, chunk_of, response_of
 from everfresh.push.frames import Frame, Part, bye, revoked
 from everfresh.push.pulse import Vital
 from everfresh.push.shared_gzip import HEAD, Checksum
+from everfresh.push.tally import End, Tally
 
 _log = logging.getLogger("everfresh.push")
 
@@ -51,6 +52,7 @@ class Manner:
 
     on_sent: OnSent | None
     dice: Dice
+    tally: Tally
 
 
 class Stream:
@@ -71,6 +73,7 @@ class Stream:
         "_send",
         "_task",
         "_writing",
+        "ended_as",
         "vital",
     )
 
@@ -84,6 +87,8 @@ class Stream:
         recheck: Callable[[], Awaitable[Grant | Problem]] | None = None,
     ) -> None:
         self._connection = connection
+        self.ended_as = End.LEFT
+        """How it ended, once it has: as the first call that ended it had it, or else by its client."""
         self.vital = vital
         self._manner = manner
         self._recheck = recheck
@@ -153,6 +158,9 @@ class Stream:
 
     def release(self, gone: Collection[str], is_over: bool) -> None:  # noqa: FBT001 - both as `drop` gives them
         """Go on; the client is told what is gone, and of that nothing else. `is_over`: nothing is left."""
+        self._manner.tally.n_revoked += len(gone)
+        if is_over and gone:
+            self._ends(End.REVOKED)
         self._connection.release(gone)
         if gone:
             word = revoked(gone)
@@ -174,14 +182,17 @@ class Stream:
 
     def end(self) -> None:
         """Say goodbye and end."""
+        self._ends(End.TOLD)
         self._say_goodbye(_RETRY_FIRST_MS, _RETRY_SPREAD_MS)
 
     def expire(self) -> None:
         """Say goodbye, since it has lasted long enough, and end."""
+        self._ends(End.EXPIRED)
         self._say_goodbye(_RETURN_FIRST_MS, _RETURN_SPREAD_MS)
 
     def cut(self) -> None:
         """End now, whatever the client has not read."""
+        self._ends(End.STALLED)
         transport = self._transport()
         if transport is not None:
             # The server's buffer goes with it. Only closed, it would be kept for as long as the client stalls.
@@ -301,6 +312,10 @@ class Stream:
         for frame in frames:
             checksum.add(frame.wire)
         return head + b"".join([frame.block for frame in frames])
+
+    def _ends(self, how: End) -> None:
+        if self.ended_as is End.LEFT:
+            self.ended_as = how
 
     def _say_goodbye(self, first_ms: int, spread_ms: int) -> None:
         self._connection.end(bye(first_ms + int(spread_ms * self._manner.dice())))

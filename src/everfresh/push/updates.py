@@ -16,7 +16,6 @@ from everfresh.model.position import Position
 from everfresh.push.access import Access, Grant
 from everfresh.push.bounds import ending_of, refusal_of
 from everfresh.push.connection import Connection
-from everfresh.push.counted_stream import CountedStream
 from everfresh.push.ending import at_end
 from everfresh.push.following import Following, Run
 from everfresh.push.frames import revoked
@@ -96,10 +95,10 @@ class Updates:
             lifetime_s=_above_zero(lifetime, option="lifetime"),
         )
         self._compresses = compress
-        self._manner = Manner(on_sent=on_sent, dice=dice)
+        self._manner = Manner(on_sent=on_sent, dice=dice, tally=self.tally)
         self._following = Following(cache, self._pace, self.tally)
         self._recent = Recent(lambda: self._following.showcase)
-        self._streams: set[CountedStream] = set()
+        self._streams: set[Stream] = set()
         self._is_draining = False
         self._all_ended = asyncio.Event()
 
@@ -256,7 +255,7 @@ class Updates:
         names: Collection[str],
         grant: Grant,
         refused: Collection[str],
-    ) -> CountedStream:
+    ) -> Stream:
         now = asyncio.get_running_loop().time()
         lifetime_s = self._pace.lifetime_s * (1 - _LIFETIME_SPREAD * self._manner.dice())
         vital = Vital(beats_at=now + self._pace.heartbeat_s, ends_at=now + lifetime_s)
@@ -271,8 +270,7 @@ class Updates:
         _bound(vital, grant)
         accepted = self._compresses and is_accepted(request.texts().get("accept-encoding", ""))
         first = (*start.frames, revoked(refused)) if refused else start.frames
-        stream = CountedStream(
-            self.tally,
+        stream = Stream(
             Connection(first, cursor=start.cursor, tally=self.tally),
             manner=self._manner,
             vital=vital,
@@ -284,7 +282,7 @@ class Updates:
     def _headers(self, request: Request) -> list[tuple[bytes, bytes]]:
         return [(name.encode(), value.encode()) for name, value in self._access.headers(request).items()]
 
-    def _begin(self, stream: CountedStream, run: Run, scope: Scope) -> None:
+    def _begin(self, stream: Stream, run: Run, scope: Scope) -> None:
         run.pulse.put(stream)
         self._streams.add(stream)
         self.tally.n_opened += 1
@@ -292,7 +290,7 @@ class Updates:
         if self._is_draining:
             stream.end()
 
-    def _close(self, stream: CountedStream, run: Run) -> None:
+    def _close(self, stream: Stream, run: Run) -> None:
         run.fanout.remove(stream)
         run.pulse.remove(stream)
         if stream in self._streams:
