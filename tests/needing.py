@@ -7,8 +7,16 @@ from typing import NoReturn
 
 import pytest
 
+from everfresh.cli.listening import can_share
+
 # It lies beside the repository and is no part of it: a clone alone has none.
 _FEDORA_BUS = Path(__file__).parents[2] / "shared" / "data" / "fedora-bus.jsonl"
+
+
+ONLY_WHERE_SHARED = pytest.mark.skipif(
+    not can_share() and os.environ.get("CI") != "true", reason="the kernel does not share connections among sockets"
+)
+"""For tests of sockets that share an address; under CI=true they run, and fail where it cannot be."""
 
 
 def lacking(problem: str) -> NoReturn:

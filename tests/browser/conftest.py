@@ -1,30 +1,19 @@
 """Real browsers, and a server for them."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.browser import chrome, firefox
 from tests.browser.stage import Stage, staged
 from tests.browser.tabs import Browser, Person
-
-
-def need(program: Path) -> None:
-    """Without the browser its tests skip, but fail where it must not be missing."""
-    if program.exists():
-        return
-    problem = f"{program} is missing, so nobody has looked at the page. Install it: apt-get install {program.name}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(problem)
-    pytest.skip(problem)
+from tests.needing import need
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[chrome.Chromium]:
     """Debian's Chromium."""
-    need(chrome.PROGRAM)
+    need([chrome.PROGRAM], for_="the page", package="chromium")
     with chrome.chromium() as browser:
         yield browser
 
@@ -32,7 +21,7 @@ def chromium() -> Iterator[chrome.Chromium]:
 @pytest.fixture(scope="session")
 def debians_firefox() -> Iterator[Browser]:
     """Debian's Firefox."""
-    need(firefox.PROGRAM)
+    need([firefox.PROGRAM], for_="the page", package="firefox-esr")
     with firefox.firefox() as browser:
         yield browser
 

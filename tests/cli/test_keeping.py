@@ -15,15 +15,14 @@ import httpx2
 import pytest
 
 from everfresh.cli.keeping import pause_s
-from everfresh.cli.listening import can_share
 from everfresh.testing.waiting import DEADLINE_S, soon, until
 from tests.cli.children import APP, Child, child, command
 from tests.cli.crowd import Reader, all_ended, crowd
+from tests.needing import ONLY_WHERE_SHARED
 
 ANY_PORT = "127.0.0.1:0"
 WEB = ("web", "shop:app", "--listen", ANY_PORT)
 HEALTH = ("--health", ANY_PORT)
-ONLY_WHERE_SHARED = pytest.mark.skipif(not can_share(), reason="the kernel does not share connections among sockets")
 
 
 @pytest.fixture

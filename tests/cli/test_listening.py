@@ -6,11 +6,11 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from everfresh.cli.listening import Address, CannotListen, address_of, can_share, listen, reserve, share
+from everfresh.cli.listening import Address, CannotListen, address_of, listen, reserve, share
 from everfresh.testing.waiting import until
+from tests.needing import ONLY_WHERE_SHARED
 
 ANY_PORT = Address("127.0.0.1", 0)
-ONLY_WHERE_SHARED = pytest.mark.skipif(not can_share(), reason="the kernel does not share connections among sockets")
 
 
 def test_a_client_that_does_not_read_costs_the_kernel_little() -> None:
