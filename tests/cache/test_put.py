@@ -236,6 +236,17 @@ async def test_an_invalidation_in_the_middle_of_a_put_wins(by_hand: ByHand) -> N
     assert not await by_hand.has("a")
 
 
+async def test_a_delete_in_the_middle_of_a_put_wins(by_hand: ByHand) -> None:
+    """Miss, load the old, delete, put the old: the next get misses, though nothing was there to be deleted."""
+    assert not await by_hand.has("a")
+    assert await by_hand.delete("a", "b") == 0
+    await by_hand.put("a", "old")
+
+    assert not await by_hand.has("a")
+    await by_hand.put("a", "new")
+    assert await by_hand.get("a") == "new"
+
+
 async def test_a_miss_seen_by_has_is_a_fence_too(by_hand: ByHand) -> None:
     """`if not has: put` is the same mistake to be kept from."""
     assert not await by_hand.has("a")

@@ -109,6 +109,37 @@ async def test_an_event_of_another_outruns_it_all_the_same(by_hand: ByHand, when
     assert not await by_hand.has("k")
 
 
+async def test_a_value_that_is_put_after_the_delete_of_its_key_is_kept(by_hand: ByHand) -> None:
+    """The block says both, so the value is no older than the delete; other keys of that delete are fenced."""
+    assert not await by_hand.has("other")
+    async with by_hand.block():
+        assert not await by_hand.has("k")
+        await by_hand.delete("k", "other")
+        await by_hand.put("k", "new")
+    await by_hand.put("other", "old")
+
+    assert (await by_hand.get("k"), await by_hand.has("other")) == ("new", False)
+
+
+@pytest.mark.parametrize("when", ["before the put", "after the put"])
+async def test_a_delete_of_another_outruns_it_all_the_same(by_hand: ByHand, when: str) -> None:
+    """Also where the block deletes the key itself."""
+
+    async def delete() -> None:
+        await by_hand.cache.delete("k")
+
+    async with by_hand.block():
+        assert not await by_hand.has("k")
+        await by_hand.delete("k")
+        if when == "before the put":
+            await in_empty_context(delete)
+        await by_hand.put("k", "of before")
+        if when == "after the put":
+            await in_empty_context(delete)
+
+    assert not await by_hand.has("k")
+
+
 async def test_an_event_of_another_between_the_steps_of_the_end_outruns_it(by_hand: ByHand) -> None:
     """The block's own events are applied by then, and the value is not stored yet."""
     cache, told = by_hand.cache, list[Notice]()

@@ -578,7 +578,8 @@ def test_questions_carry_what_they_ask() -> None:
     """What is None is not there."""
     assert _sent(Candidates((Bucket(b"\xff"),))) == {"buckets": [b"\xff"]}
     assert [shape["s"] for shape in _sent(Register((ID[0], CALL_SHAPE)))["shapes"]] == [ID[0].id]
-    assert _sent(Delete((KEY,))) == {"keys": [KEY.encode()]}
+    assert _sent(Delete((KEY,))) == {"keys": [KEY.encode()], "calls": [call_bucket(KEY)]}
+    assert _sent(Delete((KEY,), outruns=False)) == {"keys": [KEY.encode()]}
     assert _sent(ReadFeed(None, 5)) == {"n_max": 5}
     assert _sent(ReadFeed(BEGUN, 5)) == {"after_epoch": b"e1", "after_sequence": 41, "n_max": 5}
     assert _sent(Behind(BEGUN)) == {"epoch": b"e1", "sequence": 41}

@@ -224,7 +224,11 @@ class Operations:
             case HeldPut(request):
                 yield from ask(request)
             case HeldDelete(keys):
-                yield from ask(Delete(keys))
+                # What the block puts then it knows to be newer; from others it may come from before.
+                own = {put.key for put in shown_by}
+                for some, outruns in ([key for key in keys if key not in own], True), (own, False):
+                    if some:
+                        yield from ask(Delete(tuple(some), outruns=outruns))
             case _:
                 assert_never(held)
         return None

@@ -230,11 +230,12 @@ class _Transaction:
         self.position = position if position is not None else (yield from self._carrier.position())
 
     def _showing(self) -> list[tuple[int, HeldPut]]:
-        """The puts to come that show the events of the next step, with their places."""
-        step = self._left[0]
+        """The puts to come that show the events of the next step, or come after what it deletes, with their places."""
+        step, places = self._left[0], enumerate(self._left)
+        if isinstance(step, HeldDelete):
+            return [(place, one) for place, one in places if isinstance(one, HeldPut) and one.request.key in step.keys]
         if not isinstance(step, HeldEvents | HeldNames):
             return []
-        places = enumerate(self._left)
         return [(place, one) for place, one in places if isinstance(one, HeldPut) and one.shows > step.said_at]
 
     def _raise_fences(self, showing: list[tuple[int, HeldPut]], applied: Applied) -> None:

@@ -231,7 +231,7 @@ class Register(Request[None]):
 class Put(Request[bool]):
     """Store a value without a recipe. Refused (False) when a dependency fired after `fence`; then nothing is there.
 
-    A fence of another life of the store refuses too: nobody knows what fired since.
+    So it is when the key itself was deleted since then. A fence of another life of the store refuses too: nobody knows what fired since.
     """
 
     key: Key
@@ -244,9 +244,13 @@ class Put(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Delete(Request[int]):
-    """Remove entries, whatever they are; answered with how many there were."""
+    """Remove entries, whatever they are; answered with how many there were.
+
+    With `outruns` puts whose fence is older are refused from now on, whether there was an entry or not.
+    """
 
     keys: tuple[Key, ...]
+    outruns: bool = True
 
 
 @dataclass(frozen=True, slots=True)

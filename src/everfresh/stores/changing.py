@@ -133,7 +133,10 @@ def put(tables: Tables, request: Put) -> bool:
 
 def delete(tables: Tables, request: Delete) -> int:
     """Carry out `Delete`."""
-    n_deleted = 0
+    n_deleted, counters = 0, tables.counters
+    if request.outruns:
+        counters.sequence += 1
+        tables.fire([call_bucket(key) for key in request.keys], counters.sequence)
     for key in request.keys:
         # Looked up one by one: to drop an entry may drop those built from it.
         row = tables.row(key)
@@ -281,6 +284,9 @@ def _seen_by_put(tables: Tables, request: Put) -> tuple[Seen, ...] | None:
     if fence is not None and fence.epoch != tables.counters.epoch:
         return None
     if fence is not None and is_outrun(tables, request.groups, fence.sequence):
+        return None
+    # Whoever deleted the key since then knew of something newer.
+    if fence is not None and tables.last_fired((call_bucket(request.key),)) > fence.sequence:
         return None
     seen: list[Seen] = []
     for key in (values[0] for group in request.groups if group.shape == CALL_SHAPE for values in group.values):

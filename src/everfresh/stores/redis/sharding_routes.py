@@ -137,8 +137,7 @@ def _enqueue(sharding: Sharding, request: Enqueue) -> Parts[int]:
 
 
 def _of_keys(sharding: Sharding, request: Retry | Delete) -> Parts[int]:
-    kind = type(request)
-    parts = [Part(shard, kind(tuple(keys))) for shard, keys in sharding.by_shard(request.keys).items()]
+    parts = [Part(shard, replace(request, keys=tuple(keys))) for shard, keys in sharding.by_shard(request.keys).items()]
     n_done: int = sum((yield from sharding.done(parts)))
     if isinstance(request, Delete):
         yield from sharding.settle([part.shard for part in parts], Spread())

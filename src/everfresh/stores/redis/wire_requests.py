@@ -217,7 +217,6 @@ def put(request: Put) -> Fields:
     """See `Put`; the value travels by itself."""
     return {
         "key": request.key,
-        "call": as_text(call_bucket(request.key)),
         "digest": request.digest,
         "expires_s": request.expires_s,
         **standing(request),
@@ -226,13 +225,15 @@ def put(request: Put) -> Fields:
 
 def delete(request: Delete) -> Fields:
     """See `Delete`."""
-    return {"keys": request.keys}
+    calls = [as_text(call_bucket(key)) for key in request.keys] if request.outruns else None
+    return {"keys": request.keys, "calls": calls}
 
 
 def standing(put: Put) -> Fields:
     """What a put depends on, and from when on that counts."""
     fence = put.fence
     return {
+        "call": as_text(call_bucket(put.key)),
         "groups": packed_groups(put.groups),
         "fence_epoch": None if fence is None else fence.epoch,
         "fence_sequence": None if fence is None else fence.sequence,

@@ -11,7 +11,7 @@ from everfresh.model.event import Event
 from everfresh.model.position import Position
 from everfresh.protocol.inspecting import ListEntries
 from everfresh.protocol.publishing import invalidate, publish
-from everfresh.protocol.requests import Overtaken
+from everfresh.protocol.requests import Delete, Overtaken
 from everfresh.testing.by_hand import FINGERPRINT, ByHand, commit_of, put_of
 from everfresh.testing.clock import FakeClock
 from everfresh.testing.contract.fixtures import StoreFixtures
@@ -108,6 +108,37 @@ class PutContract(StoreFixtures):
         assert hand.value("k") == "newer"
         hand.touch(A)
         assert hand.load("k").entry is None
+
+    @pytest.mark.parametrize("is_there", [False, True], ids=["absent", "there"])
+    def test_a_put_whose_key_was_deleted_since_is_refused(self, hand: ByHand, is_there: bool) -> None:  # noqa: FBT001
+        """Whoever deleted it knew of something newer than what was loaded before, also where nothing was there."""
+        before = hand.position()
+        if is_there:
+            hand.put("k", "old", A)
+        hand.delete("k")
+
+        assert not hand.put("k", "old", A, fence=before)
+        assert hand.load("k").entry is None
+        assert hand.put("k", "new", A, fence=hand.position())
+
+    def test_a_delete_is_of_its_key_alone(self, hand: ByHand) -> None:
+        """Another key's put stands, and what was put after the delete is not taken away by a refused one."""
+        before = hand.position()
+        hand.delete("k")
+
+        assert hand.put("other", 1, A, fence=before)
+        assert hand.put("k", "new", A)
+        assert not hand.put("k", "old", A, fence=before)
+        assert hand.value("k") == "new"
+
+    def test_a_delete_that_outruns_nothing_only_removes(self, hand: ByHand) -> None:
+        """So that who deletes in order to put does not refuse its own."""
+        hand.put("k", "old", A)
+        before = hand.position()
+
+        assert hand.store.carry_out(Delete((Key("k"),), outruns=False)) == 1
+        assert hand.load("k").entry is None
+        assert hand.put("k", "new", A, fence=before)
 
     def test_a_put_with_a_fence_of_another_life_is_refused(self, hand: ByHand) -> None:
         """Its numbers say nothing here, however high they are."""

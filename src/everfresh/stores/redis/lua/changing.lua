@@ -19,6 +19,10 @@ local function _seen_by_put(request)
   if fence and (request.fence_epoch ~= tables.counters.epoch or changing.is_outrun(request.groups, fence)) then
     return nil
   end
+  -- Whoever deleted the key since then knew of something newer.
+  if fence and tables.any_fired(fence) and tables.last_fired_of(request.call) > fence then
+    return nil
+  end
   local seen = {}
   for _, group in ipairs(request.groups) do
     for _, key in ipairs(group.k or {}) do
@@ -259,6 +263,10 @@ end
 -- Carry out `Delete`.
 function changing.delete(request)
   local n_deleted = 0
+  if request.calls then
+    tables.counters.sequence = tables.counters.sequence + 1
+    tables.fire(request.calls)
+  end
   for _, key in ipairs(request.keys) do
     -- Looked up one by one: to drop an entry may drop those built from it.
     local row = tables.row(key)
