@@ -231,7 +231,8 @@ class Register(Request[None]):
 class Put(Request[bool]):
     """Store a value without a recipe. Refused (False) when a dependency fired after `fence`; then nothing is there.
 
-    So it is when the key itself was deleted since then. A fence of another life of the store refuses too: nobody knows what fired since.
+    So it is when the key itself was deleted since then. A fence of another life of the store refuses too: nobody knows
+    what fired since.
     """
 
     key: Key
