@@ -54,6 +54,7 @@ NETS: dict[str, tuple[str, ...]] = {
         "tests/unit/cache/test_near.py",
         "tests/feed",
         "tests/cache/test_near_guards.py",
+        "tests/cache/test_got_near.py",
         "tests/cache/test_expires.py",
         "tests/cache/test_sharing.py",
         "tests/cache/test_keys.py",

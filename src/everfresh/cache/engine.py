@@ -64,6 +64,11 @@ class Engine:
         self.flights = Flights()
         self.teller = Teller(store, self.follower)
 
+    @property
+    def is_near_exact(self) -> bool:
+        """Whether what is held near is never behind the store, once it is confirmed."""
+        return isinstance(self.follower, Follower)
+
     def bind(self, spec: Spec, arguments: Arguments, key: Key) -> BoundCall:
         """The call of the function with these arguments."""
         # What the caller may change meanwhile is encoded now; to encode what it cannot costs a tenth of a hit.

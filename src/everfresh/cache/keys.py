@@ -40,6 +40,8 @@ def known_key(key: object, *, what: str) -> Key | None:
     Raises:
         InvalidOption: as above.
     """
+    if type(key) is str and key.isascii():
+        return Key(key)
     return next(iter(known_keys((key,), what=what)), None)
 
 

@@ -11,6 +11,7 @@ from everfresh.cache.engine import Engine
 from everfresh.cache.events import encode_event
 from everfresh.cache.keys import known_key, known_keys, new_key
 from everfresh.cache.misses import Asked, Miss, Slip
+from everfresh.cache.near import Slot
 from everfresh.cache.tracking import open_frame, undescribed
 from everfresh.cache.transactions import Held, HeldDelete, HeldEvents, HeldNames, HeldPut, hold, is_holding, moment
 from everfresh.cache.values import Codec, is_left_out
@@ -39,6 +40,8 @@ class Operations:
         self._engine = engine
         # Not its `id`: another cache may have that later, and misses outlive theirs.
         self._home = object()
+        # What is got by its key is exact without a word from anybody, so it is held near only where that is too.
+        self._near = engine.near if engine.is_near_exact and engine.near.is_holding else None
 
     @property
     def production_mode(self) -> bool:
@@ -189,21 +192,49 @@ class Operations:
     def _look(self, key: Key | None, asked: Sequence[Asked]) -> Steps[Entry | None]:
         if key is None:
             return None
-        try:
-            loaded: Loaded = yield from ask(Load(key))
-        except BaseException:
-            for one in asked:
-                one.give_up()
-            raise
-        found = loaded.entry if loaded.entry is not None and is_settled(loaded.entry, loaded.now) else None
+        found, miss = self._held(key), None
+        if found is None:
+            try:
+                found, miss = yield from self._load(key)
+            except BaseException:
+                for one in asked:
+                    one.give_up()
+                raise
         frame = open_frame()
         if frame is not None:
             frame.saw(key, found)
-        value = found if found is not None and _is_value(found) else None
-        miss = Miss(loaded.position, moment()) if value is None else None
         for one in asked:
             one.tell(miss)
-        return value
+        return None if miss is not None else found
+
+    def _held(self, key: Key) -> Entry | None:
+        """The entry as it is held near, once it is known to be current."""
+        if self._near is None:
+            return None
+        if self._engine.store.is_shared:
+            self._engine.confirm_near()
+        slot = self._near.get(key)
+        if slot is None or slot.entry.is_over(self._engine.clock()) or not _is_value(slot.entry):
+            return None
+        slot.is_used = True
+        return slot.entry
+
+    def _load(self, key: Key) -> Steps[tuple[Entry | None, Miss | None]]:
+        """What is settled under the key, held near from now on; and the miss, if that is no value."""
+        near, slot = self._near, None
+        ticket = None if near is None else near.open(key)
+        try:
+            loaded: Loaded = yield from ask(Load(key))
+            found = loaded.entry if loaded.entry is not None and is_settled(loaded.entry, loaded.now) else None
+            if found is None or not _is_value(found):
+                return found, Miss(loaded.position, moment())
+            self._engine.attention.read(key)
+            # Functions hold their own, as their callers want them.
+            slot = None if found.function else Slot(found, None)
+            return found, None
+        finally:
+            if near is not None and ticket is not None:
+                near.settle(ticket, slot)
 
     def carry_out(self, held: Held, shown_by: tuple[Put, ...] = ()) -> Steps[Applied | None]:
         """Do what was asked for; what came of the events in it, which the puts to come show."""
