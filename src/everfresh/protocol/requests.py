@@ -229,10 +229,9 @@ class Register(Request[None]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put(Request[bool]):
-    """Store a value without a recipe. Refused (False) when a dependency fired after `fence`; then nothing is there.
+    """Store a value without a recipe. Refused (False) when it was touched, or deleted, after `fence`: it is gone then.
 
-    So it is when the key itself was deleted since then. A fence of another life of the store refuses too: nobody knows
-    what fired since.
+    A fence of another life of the store refuses too: nobody knows what fired since.
     """
 
     key: Key
@@ -245,10 +244,7 @@ class Put(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class Delete(Request[int]):
-    """Remove entries, whatever they are; answered with how many there were.
-
-    With `outruns` puts whose fence is older are refused from now on, whether there was an entry or not.
-    """
+    """Remove entries; answered with how many there were. With `outruns` puts with older fences are refused since."""
 
     keys: tuple[Key, ...]
     outruns: bool = True
