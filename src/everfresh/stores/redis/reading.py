@@ -65,8 +65,12 @@ class Lines:
             # What is left of the replies would be taken for the next command's.
             self.drop(connection)
             raise
-        self._idle.append(connection)
+        self.keep(connection)
         return replies, failed
+
+    def keep(self, connection: Any) -> None:  # noqa: ANN401 - as above
+        """Have a line ready whose replies were all read."""
+        self._idle.append(connection)
 
     def forget_idle(self) -> None:
         """Close the lines that nobody uses."""
