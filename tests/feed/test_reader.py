@@ -7,13 +7,17 @@ from typing import TypeVar
 
 import pytest
 
-from everfresh import Cache, Kind, dep
+from everfresh import Cache, Key, Kind, dep
 from everfresh.feed.follower import Follower
 from everfresh.feed.reader import FeedReader
+from everfresh.feed.streaming import StreamFollower
+from everfresh.model.entry import FeedRecord
 from everfresh.model.marks import override
 from everfresh.protocol.requests import ReadFeed, Request
 from everfresh.stores.memory import MemoryStore
+from everfresh.stores.store import FeedStream, StepListener
 from everfresh.testing.by_hand import put_of
+from everfresh.testing.passing import PassingStore
 from everfresh.testing.waiting import DEADLINE_S, soon
 
 A = TypeVar("A")
@@ -131,6 +135,78 @@ async def test_word_that_nothing_follows_is_read_when_patience_is_over() -> None
         await cache.invalidate(dep.Tag("numbers"))
 
         assert [record.kind for record in (await anext(reader)).records] == [Kind.STALE]
+
+
+@pytest.fixture
+def follower(store: Counting) -> StreamFollower:
+    """One that the test speaks for; it never begins to follow."""
+    follower = StreamFollower(Streaming(store), lambda _: None)
+    follower.bar()
+    return follower
+
+
+async def test_word_of_a_store_that_brings_its_feed_rings_when_all_is_quiet(
+    store: Counting, follower: StreamFollower
+) -> None:
+    """Till then whoever builds has more need of the processors than somebody who would only begin to wait."""
+    async with FeedReader(store, follower, None) as reader, asyncio.timeout(DEADLINE_S):
+        reader.patience_s = 0.001
+        await _read_to_the_end(reader, store)
+        n_before = store.n_reads
+        coming = asyncio.ensure_future(anext(reader))
+        store.put("a")
+        assert not reader.on_records([_record("a", Kind.STALE)])
+        await _let_run()
+        assert store.n_reads == n_before
+
+        reader.on_quiet()
+        assert [record.key for record in (await coming).records] == ["a"]
+
+
+async def test_word_that_comes_after_its_patience_rings_by_itself(store: Counting, follower: StreamFollower) -> None:
+    """Where so much comes that it is never quiet."""
+    async with FeedReader(store, follower, None) as reader, asyncio.timeout(DEADLINE_S):
+        reader.patience_s = 0.001
+        await _read_to_the_end(reader, store)
+        coming = asyncio.ensure_future(anext(reader))
+        store.put("a")
+        for _ in range(2):
+            reader.on_records([_record("a", Kind.STALE)])
+
+        assert [record.key for record in (await coming).records] == ["a"]
+
+
+async def test_who_is_not_patient_is_rung_for_at_once(store: Counting, follower: StreamFollower) -> None:
+    """And is at work, for whom others give way."""
+    async with FeedReader(store, follower, None) as reader, asyncio.timeout(DEADLINE_S):
+        await _read_to_the_end(reader, store)
+        coming = asyncio.ensure_future(anext(reader))
+        store.put("a")
+
+        assert reader.on_records([_record("a", Kind.STALE)])
+        assert [record.key for record in (await coming).records] == ["a"]
+
+
+class Streaming(PassingStore):
+    """Its feed is never asked for, and it tells nobody of its steps."""
+
+    @override
+    def listen(self, listener: StepListener) -> None:
+        return
+
+    def stream(self) -> FeedStream:
+        """None."""
+        raise NotImplementedError
+
+
+def _record(key: str, kind: Kind) -> FeedRecord:
+    return FeedRecord(1, Key(key), kind, 1, "d")
+
+
+async def _read_to_the_end(reader: FeedReader, store: Counting) -> None:
+    """From then on it reads when it is rung for."""
+    store.put("before")
+    await anext(reader)
 
 
 async def _let_run() -> None:

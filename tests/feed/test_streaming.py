@@ -28,7 +28,12 @@ class Script(FeedStream):
     def __init__(self) -> None:
         self._news: queue.Queue[News | Exception] = queue.Queue()
         self.n_asked = 0
+        self.n_given_way = 0
         self._is_waiting = False
+
+    @override
+    def give_way(self) -> None:
+        self.n_given_way += 1
 
     def bring(self, *news: News | Exception) -> None:
         """Bring these, and come back when all of them were told."""
@@ -70,10 +75,17 @@ class Heard(Listener):
 
     def __init__(self) -> None:
         self.all: list[str] = []
+        self.n_quiet = 0
+        self.is_at_work = False
 
     @override
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
+    def on_records(self, records: Sequence[FeedRecord]) -> bool:
         self.all.extend(record.key for record in records)
+        return self.is_at_work
+
+    @override
+    def on_quiet(self) -> None:
+        self.n_quiet += 1
 
     @override
     def on_reset(self) -> None:
@@ -122,6 +134,28 @@ def test_who_is_waited_for_is_current_however_much_there_is_to_tell() -> None:
         script.bring(News((), False, inf), News((record("a"),), False, inf, is_at_end=False))
 
         assert follower.is_current
+
+
+def test_that_all_is_quiet_is_told_at_the_end_alone() -> None:
+    """What was told early may be one half, and more is on its way."""
+    with following() as (_, script, heard):
+        n_before = heard.n_quiet
+        script.bring(News((record("a"),), False, inf, is_at_end=False))
+        assert heard.n_quiet == n_before
+
+        script.bring(News((), False, inf))
+        assert heard.n_quiet == n_before + 1
+
+
+def test_the_stream_gives_way_when_somebody_was_set_to_work() -> None:
+    """Who only notes what it is told needs nothing of it."""
+    with following() as (_, script, heard):
+        script.bring(News((record("a"),), False, inf, is_at_end=False))
+        assert script.n_given_way == 0
+
+        heard.is_at_work = True
+        script.bring(News((record("b"),), False, inf, is_at_end=False))
+        assert script.n_given_way == 1
 
 
 def test_a_stream_that_breaks_off_is_opened_anew() -> None:

@@ -15,13 +15,17 @@ _log = logging.getLogger("everfresh")
 class Listener(Protocol):
     """Somebody who follows; called from any thread, must be quick and must not call the store."""
 
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
-        """Take the next records, in order."""
+    def on_records(self, records: Sequence[FeedRecord]) -> bool | None:
+        """Take the next records, in order; true if somebody has something to do now."""
         ...
 
     def on_reset(self) -> None:
         """Forget everything: records were lost."""
         ...
+
+    def on_quiet(self) -> None:
+        """No more is on its way for the moment; told by followers of a store that brings its feed."""
+        return
 
 
 class Listeners:
@@ -43,23 +47,30 @@ class Listeners:
 
         return remove
 
-    def tell(self, records: Sequence[FeedRecord]) -> None:
-        """Give the records to each, or the news that they were lost when there are none."""
+    def tell(self, records: Sequence[FeedRecord]) -> bool:
+        """Give the records to each, or word that they were lost when there are none; whether one is at work now."""
+        is_at_work = False
         for listener in self._listeners:
-            _tell(listener, records)
+            is_at_work |= _tell(listener, records)
+        return is_at_work
+
+    def tell_quiet(self) -> None:
+        """Give each the word that no more is on its way for the moment."""
+        for listener in self._listeners:
+            listener.on_quiet()
 
 
-def _tell(listener: Listener, records: Sequence[FeedRecord]) -> None:
+def _tell(listener: Listener, records: Sequence[FeedRecord]) -> bool:
     """What it raises stays its own affair.
 
     It may be a signal handler that has raised, in whatever the listener was doing: then that is lost for it.
     """
     try:
         if records:
-            listener.on_records(records)
-        else:
-            listener.on_reset()
+            return listener.on_records(records) is True
+        listener.on_reset()
     except Exception:  # noqa: BLE001 - the others still have to be told, and the step is done
         _log.exception("follower.listener_failed")
         if records:
             _tell(listener, ())
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Self
 from everfresh.feed.bells import ringer
 from everfresh.feed.following import AnyFollower
 from everfresh.feed.listeners import Listener
+from everfresh.feed.streaming import StreamFollower
 from everfresh.model.entry import FeedRecord, Kind
 from everfresh.model.marks import override
 from everfresh.model.position import Position
@@ -45,6 +47,9 @@ class FeedReader(Listener):
         self._after = after
         self.patience_s = 0.0
         """For how long word that entries are out of date may lie unread: mostly more follows, and is read with it."""
+        # Until when what is unread may wait, by `time.monotonic`; not known while there is nothing.
+        self._patient_until: float | None = None
+        self._is_told_of_quiet = isinstance(follower, StreamFollower)
         # Whether there is more to read than was rung for.
         self._is_behind = True
         self._wake = asyncio.Event()
@@ -87,6 +92,7 @@ class FeedReader(Listener):
             if not self._is_behind:
                 await self._rung()
             # Cleared before the feed is read: what is written afterwards sets it again.
+            self._patient_until = None
             self._wake.clear()
             self._hurry.clear()
             # Until it was: what it was rung for is not read by one that is cancelled, or raises.
@@ -102,16 +108,32 @@ class FeedReader(Listener):
     async def _rung(self) -> None:
         """Wait until there is something to read."""
         await self._wake.wait()
-        if self.patience_s and not self._hurry.is_set():
+        until = self._patient_until
+        left_s = 0.0 if until is None else until - time.monotonic()
+        if left_s > 0 and not self._hurry.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.patience_s):
+                async with asyncio.timeout(left_s):
                     await self._hurry.wait()
 
     @override
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
-        ring = self._ring if all(record.kind is Kind.STALE for record in records) else self._press
-        if ring is not None:
-            ring()
+    def on_records(self, records: Sequence[FeedRecord]) -> bool:
+        if self._ring is None or self._press is None:
+            return False
+        if not all(record.kind is Kind.STALE for record in records):
+            self._press()
+        elif self.patience_s and self._is_told_of_quiet and self._patient_until is None:
+            # Whoever builds has more need of the processors just now than somebody who would only begin to wait.
+            self._patient_until = time.monotonic() + self.patience_s
+            return False
+        else:
+            self._patient_until = self._patient_until or time.monotonic() + self.patience_s
+            self._ring()
+        return True
+
+    @override
+    def on_quiet(self) -> None:
+        if self._patient_until is not None and self._ring is not None:
+            self._ring()
 
     @override
     def on_reset(self) -> None:

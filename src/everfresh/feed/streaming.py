@@ -132,11 +132,13 @@ class StreamFollower:
             if news.is_reset:
                 self._current_until = _NEVER
                 self.start_over()
-            elif news.records:
-                self._listeners.tell(news.records)
+            elif news.records and self._listeners.tell(news.records):
+                stream.give_way()
             # Who was not may have missed what is not told yet.
             if is_waited_for or news.is_at_end:
                 self._current_until = news.current_until
+            if news.is_at_end:
+                self._listeners.tell_quiet()
 
 
 def _bar_forked() -> None:

@@ -34,15 +34,19 @@ class Bell(Listener):
         self._is_async = is_async
 
     @override
-    def on_records(self, records: Sequence[FeedRecord]) -> None:
-        if any(record.kind in _MAY_BE_DUE for record in records) or self._is_held_back():
-            self.on_reset()
+    def on_records(self, records: Sequence[FeedRecord]) -> bool:
+        return (any(record.kind in _MAY_BE_DUE for record in records) or self._is_held_back()) and self._rings()
 
     @override
     def on_reset(self) -> None:
+        self._rings()
+
+    def _rings(self) -> bool:
         # To wake somebody for nothing costs those who have something to do.
         if any(spec.is_async == self._is_async for spec in specs_of(self._engine)):
             self._ring()
+            return True
+        return False
 
     def _is_held_back(self) -> bool:
         """Whether the end of any build, in another process too, may let another begin."""

@@ -30,7 +30,7 @@ from everfresh.stores.tables import LastRead, Tables
 
 A = TypeVar("A")
 
-StepListener = Callable[[Sequence[FeedRecord]], None]
+StepListener = Callable[[Sequence[FeedRecord]], object]
 
 
 class Store(Protocol):
@@ -91,6 +91,10 @@ class News(NamedTuple):
 
 class FeedStream(Protocol):
     """One follower's place in the feed of a store that brings it."""
+
+    def give_way(self) -> None:
+        """What was taken last has set somebody to work, who needs the same interpreter now."""
+        return
 
     def take(self) -> News:
         """What comes next; waits for it, but comes back in time to renew the lease. What was taken before was told.

@@ -42,6 +42,8 @@ _MAX_RECORDS = 1_000
 _LOOK_EVERY_S = 5.0
 # After the first that was told early, whoever waits for all followers waits for at most so much.
 _LONGEST_LISTENING_S = 5 * GIVE_WAY_S
+# A refresh is done within it, mostly; after it there is time yet to hear of that early.
+_PAUSE_AT_WORK_S = GIVE_WAY_S * 3 / 4
 # Where much is told, at most a third of the time goes into telling; what comes meanwhile is told together.
 _LONGEST_PAUSE_S = 0.01
 
@@ -109,7 +111,8 @@ class RedisStream(FeedStream):
             if time.monotonic() >= self._look_at or not self._identity.is_known:
                 self._look_at = time.monotonic() + _LOOK_EVERY_S
                 self._look()
-            self._closed.wait(self._pause_s)
+            # Who closes it waits so long at most; to wait for an event takes many steps, while others want to go on.
+            time.sleep(self._pause_s)
             self._pause_s = 0.0
             if records := self._heard():
                 return News(records, is_reset=False, current_until=self._current_until, is_at_end=False)
@@ -127,6 +130,10 @@ class RedisStream(FeedStream):
             if not self._closed.is_set():
                 raise
             raise StoreClosed(CLOSED) from error
+
+    @override
+    def give_way(self) -> None:
+        self._pause_s = max(self._pause_s, _PAUSE_AT_WORK_S)
 
     @override
     def close(self) -> None:
@@ -170,7 +177,7 @@ class RedisStream(FeedStream):
         self._early = last_of(records, place)
         self._n_early += len(records)
         self._listens_until = min(self._follow_at, now + GIVE_WAY_S)
-        # Who was told needs the interpreter now.
+        # Mostly more is written in the same step.
         self._pause_s = GIVE_WAY_S / 4
         if self._n_early >= N_EARLY:
             self._is_at_end = False
