@@ -1,7 +1,7 @@
 """A reader of the feed reads when there is something to be read, and not more often."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from everfresh.feed.reader import FeedReader
 from everfresh.feed.streaming import StreamFollower
 from everfresh.model.entry import FeedRecord
 from everfresh.model.marks import override
+from everfresh.protocol.bringing import Brought
 from everfresh.protocol.requests import ReadFeed, Request
 from everfresh.stores.memory import MemoryStore
 from everfresh.stores.store import FeedStream, StepListener
@@ -187,6 +188,21 @@ async def test_who_is_not_patient_is_rung_for_at_once(store: Counting, follower:
         assert [record.key for record in (await coming).records] == ["a"]
 
 
+async def test_wanted_entries_come_along_with_word_of_their_values(follower: StreamFollower) -> None:
+    """Not what nobody wants, nor where no value is told of, nor without end."""
+    with closing(Bringing()) as store:
+        async with FeedReader(store, follower, None) as reader, asyncio.timeout(DEADLINE_S):
+            reader.wanted = [Key("a"), Key("b"), *map(Key, "0123456789")]
+            await _read_to_the_end(reader, store)
+            for kind, names in ((Kind.STALE, "b"), (Kind.CHANGED, "ac"), (Kind.CHANGED, "0123456789")):
+                coming = asyncio.ensure_future(anext(reader))
+                store.put(names[0])
+                reader.on_records([_record(name, kind) for name in names])
+                await coming
+
+    assert store.brought == [("a",), tuple("01234567")]
+
+
 class Streaming(PassingStore):
     """Its feed is never asked for, and it tells nobody of its steps."""
 
@@ -197,6 +213,20 @@ class Streaming(PassingStore):
     def stream(self) -> FeedStream:
         """None."""
         raise NotImplementedError
+
+
+class Bringing(Counting):
+    """Says what it was asked to bring along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.brought: list[tuple[Key, ...]] = []
+
+    async def read_along(self, request: ReadFeed, keys: Sequence[Key]) -> Brought:
+        """The batch, and nothing else."""
+        self.brought.append(tuple(keys))
+        batch = await self.carry_out_async(request)
+        return Brought(batch.records, batch.position)
 
 
 def _record(key: str, kind: Kind) -> FeedRecord:

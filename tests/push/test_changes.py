@@ -1,7 +1,10 @@
 import pytest
 
 from everfresh.model.entry import FeedRecord, Key, Kind
-from everfresh.push.changes import Change, changes_of, is_overtaken
+from everfresh.model.position import Position
+from everfresh.protocol.bringing import Brought
+from everfresh.protocol.requests import FeedBatch
+from everfresh.push.changes import Change, brought, changes_of, is_overtaken
 from everfresh.push.frames import Part
 from tests.push.making import at, entry
 
@@ -61,3 +64,37 @@ def test_word_of_a_state_is_late_once_there_is_a_newer_value(
 def test_word_that_an_entry_is_gone_is_never_late() -> None:
     """Nothing follows it."""
     assert not is_overtaken(Change(A, 5, Part.STATE), None, at(9).epoch)
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "epoch", "is_taken"),
+    [(5, "e1", True), (6, "e1", True), (4, "e1", False), (6, "e0", False), (6, "e2", False)],
+)
+def test_an_entry_that_came_along_is_taken_unless_it_is_older_than_its_record(
+    changed_at: int, epoch: str, is_taken: bool
+) -> None:
+    """It may have been read before the feed was; of another life nothing can be said."""
+    came = {A: entry("a", changed_at=changed_at, epoch=epoch)}
+
+    found = brought([Change(A, 5, Part.VALUE)], Brought((), at(7), entries=came))
+
+    assert found == (came if is_taken else {})
+
+
+def test_of_an_entry_of_another_shard_its_own_place_counts() -> None:
+    """Those of the first have nothing to do with it."""
+    position = Position.of([("e1", 70), ("e2", 7)])
+    came = {A: entry("a", changed_at=5, epoch="e2"), B: entry("b", changed_at=5, epoch="e3")}
+
+    found = brought([Change(A, 5, Part.VALUE), Change(B, 5, Part.VALUE)], Brought((), position, entries=came))
+
+    assert found.keys() == {A}
+
+
+def test_an_entry_of_whose_state_there_is_word_too_is_loaded_anew() -> None:
+    """Its value may have been read before that."""
+    came = {A: entry("a", changed_at=5), B: entry("b", changed_at=5)}
+    changes = [Change(A, 5, Part.VALUE), Change(A, 6, Part.STATE), Change(B, 7, Part.STATE)]
+
+    assert brought(changes, Brought((), at(7), entries=came)) == {}
+    assert brought(changes[:1], FeedBatch((), at(7))) == {}

@@ -6,6 +6,7 @@ import pytest
 
 from everfresh.asgi import Problem
 from everfresh.model.entry import FeedRecord, Key, Kind, State
+from everfresh.protocol.bringing import Brought
 from everfresh.protocol.requests import FeedBatch
 from everfresh.push.access import Grant
 from everfresh.push.fanout import Fanout
@@ -79,6 +80,25 @@ async def test_word_of_a_state_gives_way_to_a_newer_value(cache: FakeCache) -> N
         frame = await watcher.offered.get()
 
     assert frame.wire.startswith(b"event: update\nid: e1.2\n")
+
+
+@pytest.mark.parametrize(("changed_at", "n_loads"), [(2, 0), (1, 1)])
+async def test_an_entry_that_came_along_with_its_record_is_not_loaded(
+    cache: FakeCache, changed_at: int, n_loads: int
+) -> None:
+    """Unless it is an older one, which nobody is shown after the newer."""
+    cache.entries["a"] = entry("a", changed_at=2, value="new")
+    came = {Key("a"): entry("a", changed_at=changed_at, value="new" if changed_at == 2 else "old")}
+    record = FeedRecord(2, Key("a"), Kind.CHANGED, 1, "d")
+    cache.batches.put_nowait(Brought((record,), at(2), entries=came))
+    fanout, watcher = Fanout(cache, at(0)), Watcher()
+    fanout.add(watcher, TOPICS)
+
+    async with running(fanout):
+        frame = await watcher.offered.get()
+
+    assert b'"value":"new"' in frame.wire
+    assert cache.n_loads == n_loads
 
 
 async def test_who_comes_after_the_end_is_told_goodbye(cache: FakeCache) -> None:

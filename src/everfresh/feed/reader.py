@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -13,13 +13,15 @@ from everfresh.feed.bells import ringer
 from everfresh.feed.following import AnyFollower
 from everfresh.feed.listeners import Listener
 from everfresh.feed.streaming import StreamFollower
-from everfresh.model.entry import FeedRecord, Kind
+from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.model.marks import override
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch, ReadFeed
-from everfresh.stores.store import Store
+from everfresh.stores.store import BringingStore, Store
 
 _N_MAX = 1_000
+# So many entries are loaded along with the feed; whoever needs more asks for them.
+_N_ALONG = 8
 
 
 class _Both:
@@ -49,7 +51,11 @@ class FeedReader(Listener):
         """For how long word that entries are out of date may lie unread: mostly more follows, and is read with it."""
         # Until when what is unread may wait, by `time.monotonic`; not known while there is nothing.
         self._patient_until: float | None = None
+        self.wanted: Container[Key] = ()
+        """Of these the entries may come along with the batches that tell of new values."""
         self._is_told_of_quiet = isinstance(follower, StreamFollower)
+        # Of the wanted, what has a new value by what was rung for.
+        self._changed: dict[Key, None] = {}
         # Whether there is more to read than was rung for.
         self._is_behind = True
         self._wake = asyncio.Event()
@@ -97,13 +103,19 @@ class FeedReader(Listener):
             self._hurry.clear()
             # Until it was: what it was rung for is not read by one that is cancelled, or raises.
             self._is_behind = True
-            batch = await self._store.carry_out_async(ReadFeed(self.position, _N_MAX))
+            changed, self._changed = self._changed, {}
+            batch = await self._read(ReadFeed(self.position, _N_MAX), changed)
             self._after = batch.position
             # Of several shards, one may have been left off at its share.
             n_shards = 1 + len(batch.position.others)
             self._is_behind = len(batch.records) > _N_MAX // (2 * n_shards)
             if batch.records or batch.is_reset:
                 return batch
+
+    async def _read(self, request: ReadFeed, changed: Collection[Key]) -> FeedBatch:
+        if changed and isinstance(self._store, BringingStore):
+            return await self._store.read_along(request, (*changed,))
+        return await self._store.carry_out_async(request)
 
     async def _rung(self) -> None:
         """Wait until there is something to read."""
@@ -117,6 +129,9 @@ class FeedReader(Listener):
 
     @override
     def on_records(self, records: Sequence[FeedRecord]) -> bool:
+        for record in records:
+            if record.kind is Kind.CHANGED and len(self._changed) < _N_ALONG and record.key in self.wanted:
+                self._changed[record.key] = None
         if self._ring is None or self._press is None:
             return False
         if not all(record.kind is Kind.STALE for record in records):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from everfresh.model.entry import Entry, FeedRecord, Key, Kind
 from everfresh.model.position import Position
+from everfresh.protocol.bringing import Brought
+from everfresh.protocol.requests import FeedBatch
 from everfresh.push.frames import Part
 
 
@@ -51,3 +53,27 @@ def is_overtaken(change: Change, entry: Entry | None, epoch: str) -> bool:
     if change.part is Part.VALUE or entry is None:
         return False
     return entry.changed_at.epoch == epoch and entry.changed_at.sequence > change.sequence
+
+
+def brought(changes: Iterable[Change], batch: FeedBatch) -> Mapping[Key, Entry]:
+    """The entries that came with the batch and show what the changes tell of.
+
+    None that is older than its record, and none of which more was told than that it has a new value: the feed may have
+    been read after it.
+    """
+    found: dict[Key, Entry] = {}
+    if not isinstance(batch, Brought):
+        return found
+    for change in changes:
+        entry = batch.entries.get(change.key)
+        if entry is not None and _shows(entry, change, epoch_of(entry, batch.position)):
+            found[change.key] = entry
+        else:
+            # Of values and states, the value stands first.
+            found.pop(change.key, None)
+    return found
+
+
+def _shows(entry: Entry, change: Change, epoch: str) -> bool:
+    is_as_new = entry.changed_at.epoch == epoch and entry.changed_at.sequence >= change.sequence
+    return is_as_new and change.part is Part.VALUE

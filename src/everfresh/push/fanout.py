@@ -16,7 +16,7 @@ from typing import Protocol
 from everfresh.model.entry import Entry, Key
 from everfresh.model.position import Position
 from everfresh.protocol.requests import FeedBatch
-from everfresh.push.changes import Change, changes_of, epoch_of, is_overtaken
+from everfresh.push.changes import Change, brought, changes_of, epoch_of, is_overtaken
 from everfresh.push.frames import Frame, reset
 from everfresh.push.gathering import gathered
 from everfresh.push.owing import Followed, Shown, frames_of, loaded, owed_by
@@ -128,7 +128,7 @@ class Fanout:
             async with (
                 self._rechecks,
                 self._cache.feed(after=self.position) as feed,
-                aclosing(gathered(feed)) as batches,
+                aclosing(gathered(feed, self._watchers_of)) as batches,
             ):
                 try:
                     async for batch in batches:
@@ -194,7 +194,9 @@ class Fanout:
         await self._send(self._caught_up(batch.position), batch.position)
         changes = iter(changes_of(batch.records, self._watchers_of))
         while some := [*islice(changes, _N_LOADED)]:
-            entries = await loaded(self._cache, {change.key for change in some})
+            entries: dict[Key, Entry | None] = {**brought(some, batch)}
+            if left := {change.key for change in some} - entries.keys():
+                entries |= await loaded(self._cache, left)
             frames = [one for change in some for one in self._shown(change, entries[change.key], batch)]
             await self._send(frames, batch.position)
 

@@ -8,10 +8,10 @@ waiting, nothing overtakes anything, and nobody sees ten milliseconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Container
 from typing import Protocol, Self, runtime_checkable
 
-from everfresh.model.entry import Kind
+from everfresh.model.entry import Key, Kind
 from everfresh.protocol.requests import FeedBatch
 
 _PUT_OFF_S = 0.010
@@ -19,15 +19,19 @@ _PUT_OFF_S = 0.010
 
 @runtime_checkable
 class Patient(Protocol):
-    """A feed that leaves such word unread by itself, which spares a reading of it over a network."""
+    """A feed that leaves such word unread by itself, and brings entries along; both spare ways over a network."""
 
     patience_s: float
+    wanted: Container[Key]
 
 
-async def gathered(feed: AsyncIterable[FeedBatch]) -> AsyncGenerator[FeedBatch]:
-    """The batches, those that only tell that entries are out of date put off, and joined with what comes meanwhile."""
+async def gathered(feed: AsyncIterable[FeedBatch], wanted: Container[Key] = ()) -> AsyncGenerator[FeedBatch]:
+    """The batches, those that only tell that entries are out of date put off, and joined with what comes meanwhile.
+
+    Of those `wanted` that have new values, entries may come along.
+    """
     if isinstance(feed, Patient):
-        feed.patience_s = _PUT_OFF_S
+        feed.patience_s, feed.wanted = _PUT_OFF_S, wanted
         async for found in feed:
             yield found
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from everfresh.model.entry import FeedRecord
+from everfresh.model.entry import FeedRecord, Key
 from everfresh.protocol.acknowledging import Behind
 from everfresh.protocol.applying import Apply, Candidates
+from everfresh.protocol.bringing import Brought
 from everfresh.protocol.inspecting import Count, Explain, ListEntries
 from everfresh.protocol.queueing import Distrust, Enqueue, Note, Retry, TakeDue
 from everfresh.protocol.requests import (
@@ -87,6 +88,19 @@ class News(NamedTuple):
     is_reset: bool
     current_until: float
     is_at_end: bool = True
+
+
+@runtime_checkable
+class BringingStore(Protocol):
+    """A store over a network that can bring entries along with its feed."""
+
+    async def read_along(self, request: ReadFeed, keys: Sequence[Key]) -> Brought:
+        """The feed, and those of the entries that can be had without further ado.
+
+        Raises:
+            StoreError: as the step by itself.
+        """
+        ...
 
 
 class FeedStream(Protocol):

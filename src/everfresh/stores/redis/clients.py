@@ -224,6 +224,18 @@ class LoopClient:
         time_told, found = await self.send(question, 2)
         return time_told, found
 
+    async def run_with(
+        self, script: Script, key: str, arguments: Sequence[bytes], questions: Sequence[bytes]
+    ) -> tuple[Reply, Sequence[Told]]:
+        """The step's reply, and those to the questions of glimpses behind it; none where there are difficulties."""
+        commands = b"".join([self.command(script, key, arguments), *questions])
+        try:
+            reply, *told = await self.send(commands, 1 + 2 * len(questions))
+        except exceptions.ResponseError:
+            # It may have to be told first what the step is.
+            return await self.run(script, key, arguments), ()
+        return cast("Reply", reply), list(zip(told[::2], told[1::2], strict=True))
+
     async def _call(self, key: str, arguments: Sequence[bytes], *names: str) -> Reply:
         (reply,) = await self._packets.ask(command_of((*names, "1"), (key.encode(), *arguments)))
         return cast("Reply", reply)

@@ -89,6 +89,12 @@ class RoutedLoop:
         """See `LoopClient.ask`."""
         return await self._ask(lambda client: client.ask(question))
 
+    async def run_with(
+        self, script: Script, key: str, arguments: Sequence[bytes], questions: Sequence[bytes]
+    ) -> tuple[Reply, Sequence[Told]]:
+        """See `LoopClient.run_with`."""
+        return await self._ask(lambda client: client.run_with(script, key, arguments, questions))
+
     async def forget_idle(self) -> None:
         """Close the connections that nobody uses, to where the shard is."""
         node = self._standing.nodes.known(self._standing.slot)

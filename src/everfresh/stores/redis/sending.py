@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from everfresh.model.clock import Clock
 from everfresh.model.entry import Key
 from everfresh.protocol.requests import Request
 from everfresh.stores.redis import wire
+from everfresh.stores.redis.clients import Reply
 from everfresh.stores.redis.coldest import Knowing
 from everfresh.stores.redis.deadlines import NEVER, ServerClock, time_of_refusal
 from everfresh.stores.redis.driving import TIMEOUT_S
 from everfresh.stores.redis.failures import Tries
 from everfresh.stores.redis.repairing import is_damage
+from everfresh.stores.redis.routing import AnyLoop
 from everfresh.stores.redis.scripts import Script, script_of
 from everfresh.stores.redis.slots import NOBODY, Slot, Slots
 from everfresh.stores.tables import Room
@@ -38,6 +40,10 @@ class Sent:
         self.is_repair = False
         self.script: Script
         self.arguments: tuple[bytes, ...] = ()
+
+    def run_by(self, key: str, client: AnyLoop) -> Awaitable[Reply]:
+        """Have the client run it as it is packed now: for another try, anew."""
+        return client.run(self.script, key, self.arguments)
 
 
 class Sender:

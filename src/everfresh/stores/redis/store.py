@@ -23,11 +23,12 @@ from zlib import crc32
 from redis import exceptions
 
 from everfresh.model.clock import Clock
-from everfresh.model.entry import FeedRecord
+from everfresh.model.entry import FeedRecord, Key
 from everfresh.model.errors import StoreClosed, StoreForked, StoreUnavailable
 from everfresh.model.marks import override
 from everfresh.protocol.applying import Apply
-from everfresh.protocol.requests import Load, Loaded, ReadFeed, Request, Steps
+from everfresh.protocol.bringing import Brought
+from everfresh.protocol.requests import FeedBatch, Load, Loaded, ReadFeed, Request, Steps
 from everfresh.stores.redis import wire
 from everfresh.stores.redis.addresses import Address, address_of
 from everfresh.stores.redis.applying import apply
@@ -189,6 +190,18 @@ class RedisStore(Store):
         loaded = self._glimpsed(request, told)
         return await self._carried_out_async(request) if loaded is None else loaded
 
+    async def read_along(self, request: ReadFeed, keys: Sequence[Key]) -> Brought:
+        """The feed and the entries, in one packet."""
+        self._check()
+        sent = self.sender.sent(request)
+        questions = [question_of(self._counters_key, key) for key in keys]
+        reply, told = await self._replied_async(
+            sent.tries, sent, lambda client: client.run_with(sent.script, self.key, sent.arguments, questions)
+        )
+        batch: FeedBatch = self._answered(sent, reply)
+        entries = {one.entry.key: one.entry for one in map(self._glimpsed, map(Load, keys), told) if one and one.entry}
+        return Brought(batch.records, batch.position, batch.is_reset, entries)
+
     def _glimpsed(self, request: Load, told: Told) -> Loaded | None:
         time_told, found = told
         loaded = glimpsed(request, time_of(time_told) if self._clock is None else self._clock(), found)
@@ -205,11 +218,8 @@ class RedisStore(Store):
     async def _carried_out_async(self, request: Request[A]) -> A:
         self._check()
         sent = self.sender.sent(request)
-        ask = partial(self._run_in_loop, sent)
-        return cast("A", self._answered(sent, await self._replied_async(sent.tries, sent, ask)))
-
-    async def _run_in_loop(self, sent: Sent, client: AnyLoop) -> Reply:
-        return await client.run(sent.script, self.key, sent.arguments)
+        reply = await self._replied_async(sent.tries, sent, partial(sent.run_by, self.key))
+        return cast("A", self._answered(sent, reply))
 
     def _replied(self, tries: Tries, sent: Sent | None, ask: Callable[[AnyBlocking], T]) -> T:
         """What the server replies, after as many tries as are worth it."""
