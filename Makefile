@@ -21,7 +21,7 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench bench-push \
+.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench bench-push profile \
 	valkey build lock clean
 
 help: ## Say what there is
@@ -80,6 +80,9 @@ bench: $(INSTALLED) ## Measure
 
 bench-push: $(INSTALLED) ## Measure ten thousand streams of one process, beside nchan
 	@$(BIN)/python -m benchmarks.push $(ARGS)
+
+profile: $(INSTALLED) ## Draw where the time of each hot path goes, as flame graphs in build/profiles/
+	@scripts/profile $(ARGS)
 
 valkey: $(INSTALLED) ## Run the tests of the store on Redis with a Valkey server
 	@scripts/system_packages valkey

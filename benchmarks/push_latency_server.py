@@ -39,14 +39,15 @@ async def main(part: str, url: str) -> None:
         if part != "web":
             await stack.enter_async_context(Worker(cache))
         if part != "worker":
-            where = await _serve(Updates(cache, {"tick": Topic(value.key())}), stack)
+            where = await serve(Updates(cache, {"tick": Topic(value.key())}), stack)
         print(where, flush=True)
         async for _ in await _lines():
             begun_ns = time.monotonic_ns()
             await cache.publish(Event(TOPIC))
 
 
-async def _serve(updates: Updates, stack: AsyncExitStack) -> str:
+async def serve(updates: Updates, stack: AsyncExitStack) -> str:
+    """Serve them in this process until the stack is left; where."""
     listener = stack.enter_context(listen(Address("127.0.0.1", 0)))
     server = uvicorn.Server(uvicorn.Config(updates, log_level="error", access_log=False, lifespan="off"))
     config = server.config
