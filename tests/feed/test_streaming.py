@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from math import inf
 
 from everfresh import Cache
-from everfresh.feed.listeners import Listener
+from everfresh.feed.listeners import Listener, Listeners
 from everfresh.feed.streaming import StreamFollower
 from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.model.errors import StoreClosed, StoreUnavailable
@@ -201,3 +201,25 @@ def follower_of(cache: Cache) -> StreamFollower:
 def record(key: str) -> FeedRecord:
     """Of a change."""
     return FeedRecord(sequence=1, key=Key(key), kind=Kind.CHANGED, version=1, digest="1")
+
+
+def test_who_raises_at_a_quiet_moment_keeps_no_word_from_others() -> None:
+    """Nor does it end the following."""
+    told: list[str] = []
+
+    class Quiet(Listener):
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        @override
+        def on_quiet(self) -> None:
+            told.append(self._name)
+            if self._name == "raises":
+                raise ValueError("no")
+
+    listeners = Listeners()
+    for name in ("raises", "goes on"):
+        listeners.add(Quiet(name))
+    listeners.tell_quiet()
+
+    assert told == ["raises", "goes on"]

@@ -62,6 +62,9 @@ class OpenLines:
     def drop(self, connection: object) -> None:
         self.dropped.append(connection)
 
+    def set_timeout(self, timeout_s: float) -> None:
+        self._ours.settimeout(timeout_s)
+
     def close(self) -> None:
         self.theirs.close()
         self._ours.close()
@@ -124,6 +127,32 @@ def test_after_half_a_reply_another_line_is_asked(lines: OpenLines, monkeypatch:
         others.theirs.sendall(b"%1\r\n$1\r\nx\r\n" + ITEMS)
         monkeypatch.setattr(lines, "begin", others.begin)
         assert ear.hear(b"x", b"0-0", 10.0) == [[b"1-0", [b"r", b"a"]]]
+
+
+def test_half_a_word_behind_a_reply_is_forgotten_with_its_line(
+    lines: OpenLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next line begins with a word of its own."""
+    ear, reply = ear_of(lines), b"%1\r\n$1\r\nx\r\n" + ITEMS
+    lines.theirs.sendall(reply + b">2\r\n$7\r\nmess")
+    found = ear.hear(b"x", b"0-0", 10.0)
+    assert ear.hear(b"x", b"0-0", 0.0) == ()
+    ear.forget()
+
+    with closing(OpenLines()) as others:
+        others.theirs.sendall(reply)
+        monkeypatch.setattr(lines, "begin", others.begin)
+        assert ear.hear(b"x", b"0-0", 10.0) == found
+
+
+def test_a_reply_whose_end_does_not_come_is_an_error_of_time(lines: OpenLines) -> None:
+    """So the text says what is wrong: somebody answers there, but not in time."""
+    lines.set_timeout(0.01)
+    lines.theirs.sendall(b"%1\r\n")
+
+    with pytest.raises(exceptions.TimeoutError):
+        ear_of(lines).hear(b"x", b"0-0", 10.0)
+    assert len(lines.dropped) == 1
 
 
 def test_a_line_that_somebody_closed_is_not_waited_for(lines: OpenLines, monkeypatch: pytest.MonkeyPatch) -> None:

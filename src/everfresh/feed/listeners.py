@@ -57,7 +57,10 @@ class Listeners:
     def tell_quiet(self) -> None:
         """Give each the word that no more is on its way for the moment."""
         for listener in self._listeners:
-            listener.on_quiet()
+            try:
+                listener.on_quiet()
+            except Exception:  # noqa: BLE001 - the others still have to be told
+                _log.exception("follower.listener_failed")
 
 
 def _tell(listener: Listener, records: Sequence[FeedRecord]) -> bool:

@@ -71,6 +71,8 @@ class Ear:
         """Let go of the question: it was about another life of the stream."""
         connection, self._asked = self._asked, None
         if connection is not None:
+            # Half a word behind the last reply is of this connection.
+            self._parser = _parser()
             self._lines.drop(connection)
 
     def _reply(self, connection: Any) -> Any:  # noqa: ANN401 - the driver's connections share no type
@@ -93,7 +95,10 @@ def _parser() -> Any:  # noqa: ANN401 - as above
 
 
 def _received(connection: Any) -> bytes:  # noqa: ANN401 - as above
-    data: bytes = _plug_of(connection).recv(_N_BYTES)
+    try:
+        data: bytes = _plug_of(connection).recv(_N_BYTES)
+    except TimeoutError as error:
+        raise exceptions.TimeoutError("the rest of a reply did not come in time") from error
     if not data:
         raise exceptions.ConnectionError(_CLOSED)
     return data
