@@ -21,8 +21,8 @@ COUNTED := --cov --cov-report= --cov-fail-under=0
 OF_DECIDERS := $(addprefix --ignore=tests/unit/,model matching protocol)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench bench-push profile \
-	valkey build lock clean
+.PHONY: help install demo test lint style types pyright mypy floors format soak storms searches mutants bench races \
+	bench-push profile valkey build lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -75,8 +75,13 @@ searches: $(INSTALLED) ## Search ten times as long as the tests do, in ten minut
 mutants: $(INSTALLED) ## Break each guard in a copy of the tree, and see that a test fails, in ten minutes
 	@$(BIN)/python scripts/mutants.py $(ARGS)
 
-bench: $(INSTALLED) ## Measure
+bench: $(INSTALLED) ## Measure beside other libraries, in twenty minutes, and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+races: $(INSTALLED) ## Race Everfresh and its peers for stale values, in ten minutes
+	@scripts/system_packages redis
+	@scripts/peer_environments
+	@$(BIN)/python -m benchmarks.races $(ARGS)
 
 bench-push: $(INSTALLED) ## Measure ten thousand streams of one process, beside nchan
 	@$(BIN)/python -m benchmarks.push $(ARGS)

@@ -1,0 +1,1 @@
+"""A Django app with two tables, for the peers that keep queries of the ORM fresh."""
