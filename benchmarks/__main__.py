@@ -1,4 +1,7 @@
-"""Run the benchmarks: all of them, or those that are named. `make bench ARGS="hits triage --json results.json"`."""
+"""Run the benchmarks: all of them, or those that are named. `make bench ARGS="hits triage --json results.json"`.
+
+Without names the rows beside all peers come first, and all is written to docs/benchmarks.md and what it is made of.
+"""
 
 import argparse
 import sys
@@ -26,6 +29,7 @@ from benchmarks import (
     triage,
 )
 from benchmarks.report import Report
+from benchmarks.rows import running as rows
 
 BENCHMARKS: dict[str, Callable[[Report], None]] = {
     "hits": hits.main,
@@ -50,30 +54,47 @@ _ONLY_WHEN_NAMED = frozenset({"push_churn"})
 
 
 def main() -> int:
-    """Run them in order; the exit code is 1 when a bar did not hold."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)}")
-    parser.add_argument(
-        "--full", action="store_true", help="a million entries in SQLite and Redis too, which takes minutes"
-    )
-    parser.add_argument(
-        "--minutes", type=float, metavar="N", help=f"how long push_churn takes, else {push_churn.MINUTES:g}"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds here")
-    options = parser.parse_args()
-    unknown = [name for name in options.names if name not in BENCHMARKS]
-    if unknown:
-        parser.error(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(BENCHMARKS)}.")
+    """Run them in order; the exit code is 1 when a bar did not hold, or with --quick when a ratio became worse."""
+    options = _options()
+    if options.quick:
+        return rows.quick(options.results)
     report = Report(options.full)
     report.machine()
-    for name in options.names or [name for name in BENCHMARKS if name not in _ONLY_WHEN_NAMED]:
+    is_whole = not options.names
+    results = rows.beside_peers(report) if is_whole or rows.NAME in options.names else None
+    for name in [name for name in options.names or BENCHMARKS if name != rows.NAME]:
+        if is_whole and name in _ONLY_WHEN_NAMED:
+            continue
         started = time.perf_counter()
         run = BENCHMARKS[name]
         if name == "push_churn" and options.minutes is not None:
             run = partial(push_churn.main, minutes=options.minutes)
         run(report)
         print(f"  ({name}: {time.perf_counter() - started:.0f} s)")
-    return report.end(options.json)
+    code = report.end(options.json)
+    if results is not None:
+        rows.keep(results, report, options.results, is_whole=is_whole)
+    return code
+
+
+def _options() -> argparse.Namespace:
+    names = [rows.NAME, *BENCHMARKS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(names)}")
+    parser.add_argument("--quick", action="store_true", help="our own rows beside the committed ratios, in a minute")
+    parser.add_argument(
+        "--full", action="store_true", help="a million entries in SQLite and Redis too, which takes minutes"
+    )
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help=f"how long push_churn takes, else {push_churn.MINUTES:g}"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds of the benchmarks with bars here")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="write all rounds of the rows here")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in names]
+    if unknown:
+        parser.error(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(names)}.")
+    return options
 
 
 if __name__ == "__main__":

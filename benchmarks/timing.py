@@ -3,9 +3,9 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 N_ROUNDS = 15
@@ -63,18 +63,46 @@ def awaits(function: Callable[..., Awaitable[object]], loop: asyncio.AbstractEve
     return lambda n: loop.run_until_complete(run(n))
 
 
-def in_turn(candidates: Mapping[str, Timed]) -> dict[str, Rounds]:
-    """Time each candidate in each round, as many calls of it as take about `ROUND_S`."""
-    n_of = {name: _calibrated(timed) for name, timed in candidates.items()}
+def each(function: Callable[..., object], arguments: Iterator[tuple[Any, ...]]) -> Timed:
+    """Time a plain call that has other arguments each time."""
+
+    def run(n: int) -> float:
+        started = time.perf_counter()
+        for args in islice(arguments, n):
+            function(*args)
+        return time.perf_counter() - started
+
+    return run
+
+
+def awaits_each(
+    function: Callable[..., Awaitable[object]], loop: asyncio.AbstractEventLoop, arguments: Iterator[tuple[Any, ...]]
+) -> Timed:
+    """Time an awaited call that has other arguments each time, within one running loop."""
+
+    async def run(n: int) -> float:
+        started = time.perf_counter()
+        for args in islice(arguments, n):
+            await function(*args)
+        return time.perf_counter() - started
+
+    return lambda n: loop.run_until_complete(run(n))
+
+
+def in_turn(
+    candidates: Mapping[str, Timed], *, n_rounds: int = N_ROUNDS, round_s: float = ROUND_S
+) -> dict[str, Rounds]:
+    """Time each candidate in each round, as many calls of it as take about `round_s`."""
+    n_of = {name: _calibrated(timed, round_s) for name, timed in candidates.items()}
     times_ns: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(N_ROUNDS):
+    for _ in range(n_rounds):
         for name, timed in candidates.items():
             times_ns[name].append(timed(n_of[name]) / n_of[name] * 1e9)
     return {name: Rounds(tuple(times)) for name, times in times_ns.items()}
 
 
-def _calibrated(timed: Timed) -> int:
+def _calibrated(timed: Timed, round_s: float) -> int:
     n = 1
-    while timed(n) < ROUND_S / 4:
+    while timed(n) < round_s / 4:
         n *= 4
-    return max(1, int(n * ROUND_S / max(timed(n), 1e-9)))
+    return max(1, int(n * round_s / max(timed(n), 1e-9)))
