@@ -102,7 +102,7 @@ lock: ## Write constraints.txt anew, from the newest of everything
 	@PYTHON="$(PYTHON)" scripts/lock
 
 clean: ## Remove all that make made
-	rm -rf $(VENV) node_modules build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .peers node_modules build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(INSTALLED): pyproject.toml constraints.txt package-lock.json scripts/make_venv scripts/build_client.py
 	@PYTHON="$(PYTHON)" scripts/make_venv $(VENV)

@@ -10,6 +10,7 @@ from math import inf
 from everfresh import Cache
 from everfresh.feed.listeners import Listener, Listeners
 from everfresh.feed.streaming import StreamFollower
+from everfresh.feed.wakers import Wakers
 from everfresh.model.entry import FeedRecord, Key, Kind
 from everfresh.model.errors import StoreClosed, StoreUnavailable
 from everfresh.model.marks import override
@@ -207,8 +208,9 @@ def test_who_raises_at_a_quiet_moment_keeps_no_word_from_others() -> None:
     """Nor does it end the following."""
     told: list[str] = []
 
-    class Quiet(Listener):
+    class Quiet(Wakers):
         def __init__(self, name: str) -> None:
+            super().__init__()
             self._name = name
 
         @override
