@@ -134,7 +134,7 @@ def put(tables: Tables, request: Put) -> bool:
 def delete(tables: Tables, request: Delete) -> int:
     """Carry out `Delete`."""
     n_deleted, counters = 0, tables.counters
-    if request.outruns:
+    if request.outruns and request.keys:
         counters.sequence += 1
         tables.fire([call_bucket(key) for key in request.keys], counters.sequence)
     for key in request.keys:

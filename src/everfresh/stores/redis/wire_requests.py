@@ -225,7 +225,7 @@ def put(request: Put) -> Fields:
 
 def delete(request: Delete) -> Fields:
     """See `Delete`."""
-    calls = [as_text(call_bucket(key)) for key in request.keys] if request.outruns else None
+    calls = [as_text(call_bucket(key)) for key in request.keys] if request.outruns and request.keys else None
     return {"keys": request.keys, "calls": calls}
 
 

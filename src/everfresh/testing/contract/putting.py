@@ -131,6 +131,13 @@ class PutContract(StoreFixtures):
         assert not hand.put("k", "old", A, fence=before)
         assert hand.value("k") == "new"
 
+    def test_a_delete_of_nothing_is_of_no_key(self, hand: ByHand) -> None:
+        """No put of anything is refused for it."""
+        before = hand.position()
+
+        assert hand.delete() == 0
+        assert hand.put("k", 1, A, fence=before)
+
     def test_a_delete_that_outruns_nothing_only_removes(self, hand: ByHand) -> None:
         """So that who deletes in order to put does not refuse its own."""
         hand.put("k", "old", A)
