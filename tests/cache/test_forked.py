@@ -92,6 +92,24 @@ print("parent", value(2), flush=True)
 cache.close()
 """
 
+A_LOCK_IS_HELD = """
+cache = Cache(sys.argv[1])
+
+@cache.cached
+def value(number: int) -> int:
+    return number
+
+value(1)
+for part in (cache.engine.keeper, cache.engine.attention, cache.background):
+    # Another thread's, which cannot give it back in the child.
+    holder = threading.Thread(target=part._lock.acquire)
+    holder.start()
+    holder.join()
+forked(cache.close, lambda: asyncio.run(cache.aclose()))
+print("parent", value(1), flush=True)
+os._exit(0)
+"""
+
 ITS_OWN = """
 cache = Cache(sys.argv[1])
 cache.blocking.put("key", 1)
@@ -129,6 +147,11 @@ def test_the_child_does_not_hang_on_what_a_thread_of_the_parent_held(url: str) -
 
     assert ["fork" in line for line in child[:2]] == [True, True]
     assert (len(child), child[2], parent) == (4, "got None", "parent 2")
+
+
+def test_the_child_can_close_the_cache_whatever_was_held(url: str) -> None:
+    """A thread of the parent renews leases, tells who reads what, or begins to refresh at any moment."""
+    assert said(A_LOCK_IS_HELD, url) == ["got None", "got None", "parent 1"]
 
 
 def test_a_cache_that_the_child_makes_is_as_good_as_any(url: str) -> None:

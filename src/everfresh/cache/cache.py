@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -110,7 +111,7 @@ class Cache(AsynchronousCache):
         if self._lease_s < _MIN_LEASE_S or self._lease_s == inf:
             msg = f"lease: {self._lease_s:g} s cannot hold a build. Use {_MIN_LEASE_S:g} s or more, but not FOREVER."
             raise InvalidOption(msg)
-        self._on_store_failure = on_store_failure_of(on_store_failure)
+        self._on_store_failure, self._pid = on_store_failure_of(on_store_failure), os.getpid()
         n_near = whole_number(near, option="near", least=0)
         room = _room(max_entries, max_bytes)
         is_production = _yes_or_no(production_mode, option="production_mode")
@@ -347,13 +348,21 @@ class Cache(AsynchronousCache):
 
     def close(self) -> None:
         """Stop the threads and let go of the store; repeating is safe."""
+        if self._is_the_parents():
+            return
         self.background.close()
         self.engine.close()
 
     async def aclose(self) -> None:
         """The same from an event loop, whose background refreshes are cancelled."""
+        if self._is_the_parents():
+            return
         await self.background.aclose()
         await asyncio.to_thread(self.engine.close)
+
+    def _is_the_parents(self) -> bool:
+        """Whether this process was forked since: nothing of the cache runs here, and a lock may be held for ever."""
+        return os.getpid() != self._pid
 
     def __enter__(self) -> Self:
         return self
