@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.peers.adapter import MISSING, Adapter
+from benchmarks.peers.in_loop import InLoop
 from cachebox import LRUCache, VTTLCache, cached, make_key
 
 
@@ -56,22 +57,5 @@ class Cachebox(Adapter):
         self._timed.clear()
 
 
-class CacheboxAsync(Cachebox):
+class CacheboxAsync(InLoop, Cachebox):
     """The same in an event loop; only its decorator knows of one."""
-
-    is_async = True
-
-    async def invalidate_call(self, function: Any, *args: Any) -> None:
-        super().invalidate_call(function, *args)
-
-    async def get(self, key: str) -> Any:
-        return super().get(key)
-
-    async def put(self, key: str, value: Any, *, tags: Sequence[str] = (), expires_s: float | None = None) -> None:
-        super().put(key, value, tags=tags, expires_s=expires_s)
-
-    async def delete(self, key: str) -> None:
-        super().delete(key)
-
-    async def close(self) -> None:
-        super().close()

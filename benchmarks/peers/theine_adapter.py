@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from benchmarks.peers.adapter import MISSING, Adapter
+from benchmarks.peers.in_loop import InLoop
 from theine import Cache, Memoize
 
 _MAX = 1_000_000
@@ -54,25 +55,8 @@ class Theine(Adapter):
         self._kept.close()
 
 
-class TheineAsync(Theine):
+class TheineAsync(InLoop, Theine):
     """The same in an event loop; only its decorator knows of one."""
-
-    is_async = True
-
-    async def invalidate_call(self, function: Any, *args: Any) -> None:
-        super().invalidate_call(function, *args)
-
-    async def get(self, key: str) -> Any:
-        return super().get(key)
-
-    async def put(self, key: str, value: Any, *, tags: Sequence[str] = (), expires_s: float | None = None) -> None:
-        super().put(key, value, tags=tags, expires_s=expires_s)
-
-    async def delete(self, key: str) -> None:
-        super().delete(key)
-
-    async def close(self) -> None:
-        super().close()
 
 
 def _key(*args: Any) -> Any:
